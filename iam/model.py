@@ -1,0 +1,152 @@
+"""The words of authorization: who asks, for what, and the answer.
+
+Pure: no I/O, no clock, no randomness. Everything is frozen; a `Secret` never shows itself.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+
+class Secret:
+    """A text that must not appear in a repr, a log or an error.
+
+    Comparison takes constant time (CWE-208); `reveal()` is the only way to the text.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself: at the place of use only."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key pair; temporary when it carries a session token and an expiry.
+
+    `expires_at` is in seconds since the epoch, None for permanent keys.
+    """
+
+    access_key_id: str
+    secret: Secret
+    session_token: Secret | None = None
+    expires_at: int | None = None
+
+
+class PrincipalType(StrEnum):
+    """The values of the condition key aws:PrincipalType, as MinIO fills it."""
+
+    ANONYMOUS = "Anonymous"
+    USER = "User"
+    ASSUMED_ROLE = "AssumedRole"
+    ACCOUNT = "Account"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks.
+
+    `access_key_id` is the key that signed ("" for anonymous), `claims` the verified claims of the session
+    token, `policies` the names of the IAM policies that its policy claim (or the configuration) names,
+    `session_policy` the JSON text of the policy that narrows this session, `owner` true for the root account
+    and for sessions that root assumed, `parent` the identity behind a session ("" when there is none).
+    """
+
+    type: PrincipalType
+    access_key_id: str = ""
+    owner: bool = False
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    session_policy: str | None = None
+    parent: str = ""
+
+
+class Context(Protocol):
+    """The facts a policy condition may ask about; computed when asked, since most policies ask nothing."""
+
+    def values(self, key: str) -> tuple[str, ...] | None:
+        """Return the values of a condition key (`s3:prefix`, any case), or None when the request has none."""
+        ...
+
+    def document(self) -> dict[str, list[str]]:
+        """Return MinIO's `conditions` document for OPA, credentials and signatures masked."""
+        ...
+
+
+class NoContext:
+    """A context without facts: for tests and for questions that come from no request."""
+
+    def values(self, key: str) -> tuple[str, ...] | None:  # noqa: ARG002, PLR6301
+        """Return None: there is no request."""
+        return None
+
+    def document(self) -> dict[str, list[str]]:  # noqa: PLR6301
+        """Return an empty document."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """One question: may this principal do this action to this resource?
+
+    `action` is an IAM action name (`s3:GetObject`); `bucket` and `key` are decoded, "" where there is none.
+    """
+
+    principal: Principal
+    action: str
+    bucket: str
+    key: str = ""
+    context: Context = field(default_factory=NoContext)
+
+    @property
+    def resource(self) -> str:
+        """Return the ARN that policies name: `arn:aws:s3:::bucket`, or `arn:aws:s3:::bucket/key`."""
+        return f"arn:aws:s3:::{self.bucket}/{self.key}" if self.key else f"arn:aws:s3:::{self.bucket}"
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The request may go on."""
+
+    reason: str = ""
+
+    def __bool__(self) -> Literal[True]:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The request may not; `reason` is for the log and the operator, never for the client."""
+
+    reason: str
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+Decision = Allow | Deny
