@@ -1,0 +1,19 @@
+"""The front door: HTTP, S3's wire, forwarding.
+
+A request's head becomes one immutable description (`request.S3Request`). Three questions are asked of it: who is
+it (`authenticate`), which S3 operation on which resources (`operations`, `actions`), may they (`iam.authorize`)?
+The answer is a plan (`story.Forward`, `story.Reply`), which a thin shell (`shell`, `backend`) carries out.
+
+    head -- request --> S3Request -- authenticate --> Caller -- operations --> Operation -- actions --> [AccessRequest]
+                                                                                               | iam.authorize
+    backend <-- backend -- re-sign <-- forward.UpstreamRequest <-------- story.Forward <-------+
+    client  <-- shell --- story.Reply (errors, refusals)
+
+What was authorized is what is sent: the upstream request is rebuilt from the S3Request that was verified, never
+copied from the wire; headers and query parameters cross by allow-list only (`forward`, from botocore's model).
+
+Pure (no I/O, clock or randomness): story, request, operations, actions, context, sigv4, authenticate, chunked,
+checksums, forward, errors, xml, config. `app` is the only place where objects are wired together.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,243 @@
+"""Operation + request -> the IAM actions it needs, each with its resource.
+
+The table is written by hand from AWS's "Actions, resources, and condition keys for Amazon S3" and "Required permissions
+for Amazon S3 API operations"; a test holds that every operation of `gateway.operations` has its row. What one request
+needs is a conjunction: all of them must be allowed. `DeleteObjects` needs one action per key, which only its body tells:
+`needs_of_delete` gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from gateway.errors import InvalidArgument
+from gateway.operations import Operation
+from gateway.request import S3Request
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One action on one resource; `version` is the version id when a version is named."""
+
+    action: str
+    bucket: str
+    key: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CopySource:
+    """Where a copy reads from, decoded."""
+
+    bucket: str
+    key: str
+    version: str = ""
+
+
+#: Operation -> action. Where a version can be named, `_VERSIONED` gives the action for it.
+ACTIONS: dict[str, str] = {
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "CopyObject": "s3:PutObject",
+    "CreateBucket": "s3:CreateBucket",
+    "CreateBucketMetadataConfiguration": "s3:CreateBucketMetadataTableConfiguration",
+    "CreateBucketMetadataTableConfiguration": "s3:CreateBucketMetadataTableConfiguration",
+    "CreateMultipartUpload": "s3:PutObject",
+    "DeleteBucket": "s3:DeleteBucket",
+    "DeleteBucketAnalyticsConfiguration": "s3:PutAnalyticsConfiguration",
+    "DeleteBucketCors": "s3:PutBucketCORS",
+    "DeleteBucketEncryption": "s3:PutEncryptionConfiguration",
+    "DeleteBucketIntelligentTieringConfiguration": "s3:PutIntelligentTieringConfiguration",
+    "DeleteBucketInventoryConfiguration": "s3:PutInventoryConfiguration",
+    "DeleteBucketLifecycle": "s3:PutLifecycleConfiguration",
+    "DeleteBucketMetadataConfiguration": "s3:DeleteBucketMetadataTableConfiguration",
+    "DeleteBucketMetadataTableConfiguration": "s3:DeleteBucketMetadataTableConfiguration",
+    "DeleteBucketMetricsConfiguration": "s3:PutMetricsConfiguration",
+    "DeleteBucketOwnershipControls": "s3:PutBucketOwnershipControls",
+    "DeleteBucketPolicy": "s3:DeleteBucketPolicy",
+    "DeleteBucketReplication": "s3:PutReplicationConfiguration",
+    "DeleteBucketTagging": "s3:PutBucketTagging",
+    "DeleteBucketWebsite": "s3:DeleteBucketWebsite",
+    "DeleteObject": "s3:DeleteObject",
+    "DeleteObjectAnnotation": "s3:DeleteObjectAnnotation",
+    "DeleteObjectTagging": "s3:DeleteObjectTagging",
+    "DeleteObjects": "s3:DeleteObject",
+    "DeletePublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "GetBucketAbac": "s3:GetBucketAbac",
+    "GetBucketAccelerateConfiguration": "s3:GetAccelerateConfiguration",
+    "GetBucketAcl": "s3:GetBucketAcl",
+    "GetBucketAnalyticsConfiguration": "s3:GetAnalyticsConfiguration",
+    "GetBucketCors": "s3:GetBucketCORS",
+    "GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "GetBucketIntelligentTieringConfiguration": "s3:GetIntelligentTieringConfiguration",
+    "GetBucketInventoryConfiguration": "s3:GetInventoryConfiguration",
+    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "GetBucketLocation": "s3:GetBucketLocation",
+    "GetBucketLogging": "s3:GetBucketLogging",
+    "GetBucketMetadataConfiguration": "s3:GetBucketMetadataTableConfiguration",
+    "GetBucketMetadataTableConfiguration": "s3:GetBucketMetadataTableConfiguration",
+    "GetBucketMetricsConfiguration": "s3:GetMetricsConfiguration",
+    "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+    "GetBucketOwnershipControls": "s3:GetBucketOwnershipControls",
+    "GetBucketPolicy": "s3:GetBucketPolicy",
+    "GetBucketPolicyStatus": "s3:GetBucketPolicyStatus",
+    "GetBucketReplication": "s3:GetReplicationConfiguration",
+    "GetBucketRequestPayment": "s3:GetBucketRequestPayment",
+    "GetBucketTagging": "s3:GetBucketTagging",
+    "GetBucketVersioning": "s3:GetBucketVersioning",
+    "GetBucketWebsite": "s3:GetBucketWebsite",
+    "GetObject": "s3:GetObject",
+    "GetObjectAcl": "s3:GetObjectAcl",
+    "GetObjectAnnotation": "s3:GetObjectAnnotation",
+    "GetObjectAttributes": "s3:GetObjectAttributes",
+    "GetObjectLegalHold": "s3:GetObjectLegalHold",
+    "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+    "GetObjectRetention": "s3:GetObjectRetention",
+    "GetObjectTagging": "s3:GetObjectTagging",
+    "GetObjectTorrent": "s3:GetObjectTorrent",
+    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "HeadBucket": "s3:ListBucket",
+    "HeadObject": "s3:GetObject",
+    "ListBucketAnalyticsConfigurations": "s3:GetAnalyticsConfiguration",
+    "ListBucketIntelligentTieringConfigurations": "s3:GetIntelligentTieringConfiguration",
+    "ListBucketInventoryConfigurations": "s3:GetInventoryConfiguration",
+    "ListBucketMetricsConfigurations": "s3:GetMetricsConfiguration",
+    "ListBuckets": "s3:ListAllMyBuckets",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "ListObjectAnnotations": "s3:ListObjectAnnotations",
+    "ListObjectVersions": "s3:ListBucketVersions",
+    "ListObjects": "s3:ListBucket",
+    "ListObjectsV2": "s3:ListBucket",
+    "ListParts": "s3:ListMultipartUploadParts",
+    "PutBucketAbac": "s3:PutBucketAbac",
+    "PutBucketAccelerateConfiguration": "s3:PutAccelerateConfiguration",
+    "PutBucketAcl": "s3:PutBucketAcl",
+    "PutBucketAnalyticsConfiguration": "s3:PutAnalyticsConfiguration",
+    "PutBucketCors": "s3:PutBucketCORS",
+    "PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "PutBucketIntelligentTieringConfiguration": "s3:PutIntelligentTieringConfiguration",
+    "PutBucketInventoryConfiguration": "s3:PutInventoryConfiguration",
+    "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+    "PutBucketLogging": "s3:PutBucketLogging",
+    "PutBucketMetricsConfiguration": "s3:PutMetricsConfiguration",
+    "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
+    "PutBucketOwnershipControls": "s3:PutBucketOwnershipControls",
+    "PutBucketPolicy": "s3:PutBucketPolicy",
+    "PutBucketReplication": "s3:PutReplicationConfiguration",
+    "PutBucketRequestPayment": "s3:PutBucketRequestPayment",
+    "PutBucketTagging": "s3:PutBucketTagging",
+    "PutBucketVersioning": "s3:PutBucketVersioning",
+    "PutBucketWebsite": "s3:PutBucketWebsite",
+    "PutObject": "s3:PutObject",
+    "PutObjectAcl": "s3:PutObjectAcl",
+    "PutObjectAnnotation": "s3:PutObjectAnnotation",
+    "PutObjectLegalHold": "s3:PutObjectLegalHold",
+    "PutObjectLockConfiguration": "s3:PutBucketObjectLockConfiguration",
+    "PutObjectRetention": "s3:PutObjectRetention",
+    "PutObjectTagging": "s3:PutObjectTagging",
+    "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "RestoreObject": "s3:RestoreObject",
+    "SelectObjectContent": "s3:GetObject",
+    "UpdateBucketMetadataAnnotationTableConfiguration": "s3:UpdateBucketMetadataAnnotationTableConfiguration",
+    "UpdateBucketMetadataInventoryTableConfiguration": "s3:UpdateBucketMetadataInventoryTableConfiguration",
+    "UpdateBucketMetadataJournalTableConfiguration": "s3:UpdateBucketMetadataJournalTableConfiguration",
+    "UpdateObjectEncryption": "s3:UpdateObjectEncryption",
+    "UploadPart": "s3:PutObject",
+    "UploadPartCopy": "s3:PutObject",
+}
+
+#: What naming a version changes (trap 26).
+_VERSIONED: dict[str, str] = {
+    "s3:GetObject": "s3:GetObjectVersion",
+    "s3:DeleteObject": "s3:DeleteObjectVersion",
+    "s3:GetObjectAcl": "s3:GetObjectVersionAcl",
+    "s3:PutObjectAcl": "s3:PutObjectVersionAcl",
+    "s3:GetObjectTagging": "s3:GetObjectVersionTagging",
+    "s3:PutObjectTagging": "s3:PutObjectVersionTagging",
+    "s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
+    "s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
+    "s3:GetObjectTorrent": "s3:GetObjectVersionTorrent",
+}
+
+_WRITES = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload"})
+
+#: Headers of a write that are rights of their own.
+_HEADER_ACTIONS = (
+    ("x-amz-tagging", "s3:PutObjectTagging"),
+    ("x-amz-acl", "s3:PutObjectAcl"),
+    ("x-amz-grant-full-control", "s3:PutObjectAcl"),
+    ("x-amz-grant-read", "s3:PutObjectAcl"),
+    ("x-amz-grant-read-acp", "s3:PutObjectAcl"),
+    ("x-amz-grant-write-acp", "s3:PutObjectAcl"),
+    ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
+    ("x-amz-object-lock-retain-until-date", "s3:PutObjectRetention"),
+    ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
+)
+
+
+def required(operation: Operation, request: S3Request) -> tuple[Need, ...]:
+    """Return every action that this request needs; DeleteObjects' are in its body (`needs_of_delete`)."""
+    bucket, key = request.path.bucket, request.path.key
+    version = request.parameters.get("versionId", "")
+    needs = [Need(_named(ACTIONS[operation.name], version), bucket, key, version)]
+    needs += _extra(operation, request, bucket, key)
+    if "x-amz-copy-source" in operation.needs_headers:
+        source = copy_source(request.header("x-amz-copy-source"))
+        needs.append(Need(_named("s3:GetObject", source.version), source.bucket, source.key, source.version))
+    return tuple(dict.fromkeys(needs))
+
+
+def needs_of_delete(bucket: str, key: str, version: str) -> Need:
+    """Return what deleting one key of a DeleteObjects call needs."""
+    return Need(_named("s3:DeleteObject", version), bucket, key, version)
+
+
+def _named(action: str, version: str) -> str:
+    return _VERSIONED.get(action, action) if version else action
+
+
+def _extra(operation: Operation, request: S3Request, bucket: str, key: str) -> list[Need]:
+    needs = []
+    if operation.name in _WRITES:
+        needs += [Need(action, bucket, key) for header, action in _HEADER_ACTIONS if header in request.headers]
+    if operation.name == "GetObjectAttributes":
+        version = request.parameters.get("versionId", "")
+        needs.append(Need(_named("s3:GetObject", version), bucket, key, version))
+    if operation.name == "CreateBucket":
+        needs += _create_bucket(request, bucket)
+    if request.header("x-amz-bypass-governance-retention").lower() == "true":
+        needs.append(Need("s3:BypassGovernanceRetention", bucket, key))
+    return needs
+
+
+def _create_bucket(request: S3Request, bucket: str) -> list[Need]:
+    needs = []
+    if any(name == "x-amz-acl" or name.startswith("x-amz-grant-") for name in request.headers):
+        needs.append(Need("s3:PutBucketAcl", bucket))
+    if "x-amz-object-ownership" in request.headers:
+        needs.append(Need("s3:PutBucketOwnershipControls", bucket))
+    if request.header("x-amz-bucket-object-lock-enabled").lower() == "true":
+        needs += [Need("s3:PutBucketObjectLockConfiguration", bucket), Need("s3:PutBucketVersioning", bucket)]
+    return needs
+
+
+def copy_source(value: str) -> CopySource:
+    """Split and decode x-amz-copy-source: `[/]bucket/key[?versionId=id]`, split first, decoded once (trap 24).
+
+    Raises InvalidArgument for anything else. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+    """
+    path, _, query = value.partition("?")
+    bucket, slash, key = path.removeprefix("/").partition("/")
+    if not bucket or not slash or not key or "%" in bucket or bucket.startswith("arn:") or bucket in {".", ".."}:
+        raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+    if query and not query.startswith("versionId="):
+        raise InvalidArgument("Copy Source may carry a versionId and nothing else.")
+    return CopySource(bucket, _decoded(key), _decoded(query.removeprefix("versionId=")))
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidArgument("Copy Source is not valid UTF-8.") from None

@@ -1,0 +1,198 @@
+"""One S3 request as a value: the head decoded exactly once.
+
+The raw target is split into bucket and key (path style, or virtual-host style under a configured domain), the query
+into decoded pairs, the headers into a dictionary with lower-case names. Everything later (signature, routing, policy,
+re-signing) reads this one value, so that no two of them can understand a request differently.
+
+`parse` raises InvalidURI, InvalidRequest or InvalidArgument; nothing else escapes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import unquote_to_bytes
+
+from gateway.errors import InvalidArgument, InvalidBucketName, InvalidRequest, InvalidURI, KeyTooLongError
+from gateway.sigv4 import uri_encode
+
+MAX_KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+
+#: Headers that may legally repeat and that we neither forward nor judge by.
+_REPEATABLE = frozenset({"via", "x-forwarded-for", "forwarded", "cookie", "accept", "accept-encoding", "accept-language",
+                         "cache-control", "pragma", "te", "connection", "warning"})  # fmt: skip
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CANONICAL = re.compile(r"(?:[A-Za-z0-9\-._~/]|%[0-9A-Fa-f]{2})*")
+_TARGET = re.compile(r"[\x21-\x7e]+")
+# General-purpose bucket names, and the older us-east-1 ones with capitals and underscores.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{1,254}")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Path:
+    """Where a request points: `bucket` and `key` decoded ("" where there is none)."""
+
+    bucket: str
+    key: str
+    virtual_host: bool = False
+
+
+@dataclass(frozen=True)
+class S3Request:
+    """The head of one request.
+
+    `target` is the path as sent (percent-encoded, without query), `query` the decoded pairs in their order,
+    `headers` by lower-case name, `source_ip` the peer as the shell established it, `secure` true over TLS.
+    """
+
+    method: str
+    target: str
+    path: S3Path
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
+    source_ip: str
+    secure: bool = False
+
+    def header(self, name: str) -> str:
+        """Return a header's value, "" when it is absent."""
+        return self.headers.get(name, "")
+
+    @cached_property
+    def parameters(self) -> dict[str, str]:
+        """The query as a dictionary; `parse` has refused duplicates."""
+        return dict(self.query)
+
+    @cached_property
+    def canonical_target(self) -> str:
+        """The target as AWS canonicalizes it for S3: decoded once, encoded once, never normalized."""
+        return uri_encode(unquote_to_bytes(self.target), slash=False)
+
+    @cached_property
+    def canonical_targets(self) -> tuple[str, ...]:
+        """The canonical URIs a signature may cover: AWS's form, and the target itself where it needs no encoding.
+
+        SDKs sign what they send; AWS signs what it decodes. They differ for a needless escape only (`%7E`, `%2F`),
+        and both name the same key.
+        """
+        if self.target == self.canonical_target or not _CANONICAL.fullmatch(self.target):
+            return (self.canonical_target,)
+        return (self.canonical_target, self.target)
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared length of the body in bytes, None when there is none (RFC 9110 section 8.6)."""
+        value = self.headers.get("content-length")
+        return int(value) if value is not None else None
+
+
+def parse(  # noqa: PLR0913 - the parts of a request's head
+    method: str,
+    raw_target: str,
+    headers: Iterable[tuple[str, str]],
+    *,
+    domains: tuple[str, ...] = (),
+    source_ip: str,
+    secure: bool = False,
+) -> S3Request:
+    """Decode a request's head, once.
+
+    `raw_target` is origin-form or absolute-form (RFC 9112 section 3.2); `domains` are the names under which
+    `bucket.domain` is a bucket.
+    """
+    if not _TARGET.fullmatch(raw_target):
+        raise InvalidURI(reason="target with characters outside RFC 3986")
+    fields = _fields(headers)
+    target, _, query = _origin_form(raw_target).partition("?")
+    if "#" in target or "#" in query:
+        raise InvalidURI(reason="fragment in a request target")
+    return S3Request(method, target, _split(target, fields.get("host", ""), domains), _query(query), fields, source_ip, secure)
+
+
+def _origin_form(raw: str) -> str:
+    if raw.startswith("/"):
+        return raw
+    match = re.fullmatch(r"https?://[^/?#]+(/.*)?", raw, re.IGNORECASE)
+    if match is None:
+        raise InvalidURI(reason="target in neither origin nor absolute form")
+    return match[1] or "/"
+
+
+def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower in fields:
+            if lower not in _REPEATABLE:
+                raise InvalidRequest(f"The header {lower} was sent more than once.", reason="duplicate header")
+            value = f"{fields[lower]},{value}"  # noqa: PLW2901
+        fields[lower] = value
+    length = fields.get("content-length")
+    if length is not None and not (length.isascii() and length.isdigit() and len(length) < 20):
+        raise InvalidRequest("The Content-Length header is not a number.", reason="content-length")
+    if not fields.get("host"):
+        raise InvalidRequest("The Host header is missing.", reason="no host")
+    return fields
+
+
+def _query(raw: str) -> tuple[tuple[str, str], ...]:
+    """Split and decode a query; `+` means a space, as every S3 server reads it."""
+    pairs: dict[str, str] = {}
+    for piece in raw.split("&") if raw else ():
+        if not piece:
+            continue
+        name, _, value = piece.partition("=")
+        decoded = _text(name.replace("+", " "))
+        if decoded in pairs:
+            raise InvalidArgument(f"The parameter {decoded} was given more than once.", reason="duplicate parameter")
+        pairs[decoded] = _text(value.replace("+", " "))
+    return tuple(pairs.items())
+
+
+def _split(target: str, host: str, domains: tuple[str, ...]) -> S3Path:
+    hosted = _bucket_of_host(host, domains)
+    if hosted:
+        return S3Path(_checked_bucket(hosted), _key(target[1:]), virtual_host=True)
+    bucket, _, key = target[1:].partition("/")
+    if not bucket:
+        if key:
+            raise InvalidBucketName(reason="empty bucket before a key")
+        return S3Path("", "")
+    return S3Path(_checked_bucket(_text(bucket)), _key(key))
+
+
+def _bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
+    """Return the bucket named by a virtual host, "" for a path-style one."""
+    name = (host.rpartition(":")[0] if re.search(r":\d+\Z", host) else host).lower()
+    for domain in domains:
+        if name.endswith("." + domain):
+            return name[: -len(domain) - 1]
+    return ""
+
+
+def _checked_bucket(bucket: str) -> str:
+    if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+        raise InvalidBucketName(reason=f"bucket name {bucket[:70]!r}")
+    return bucket
+
+
+def _key(raw: str) -> str:
+    key = _text(raw)
+    if len(key.encode()) > MAX_KEY_BYTES:
+        raise KeyTooLongError
+    if "\x00" in key:
+        raise InvalidURI(reason="NUL in a key")
+    return key
+
+
+def _text(raw: str) -> str:
+    """Decode percent-escapes, once; S3 keys and parameters are UTF-8."""
+    if "%" not in raw:
+        return raw
+    if _ESCAPE.search(raw):
+        raise InvalidURI(reason="broken percent-escape")
+    try:
+        return unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidURI(reason="escape is not UTF-8") from None

@@ -1,0 +1,150 @@
+"""The few XML bodies we read or write, parsed strictly.
+
+A body that a policy decision rests on (DeleteObjects) is parsed here and *rebuilt* for the backend, so that the backend
+cannot read in it what we did not (trap 28). No DTD, no entity, no foreign element gets through: MalformedXML.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
+
+from gateway.errors import MalformedXML, S3Error
+
+S3_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+MAX_KEYS = 1000
+_PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
+#: Members of ObjectIdentifier: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ObjectIdentifier.html
+_OBJECT_MEMBERS = ("Key", "VersionId", "ETag", "LastModifiedTime", "Size")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteEntry:
+    """One object of a DeleteObjects call: its members in the API's order, "" for those not given."""
+
+    key: str
+    version: str = ""
+    rest: tuple[tuple[str, str], ...] = ()
+
+
+def parse_delete(body: bytes) -> tuple[tuple[DeleteEntry, ...], bool]:
+    """Return the entries of a `<Delete>` document and whether it asks for quiet mode. Raises MalformedXML."""
+    root = _root(body, "Delete")
+    entries, quiet = [], None
+    for child in root:
+        name = _local(child)
+        if name == "Object":
+            entries.append(_entry(child))
+        elif name == "Quiet" and quiet is None:
+            quiet = _leaf(child)
+        else:
+            raise MalformedXML(reason=f"element {name} in Delete")
+    if not entries or len(entries) > MAX_KEYS or quiet not in {None, "true", "false"}:
+        raise MalformedXML(reason=f"{len(entries)} objects, quiet {quiet!r}")
+    return tuple(entries), quiet == "true"
+
+
+def render_delete(entries: tuple[DeleteEntry, ...], *, quiet: bool) -> bytes:
+    """Return the `<Delete>` document for exactly these entries."""
+    objects = "".join(
+        "<Object>" + "".join(f"<{n}>{_text(v)}</{n}>" for n, v in (("Key", e.key), ("VersionId", e.version), *e.rest) if v) + "</Object>"
+        for e in entries
+    )
+    return f'{_PROLOG}<Delete xmlns="{S3_NAMESPACE}">{objects}<Quiet>{str(quiet).lower()}</Quiet></Delete>'.encode()
+
+
+def merge_delete_result(body: bytes | None, refused: tuple[DeleteEntry, ...], error: S3Error) -> bytes:
+    """Return the backend's DeleteResult (None: it was not asked) with an `<Error>` for each refused entry."""
+    errors = "".join(
+        f"<Error><Key>{_text(e.key)}</Key>"
+        + (f"<VersionId>{_text(e.version)}</VersionId>" if e.version else "")
+        + f"<Code>{error.code}</Code><Message>{escape(error.text)}</Message></Error>"
+        for e in refused
+    )
+    inner = ""
+    if body is not None:
+        for child in _root(body, "DeleteResult"):
+            inner += _plain(child)
+    return f'{_PROLOG}<DeleteResult xmlns="{S3_NAMESPACE}">{inner}{errors}</DeleteResult>'.encode()
+
+
+def bucket_names(body: bytes) -> tuple[str, ...]:
+    """Return the bucket names of a ListAllMyBucketsResult, in its order."""
+    root = _root(body, "ListAllMyBucketsResult")
+    return tuple(_bucket_name(bucket) for bucket in _buckets(root))
+
+
+def keep_buckets(body: bytes, kept: frozenset[str]) -> bytes:
+    """Return a ListAllMyBucketsResult with only the kept buckets."""
+    inner = ""
+    for child in _root(body, "ListAllMyBucketsResult"):
+        if _local(child) == "Buckets":
+            inner += "<Buckets>" + "".join(_plain(b) for b in child if _bucket_name(b) in kept) + "</Buckets>"
+        else:
+            inner += _plain(child)
+    return f'{_PROLOG}<ListAllMyBucketsResult xmlns="{S3_NAMESPACE}">{inner}</ListAllMyBucketsResult>'.encode()
+
+
+def _root(body: bytes, name: str) -> ET.Element:
+    if re.search(rb"<!(?!--)(?!\[CDATA\[)", body):  # DOCTYPE or ENTITY: nothing of S3 needs one
+        raise MalformedXML(reason="a document type declaration")
+    try:
+        body.decode("utf-8")
+        root = ET.fromstring(body)  # noqa: S314 - no DTD got here, so no entity can expand
+    except (ET.ParseError, UnicodeDecodeError, ValueError, LookupError) as error:
+        raise MalformedXML(reason=str(error)) from None
+    if _local(root) != name:
+        raise MalformedXML(reason=f"root element {root.tag!r}")
+    return root
+
+
+def _local(element: ET.Element) -> str:
+    """Return an element's name; only S3's namespace or none is ours."""
+    tag = str(element.tag)
+    if not tag.startswith("{"):
+        return tag
+    namespace, _, name = tag[1:].partition("}")
+    return name if namespace == S3_NAMESPACE else tag
+
+
+def _leaf(element: ET.Element) -> str:
+    if len(element) or element.attrib:
+        raise MalformedXML(reason=f"children or attributes in {element.tag!r}")
+    return element.text or ""
+
+
+def _entry(element: ET.Element) -> DeleteEntry:
+    members: dict[str, str] = {}
+    for child in element:
+        name = _local(child)
+        if name not in _OBJECT_MEMBERS or name in members:
+            raise MalformedXML(reason=f"element {name} in Object")
+        members[name] = _leaf(child)
+    key = members.pop("Key", "")
+    if not key or len(key.encode()) > 1024:
+        raise MalformedXML(reason="an Object without a valid Key")
+    version = members.pop("VersionId", "")
+    return DeleteEntry(key, version, tuple((n, members[n]) for n in _OBJECT_MEMBERS if n in members))
+
+
+def _buckets(root: ET.Element) -> list[ET.Element]:
+    return [bucket for child in root if _local(child) == "Buckets" for bucket in child]
+
+
+def _bucket_name(bucket: ET.Element) -> str:
+    return next((child.text or "" for child in bucket if _local(child) == "Name"), "")
+
+
+def _plain(element: ET.Element) -> str:
+    """Render an element without its namespace prefix; the root declares S3's."""
+    name = _local(element)
+    if len(element):
+        return f"<{name}>" + "".join(_plain(child) for child in element) + f"</{name}>"
+    return f"<{name}>{_text(element.text or '')}</{name}>"
+
+
+def _text(value: str) -> str:
+    """Escape for an element; a carriage return must be a reference or a parser makes it a newline (XML 1.0, 2.11)."""
+    return escape(value, {"\r": "&#13;"})
