@@ -1,0 +1,29 @@
+"""The key layout in etcd, in one place. `prefix` is MINIO_ETCD_PATH_PREFIX, glued in front as MinIO does."""
+
+from __future__ import annotations
+
+import re
+
+_ROOT = "minio-gw/v1/"
+_NAME = re.compile(r"[0-9A-Za-z]{3,128}")
+
+
+def sessions(prefix: str) -> str:
+    """Return the prefix of session records."""
+    return f"{prefix}{_ROOT}sessions/"
+
+
+def revocations(prefix: str) -> str:
+    """Return the prefix of revocations."""
+    return f"{prefix}{_ROOT}revocations/"
+
+
+def is_name(access_key_id: str) -> bool:
+    """Return whether an access key may be part of a key: nothing that could leave the prefix."""
+    return _NAME.fullmatch(access_key_id) is not None
+
+
+def range_end(prefix: bytes) -> bytes:
+    """Return the end of the range of keys with a prefix (etcd's convention)."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b"\0"
