@@ -1,6 +1,7 @@
 """May they? `AllOf(session policy, OPA | IAM policies)`; no answer is a denial.
 
-`decide_now` answers without waiting, or returns None: then `decide` must be awaited. Neither raises.
+`decide_now` answers without waiting, or returns None: then `decide` must be awaited. Neither raises: an error on the
+way to a decision is a Deny, its kind in the reason.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from iam.evaluate import decide
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
 from iam.policy import Policy, PolicyError, parse
 
-_PARSED_AT_MOST = 4096
+_PARSED_AT_MOST = 256  # session policies kept parsed; each may be some kilobytes
 
 
 class Authorizer(Protocol):
@@ -36,36 +37,45 @@ class Authorizer(Protocol):
 
 
 class IamPolicies:
-    """IAM policies in process: the owner may all, others what their named policies say."""
+    """IAM policies in process: the owner may all, others what their named policies say.
+
+    `policies` returns the policies by name, as they are at the moment of the question.
+    """
 
     def __init__(self, policies: Callable[[], Mapping[str, Policy]]) -> None:
         self._policies = policies
 
     def decide_now(self, request: AccessRequest) -> Decision:
         """Decide by the principal's policies; a name without a policy contributes nothing."""
-        principal = request.principal
-        if principal.owner:
+        if request.principal.owner:
             return Allow("owner")
-        known = self._policies()
-        named = [known[name] for name in principal.policies if name in known]
-        if not named:
-            return Deny(f"none of the principal's policies exists: {', '.join(principal.policies) or '(none named)'}")
-        return decide(named, request)
+        try:
+            return self._judge(request)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
+            return Deny(f"policies: {type(error).__name__}")
 
     async def decide(self, request: AccessRequest) -> Decision:
         """Decide, as `decide_now`."""
         return self.decide_now(request)
 
-    async def ready(self) -> str | None:  # noqa: PLR6301
+    async def ready(self) -> str | None:
         """Return None: policies in process are always there."""
         return None
 
     async def close(self) -> None:
         """Nothing to let go of."""
 
+    def _judge(self, request: AccessRequest) -> Decision:
+        names = request.principal.policies
+        known = self._policies()
+        named = [known[name] for name in names if name in known]
+        if not named:
+            return Deny(f"none of the principal's policies exists: {', '.join(names) or '(none named)'}")
+        return decide(named, request)
+
 
 class AllOf:
-    """The session policy AND the rest: a session can narrow, never widen (trap 29)."""
+    """The session policy AND the rest: a session policy can narrow, never widen (trap 29)."""
 
     def __init__(self, rest: Authorizer) -> None:
         self._rest = rest
@@ -73,13 +83,13 @@ class AllOf:
 
     def decide_now(self, request: AccessRequest) -> Decision | None:
         """Deny at once what the session policy denies, or what nobody may ask; else ask the rest."""
-        bound = self._bound(request)
-        return bound if bound is not None else self._rest.decide_now(request)
+        denied = self._denied(request)
+        return self._rest.decide_now(request) if denied is None else denied
 
     async def decide(self, request: AccessRequest) -> Decision:
         """Decide, waiting for the rest where it must."""
-        bound = self._bound(request)
-        return bound if bound is not None else await self._rest.decide(request)
+        denied = self._denied(request)
+        return await self._rest.decide(request) if denied is None else denied
 
     async def ready(self) -> str | None:
         """Return whether the rest is ready."""
@@ -89,22 +99,29 @@ class AllOf:
         """Close the rest."""
         await self._rest.close()
 
-    def _bound(self, request: AccessRequest) -> Deny | None:
+    def _denied(self, request: AccessRequest) -> Deny | None:
         principal = request.principal
         if principal.type is PrincipalType.ANONYMOUS and not principal.policies:
-            return Deny("anonymous requests are not allowed here")
+            return Deny("anonymous, and no policy is for anonymous requests")
         if principal.session_policy is None:
             return None
-        policy = self._policy(principal.session_policy)
+        try:
+            return self._session(principal.session_policy, request)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
+            return Deny(f"session policy: {type(error).__name__}")
+
+    def _session(self, text: str, request: AccessRequest) -> Deny | None:
+        """Judge by the session policy alone: here not even the owner has a shortcut."""
+        policy = self._policy(text)
         if policy is None:
             return Deny("the session policy does not parse")
         decision = decide((policy,), request)
-        return None if decision else Deny(f"session policy: {decision.reason}")
+        return Deny(f"session policy: {decision.reason}") if isinstance(decision, Deny) else None
 
     def _policy(self, text: str) -> Policy | None:
         if text not in self._parsed:
             if len(self._parsed) >= _PARSED_AT_MOST:
-                self._parsed.clear()
+                self._parsed.pop(next(iter(self._parsed)))
             try:
                 self._parsed[text] = parse(text)
             except PolicyError:

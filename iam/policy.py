@@ -1,20 +1,29 @@
 """IAM policy documents: parse, and say exactly what is wrong.
 
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html. `parse` raises PolicyError with every
-problem and its place; a member we do not know is a problem, never ignored.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html. `parse` returns a Policy or raises
+PolicyError with every problem and its place (`Statement[0].Condition.Bool.aws:SecureTransport`). What we do not
+understand is a problem, never ignored: an unknown member (Principal belongs to bucket policies), a member given twice,
+a condition operator or key we cannot evaluate, an empty list. As in MinIO, Version may be left out, and variables then
+work too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
-from iam.conditions import Condition, parse_operator
+from iam.conditions import Condition, fault, is_broken_template, is_known_key, parse_operator
 
-MAX_DOCUMENT = 20_480  # characters: MinIO's and AWS's largest policies fit
+MAX_DOCUMENT = 20_480  # characters: AWS's largest policies fit
+
+_ARN = "arn:aws:s3:::"
+_DOCUMENT_MEMBERS = frozenset({"Version", "Id", "Statement"})
+_STATEMENT_MEMBERS = frozenset({"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"})
+#: Services whose actions are on no S3 resource, so that their statements need none.
+RESOURCELESS = ("admin:", "sts:", "kms:")
 
 
 class PolicyError(Exception):
@@ -27,7 +36,7 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement; exactly one of actions/not_actions, and of resources/not_resources, is in use."""
+    """One statement: `actions` or `not_actions`, `resources` or `not_resources`; action patterns are in lower case."""
 
     allow: bool
     sid: str = ""
@@ -40,13 +49,10 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A parsed policy document."""
+    """A parsed policy document; `id` only names it in the reasons of decisions."""
 
     statements: tuple[Statement, ...]
-
-
-_STATEMENT_MEMBERS = frozenset({"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"})
-_ACTION_SERVICES = ("s3:", "admin:", "sts:", "kms:", "s3express:")
+    id: str = ""
 
 
 def parse(text: str) -> Policy:
@@ -54,37 +60,66 @@ def parse(text: str) -> Policy:
     if len(text) > MAX_DOCUMENT:
         raise PolicyError((f"document: longer than {MAX_DOCUMENT} characters",))
     try:
-        document = json.loads(text, object_pairs_hook=_unique)
+        document = json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant)
+        problems = list(_given_twice(document, ""))
     except (ValueError, RecursionError) as error:
         raise PolicyError((f"document: not JSON: {error}",)) from None
-    problems: list[str] = []
-    statements = _document(document, problems)
+    policy = _document(document, problems)
     if problems:
         raise PolicyError(tuple(problems))
-    return Policy(tuple(statements))
+    return policy
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        raise ValueError("a member is given twice")
-    return dict(pairs)
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which of its members were given twice (RFC 8259 section 4 leaves that open)."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        names = [name for name, _ in pairs]
+        self.twice = sorted({name for name in names if names.count(name) > 1}) if len(self) < len(names) else []
 
 
-def _document(document: Any, problems: list[str]) -> list[Statement]:
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _given_twice(value: Any, place: str) -> Iterator[str]:
+    if isinstance(value, _Object):
+        yield from (f"{_join(place, name)}: given twice" for name in value.twice)
+        for name, member in value.items():
+            yield from _given_twice(member, _join(place, name))
+    elif isinstance(value, list):
+        for number, member in enumerate(value):
+            yield from _given_twice(member, f"{place}[{number}]")
+
+
+def _join(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _document(document: Any, problems: list[str]) -> Policy:
     if not isinstance(document, dict):
         problems.append("document: must be an object")
-        return []
-    problems += [f"{name}: unknown member" for name in document.keys() - {"Version", "Id", "Statement"}]
-    if document.get("Version", "2012-10-17") not in {"2012-10-17", "2008-10-17"}:
+        return Policy(())
+    problems += [f"{name}: unknown member" for name in sorted(document.keys() - _DOCUMENT_MEMBERS)]
+    if document.get("Version", "") not in ("", "2012-10-17"):
         problems.append("Version: must be 2012-10-17")
-    statements = document.get("Statement")
-    if isinstance(statements, dict):
-        statements = [statements]
-    if not isinstance(statements, list) or not statements:
-        problems.append("Statement: must be a statement or a list of them")
-        return []
-    return [_statement(s, f"Statement[{i}]", problems) for i, s in enumerate(statements)]
+    name = _name(document, "Id", "Id", problems)
+    given = document.get("Statement")
+    if isinstance(given, dict):
+        return Policy((_statement(given, "Statement", problems),), name)
+    if not isinstance(given, list) or not given:
+        problems.append("Statement: must be a statement or a list of them, not empty")
+        return Policy(())
+    return Policy(tuple(_statement(s, f"Statement[{i}]", problems) for i, s in enumerate(given)), name)
+
+
+def _name(value: dict[str, Any], member: str, place: str, problems: list[str]) -> str:
+    name = value.get(member, "")
+    if isinstance(name, str):
+        return name
+    problems.append(f"{place}: must be a string")
+    return ""
 
 
 def _statement(value: Any, place: str, problems: list[str]) -> Statement:
@@ -92,38 +127,61 @@ def _statement(value: Any, place: str, problems: list[str]) -> Statement:
         problems.append(f"{place}: must be an object")
         return Statement(allow=False)
     problems += [f"{place}.{name}: unknown member" for name in sorted(value.keys() - _STATEMENT_MEMBERS)]
-    if value.get("Effect") not in {"Allow", "Deny"}:
+    effect = value.get("Effect")
+    if effect not in ("Allow", "Deny"):
         problems.append(f"{place}.Effect: must be Allow or Deny")
-    if not isinstance(value.get("Sid", ""), str):
-        problems.append(f"{place}.Sid: must be a string")
+    actions, not_actions = (_actions(value, name, place, problems) for name in ("Action", "NotAction"))
+    resources, not_resources = (_resources(value, name, place, problems) for name in ("Resource", "NotResource"))
+    _one_of(value, place, problems)
+    return Statement(
+        allow=effect == "Allow",
+        sid=_name(value, "Sid", f"{place}.Sid", problems),
+        actions=actions,
+        not_actions=not_actions,
+        resources=resources,
+        not_resources=not_resources,
+        conditions=_conditions(value.get("Condition", {}), f"{place}.Condition", problems),
+    )
+
+
+def _one_of(value: dict[str, Any], place: str, problems: list[str]) -> None:
     if ("Action" in value) == ("NotAction" in value):
         problems.append(f"{place}: needs Action or NotAction, and one of them only")
-    actions, not_actions = (_strings(value, n, place, problems) for n in ("Action", "NotAction"))
-    problems += [f"{place}.Action: {a!r} is no action" for a in (*actions, *not_actions) if not _is_action(a)]
-    resources, not_resources = (_strings(value, n, place, problems) for n in ("Resource", "NotResource"))
-    if "Resource" in value and "NotResource" in value:
+    given = ("Resource" in value) + ("NotResource" in value)
+    if given > 1 or (given == 0 and not _is_resourceless(value.get("Action"))):
         problems.append(f"{place}: needs Resource or NotResource, and one of them only")
-    if not resources and not not_resources and not all(a.startswith(("admin:", "sts:", "kms:")) for a in actions):
-        problems.append(f"{place}: needs Resource or NotResource")
-    problems += [f"{place}.Resource: {r!r} is no S3 ARN" for r in (*resources, *not_resources)
-                 if r != "*" and not r.startswith("arn:aws:s3:::")]  # fmt: skip
-    conditions = _conditions(value.get("Condition", {}), f"{place}.Condition", problems)
-    return Statement(value.get("Effect") == "Allow", str(value.get("Sid", "")), actions, not_actions, resources,
-                     not_resources, conditions)  # fmt: skip
 
 
-def _is_action(action: str) -> bool:
-    return action == "*" or action.lower().startswith(_ACTION_SERVICES)
+def _is_resourceless(given: Any) -> bool:
+    actions = [given] if isinstance(given, str) else given
+    return isinstance(actions, list) and all(isinstance(a, str) and a.lower().startswith(RESOURCELESS) for a in actions)
 
 
-def _strings(value: dict[str, Any], name: str, place: str, problems: list[str]) -> tuple[str, ...]:
-    given = value.get(name, [])
-    texts = [given] if isinstance(given, str) else given
-    good = isinstance(texts, list) and all(isinstance(t, str) and t for t in texts) and (texts or name not in value)
-    if not good:
-        problems.append(f"{place}.{name}: must be a string or a list of strings, not empty")
+def _actions(value: dict[str, Any], member: str, place: str, problems: list[str]) -> tuple[str, ...]:
+    actions = tuple(action.lower() for action in _strings(value, member, place, problems))
+    problems += [f"{place}.{member}: {action!r} is no action we know a service of" for action in actions
+                 if action != "*" and not action.startswith(("s3:", *RESOURCELESS))]  # fmt: skip
+    return actions
+
+
+def _resources(value: dict[str, Any], member: str, place: str, problems: list[str]) -> tuple[str, ...]:
+    resources = _strings(value, member, place, problems)
+    problems += [f"{place}.{member}: {resource!r} is no S3 ARN" for resource in resources
+                 if resource != "*" and (not resource.startswith(_ARN) or resource == _ARN)]  # fmt: skip
+    broken = [resource for resource in resources if is_broken_template(resource)]
+    problems += [f"{place}.{member}: {resource!r} has a `${{` without a name and `}}`" for resource in broken]
+    return resources
+
+
+def _strings(value: dict[str, Any], member: str, place: str, problems: list[str]) -> tuple[str, ...]:
+    if member not in value:
         return ()
-    return tuple(texts)
+    given = value[member]
+    texts = [given] if isinstance(given, str) else given
+    if isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts):
+        return tuple(texts)
+    problems.append(f"{place}.{member}: must be a string or a list of strings, not empty")
+    return ()
 
 
 def _conditions(value: Any, place: str, problems: list[str]) -> tuple[Condition, ...]:
@@ -133,32 +191,49 @@ def _conditions(value: Any, place: str, problems: list[str]) -> tuple[Condition,
     found: list[Condition] = []
     for name, keys in value.items():
         operator = parse_operator(name)
-        if operator is None or not isinstance(keys, dict) or not keys:
-            problems.append(f"{place}.{name}: unknown operator" if operator is None else f"{place}.{name}: must be an object")
-            continue
-        found += [_condition(operator, key, given, f"{place}.{name}.{key}", problems) for key, given in keys.items()]
+        if operator is None:
+            problems.append(f"{place}.{name}: unknown operator")
+        elif not isinstance(keys, dict) or not keys:
+            problems.append(f"{place}.{name}: must be an object, not empty")
+        else:
+            found += [
+                _condition(operator, key, given, f"{place}.{name}.{key}", problems) for key, given in keys.items()
+            ]
     return tuple(found)
 
 
 def _condition(operator: tuple[str, bool, str], key: str, given: Any, place: str, problems: list[str]) -> Condition:
+    base, if_exists, quantifier = operator
     values = given if isinstance(given, list) else [given]
-    if not values or not all(isinstance(v, str | bool | int | float) for v in values):
+    if not is_known_key(key):
+        problems.append(f"{place}: a key that no request here has")
+    if not values or not all(isinstance(value, str | bool | int | float) for value in values):
         problems.append(f"{place}: must be a value or a list of values, not empty")
-        values = [""]
-    texts = tuple(str(v).lower() if isinstance(v, bool) else str(v) for v in values)
-    return Condition(operator[0], key, texts, operator[1], operator[2])
+        values = []
+    if base == "Null" and len(values) > 1:
+        problems.append(f"{place}: must be one value")
+    texts = tuple(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    faults = [(text, fault(base, text)) for text in texts]
+    problems += [f"{place}: {text!r} {wrong}" for text, wrong in faults if wrong]
+    return Condition(base, key, texts, if_exists, quantifier)
 
 
-def _canned(actions: tuple[str, ...], resources: tuple[str, ...] = ("arn:aws:s3:::*",)) -> Policy:
-    return Policy((Statement(allow=True, actions=actions, resources=resources),))
+def _canned(name: str, actions: tuple[str, ...], resource: str = f"{_ARN}*") -> Policy:
+    lower = tuple(action.lower() for action in actions)
+    return Policy((Statement(allow=True, actions=lower, resources=(resource,)),), name)
 
 
 #: MinIO's canned policies, as its users know them (readonly may not list).
 CANNED: Mapping[str, Policy] = MappingProxyType({
-    "readonly": _canned(("s3:GetBucketLocation", "s3:GetObject")),
-    "readwrite": _canned(("s3:*",)),
-    "writeonly": _canned(("s3:PutObject",)),
-    "diagnostics": _canned(("admin:Profiling", "admin:ServerTrace", "admin:ConsoleLog", "admin:ServerInfo", "admin:TopLocksInfo",
-                            "admin:OBDInfo", "admin:BandwidthMonitor", "admin:Prometheus"), ("*",)),
-    "consoleAdmin": _canned(("admin:*", "kms:*", "s3:*"), ("*",)),
+    policy.id: policy
+    for policy in (
+        _canned("readonly", ("s3:GetBucketLocation", "s3:GetObject")),
+        _canned("readwrite", ("s3:*",)),
+        _canned("writeonly", ("s3:PutObject",)),
+        _canned("diagnostics", (
+            "admin:Profiling", "admin:ServerTrace", "admin:ConsoleLog", "admin:ServerInfo", "admin:TopLocksInfo",
+            "admin:OBDInfo", "admin:BandwidthMonitor", "admin:Prometheus",
+        ), "*"),
+        _canned("consoleAdmin", ("admin:*", "kms:*", "s3:*"), "*"),
+    )
 })  # fmt: skip

@@ -1,0 +1,127 @@
+"""Policy documents: what parses, and what is said about what does not."""
+
+import json
+
+import pytest
+
+from iam.policy import CANNED, MAX_DOCUMENT, PolicyError, parse
+
+GOOD = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
+
+
+def problems_of(document):
+    """Return what `parse` finds wrong."""
+    with pytest.raises(PolicyError) as caught:
+        parse(document if isinstance(document, str) else json.dumps(document))
+    return caught.value.problems
+
+
+def statement(**members):
+    """Return a document of one good statement with members changed; None removes one."""
+    return {"Version": "2012-10-17", "Statement": [{k: v for k, v in (GOOD | members).items() if v is not None}]}
+
+
+def test_a_full_document_parses():
+    """Every documented member is understood, strings and lists alike."""
+    policy = parse(
+        json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Id": "home",
+                "Statement": [
+                    {**GOOD, "Sid": "Read", "Condition": {"StringLike": {"s3:prefix": ["a/*", "b/*"]}}},
+                    {"Effect": "Deny", "NotAction": ["s3:Get*"], "NotResource": ["arn:aws:s3:::b/*"]},
+                    {"Effect": "Allow", "Action": "Admin:ServerInfo"},
+                ],
+            }
+        )
+    )
+    first, second, third = policy.statements
+    assert (policy.id, first.sid, first.allow, first.actions) == ("home", "Read", True, ("s3:getobject",))
+    assert first.conditions[0].values == ("a/*", "b/*")
+    assert (second.allow, second.not_actions, second.not_resources) == (False, ("s3:get*",), ("arn:aws:s3:::b/*",))
+    assert (third.actions, third.resources) == (("admin:serverinfo",), ())
+
+
+def test_a_single_statement_may_stand_without_a_list():
+    """AWS allows one statement object, and MinIO an absent Version."""
+    assert len(parse(json.dumps({"Statement": GOOD})).statements) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ("", "document: not JSON"),
+        ("[" * 10_000, "document: not JSON"),
+        ('{"Statement": NaN}', "document: not JSON"),
+        (" " * (MAX_DOCUMENT + 1), "document: longer than"),
+        ([], "document: must be an object"),
+        ({"Version": "2012-10-17"}, "Statement: must be"),
+        ({"Statement": []}, "Statement: must be"),
+        ({"Statement": "x"}, "Statement: must be"),
+        ({"Statement": ["x"]}, "Statement[0]: must be an object"),
+        ({"Statement": GOOD, "Extra": 1}, "Extra: unknown member"),
+        ({"Statement": GOOD, "Version": "2008-10-17"}, "Version: must be"),
+        ({"Statement": GOOD, "Version": []}, "Version: must be"),
+        ({"Statement": GOOD, "Id": 1}, "Id: must be a string"),
+        (statement(Principal="*"), "Statement[0].Principal: unknown member"),
+        (statement(effect="Allow"), "Statement[0].effect: unknown member"),
+        (statement(Effect="allow"), "Statement[0].Effect: must be"),
+        (statement(Effect=None), "Statement[0].Effect: must be"),
+        (statement(Effect=["Allow"]), "Statement[0].Effect: must be"),
+        (statement(Sid=7), "Statement[0].Sid: must be a string"),
+        (statement(Action=None), "Statement[0]: needs Action or NotAction"),
+        (statement(NotAction="s3:PutObject"), "Statement[0]: needs Action or NotAction"),
+        (statement(Action=[]), "Statement[0].Action: must be a string or a list"),
+        (statement(Action=""), "Statement[0].Action: must be a string or a list"),
+        (statement(Action=[1]), "Statement[0].Action: must be a string or a list"),
+        (statement(Action={"a": 1}), "Statement[0].Action: must be a string or a list"),
+        (statement(Action="ec2:Start"), "Statement[0].Action: 'ec2:start' is no action"),
+        (statement(Resource=None), "Statement[0]: needs Resource or NotResource"),
+        (statement(Resource=None, Action=None, NotAction="admin:*"), "Statement[0]: needs Resource or NotResource"),
+        (statement(Resource=None, Action=["admin:*", "s3:*"]), "Statement[0]: needs Resource or NotResource"),
+        (statement(NotResource="*"), "Statement[0]: needs Resource or NotResource"),
+        (statement(Resource=[]), "Statement[0].Resource: must be a string or a list"),
+        (statement(Resource="bucket/*"), "Statement[0].Resource: 'bucket/*' is no S3 ARN"),
+        (statement(Resource="arn:aws:s3:::"), "Statement[0].Resource: 'arn:aws:s3:::' is no S3 ARN"),
+        (statement(Resource="arn:aws:s3:::b/${aws:username"), "has a `${` without"),
+        (statement(Condition=[]), "Statement[0].Condition: must be an object"),
+        (statement(Condition={"StringIs": {"s3:prefix": "a"}}), "Statement[0].Condition.StringIs: unknown operator"),
+        (statement(Condition={"NullIfExists": {"s3:prefix": "true"}}), "NullIfExists: unknown operator"),
+        (statement(Condition={"ForSome:Bool": {"s3:prefix": "true"}}), "ForSome:Bool: unknown operator"),
+        (statement(Condition={"StringEquals": {}}), "Statement[0].Condition.StringEquals: must be an object"),
+        (statement(Condition={"StringEquals": "a"}), "Statement[0].Condition.StringEquals: must be an object"),
+        (statement(Condition={"StringEquals": {"s3:prefix": []}}), "Condition.StringEquals.s3:prefix: must be a value"),
+        (statement(Condition={"StringEquals": {"s3:prefix": None}}), "StringEquals.s3:prefix: must be a value"),
+        (statement(Condition={"StringEquals": {"s3:prefix": "${aws:userid"}}), "has a `${` without"),
+        (statement(Condition={"StringEquals": {"s3:nonsense": "a"}}), "s3:nonsense: a key that no request here has"),
+        (statement(Condition={"StringEquals": {"jwt:": "a"}}), "jwt:: a key that no request here has"),
+        (statement(Condition={"Bool": {"aws:SecureTransport": "yes"}}), "'yes' is no value for Bool"),
+        (statement(Condition={"Null": {"s3:prefix": ["true", "false"]}}), "Null.s3:prefix: must be one value"),
+        (statement(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/40"}}), "is no value for IpAddress"),
+        (statement(Condition={"NumericLessThan": {"s3:max-keys": "many"}}), "is no value for NumericLessThan"),
+        (statement(Condition={"DateLessThan": {"aws:CurrentTime": "soon"}}), "is no value for DateLessThan"),
+        (statement(Condition={"BinaryEquals": {"s3:prefix": "?"}}), "is no value for BinaryEquals"),
+    ],
+)
+def test_a_faulty_document_is_refused_with_its_place(document, problem):
+    """What we do not understand is a problem that names its place, never something ignored."""
+    assert any(problem in found for found in problems_of(document)), problems_of(document)
+
+
+def test_all_problems_are_reported_at_once():
+    """The author of a policy sees every fault in one go."""
+    found = problems_of({"Id": 1, "Statement": [GOOD | {"Effect": "Maybe"}, GOOD | {"Sid": 1}]})
+    assert [problem.partition(":")[0] for problem in found] == ["Id", "Statement[0].Effect", "Statement[1].Sid"]
+
+
+def test_a_member_given_twice_is_refused_with_its_path():
+    """Two readers of a document with a doubled member could see two policies."""
+    text = '{"Statement": [{"Effect": "Deny", "Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
+    assert problems_of(text) == ("Statement[0].Effect: given twice",)
+
+
+def test_canned_policies_are_minios():
+    """The five names MinIO's users know exist, and readonly cannot list."""
+    assert set(CANNED) == {"readonly", "readwrite", "writeonly", "diagnostics", "consoleAdmin"}
+    assert CANNED["readonly"].statements[0].actions == ("s3:getbucketlocation", "s3:getobject")
