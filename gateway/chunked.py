@@ -5,30 +5,39 @@
 The final zero chunk and its trailers come out only when everything before them is verified, so that a bad upload stays
 short of its announced length at the backend and never becomes an object (traps 10, 11, 13).
 
+What goes out is exactly as long as what came in, so the backend's Content-Length is the client's: sizes and trailers
+keep their spelling, and one signature is as long as another.
+
 Framing: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html and .../sigv4-streaming-trailers.html
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import Enum, auto
 from hashlib import sha256
+from types import MappingProxyType
 
-from gateway.errors import EntityTooLarge, IncompleteBody, InvalidRequest, SignatureDoesNotMatch
+from gateway.errors import EntityTooLarge, IncompleteBody, InvalidRequest, S3Error, SignatureDoesNotMatch
 from gateway.sigv4 import EMPTY_SHA256, Scope, matches, sign_string
 
 MAX_SIGNED_CHUNK = 16 * 2**20  # bytes; a signed chunk is held until it is verified
-MAX_LINE = 1024
-MAX_TRAILERS = 16 * 1024
+MAX_LINE = 1024  # bytes, without its CRLF
+MAX_TRAILERS = 16 * 1024  # bytes of all the trailers, CRLFs included
 
 _UNSIGNED_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16})")
 _SIGNED_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16});chunk-signature=([0-9a-f]{64})")
-_TRAILER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*")
+# minio-go (so mc too) ends a trailer with LF CRLF, and AWS takes it: hence the optional LF.
+_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\n?")
 _SIGNATURE_TRAILER = "x-amz-trailer-signature"
 
 
 class ChunkChain:
-    """The chain of chunk signatures: each covers the one before it, the first the request's (`seed_signature`)."""
+    """The chain of chunk signatures: each covers the one before it, the first the request's (`seed_signature`).
+
+    `key` is the derived signing key, `timestamp` and `scope` those of the request.
+    """
 
     def __init__(self, key: bytes, timestamp: str, scope: Scope, seed_signature: str) -> None:
         self._key = key
@@ -54,241 +63,294 @@ class _State(Enum):
     DATA_END = auto()
     TRAILERS = auto()
     DONE = auto()
+    REFUSED = auto()
 
 
 class _Relay:
-    """What both relays share: the framing, one state at a time. Subclasses say what goes out."""
+    """What both relays share: the framing, one piece at a time. Subclasses say what goes out, and when.
+
+    Each `_<state>` method reads one piece of `data` from position `at`, appends to `_out` what may leave, and returns
+    the position after the piece: the same position when the piece is not all there yet.
+    """
 
     def __init__(self, decoded_length: int, trailers: tuple[str, ...]) -> None:
-        self._left = decoded_length
-        self._announced = trailers
-        self._buffer = bytearray()
+        self._left = decoded_length  # bytes of payload that no chunk head has announced yet
+        self._announced = frozenset(name.lower() for name in trailers)
         self._state = _State.HEAD
+        self._out: list[bytes | bytearray] = []
+        self._held = b""  # the start of a line whose end has not come
         self._chunk_left = 0
-        self._last = b""
-        self._lines: list[tuple[str, str]] = []
-        self._trailer_bytes = 0
+        self._end = b""  # the zero chunk and its trailers, as they will be sent
+        self._trailers: dict[str, str] = {}
 
     @property
     def done(self) -> bool:
-        """Whether the whole body, terminator included, has been seen."""
+        """Whether the whole body, terminator included, has been seen and verified."""
         return self._state is _State.DONE
 
+    @property
+    def trailers(self) -> Mapping[str, str]:
+        """The trailers by lower-case name, their signature left out; verified once `done`."""
+        return MappingProxyType(self._trailers)
+
     def feed(self, data: bytes) -> bytes:
-        """Take bytes from the client, return bytes for the backend."""
-        if self._state is _State.DONE and data:
-            raise InvalidRequest("Data after the end of the chunked body.")
-        self._buffer += data
-        out = bytearray()
-        while self._step(out):
-            pass
-        return bytes(out)
+        """Take bytes from the client, return bytes for the backend.
+
+        Raises InvalidRequest (framing, trailers), IncompleteBody (the chunks hold more or less than the announced
+        length), SignatureDoesNotMatch or EntityTooLarge; then every later call raises as well.
+        """
+        try:
+            return self._fed(data)
+        except S3Error:
+            self._state = _State.REFUSED
+            raise
 
     def finish(self) -> None:
         """Say that the body has ended. Raises IncompleteBody when it should not have."""
         if self._state is not _State.DONE:
             raise IncompleteBody(reason=f"chunked body ended in {self._state.name}")
 
-    def _step(self, out: bytearray) -> bool:
-        """Advance by one piece; return whether there may be another."""
-        if self._state is _State.HEAD:
-            return self._head(out)
-        if self._state is _State.DATA:
-            return self._data(out)
-        if self._state is _State.DATA_END:
-            return self._data_end(out)
-        if self._state is _State.TRAILERS:
-            return self._trailer(out)
-        if self._buffer:
-            raise InvalidRequest("Data after the end of the chunked body.")
-        return False
+    def _fed(self, data: bytes) -> bytes:
+        if self._held:
+            data = self._held + data
+        at = 0
+        while at < len(data):
+            after = self._step(data, at)
+            if after == at:
+                break
+            at = after
+        self._held = data[at:]
+        out, self._out = self._out, []
+        return b"".join(out)
 
-    def _line(self) -> bytes | None:
-        """Take one CRLF-terminated line, None when it is not all there."""
-        end = self._buffer.find(b"\r\n", 0, MAX_LINE + 2)
+    def _step(self, data: bytes, at: int) -> int:
+        match self._state:
+            case _State.HEAD:
+                return self._head(data, at)
+            case _State.DATA:
+                return self._data(data, at)
+            case _State.DATA_END:
+                return self._data_end(data, at)
+            case _State.TRAILERS:
+                return self._trailer(data, at)
+            case _State.DONE:
+                raise InvalidRequest("Data after the end of the chunked body.")
+            case _State.REFUSED:
+                raise InvalidRequest(reason="data after a refusal")
+
+    def _head(self, data: bytes, at: int) -> int:
+        end = _line_end(data, at)
         if end < 0:
-            if len(self._buffer) > MAX_LINE:
-                raise InvalidRequest("A line of the chunked body is too long.")
-            return None
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 2]
-        return line
-
-    def _head(self, out: bytearray) -> bool:
-        line = self._line()
-        if line is None:
-            return False
-        size = self._take_head(line, out)
+            return at
+        size = self._take_head(data[at:end])
         if size > self._left:
             raise IncompleteBody("The chunks hold more than x-amz-decoded-content-length says.")
-        if size == 0:
-            if self._left:
-                raise IncompleteBody("The chunks hold less than x-amz-decoded-content-length says.")
-            self._state = _State.TRAILERS
-            return True
+        if not size and self._left:
+            raise IncompleteBody("The chunks hold less than x-amz-decoded-content-length says.")
         self._left -= size
         self._chunk_left = size
-        self._state = _State.DATA
-        return True
+        self._state = _State.DATA if size else _State.TRAILERS
+        return end + 2
 
-    def _trailer(self, out: bytearray) -> bool:
-        line = self._line()
-        if line is None:
-            return False
-        if line:
-            self._add_trailer(line)
-            return True
-        self._check_trailers()
-        self._take_end(out)
-        self._state = _State.DONE
-        return True
+    def _data(self, data: bytes, at: int) -> int:
+        piece = data[at : at + self._chunk_left]
+        self._take_data(piece)
+        self._chunk_left -= len(piece)
+        if not self._chunk_left:
+            self._state = _State.DATA_END
+        return at + len(piece)
 
-    def _add_trailer(self, line: bytes) -> None:
-        self._trailer_bytes += len(line)
-        match = _TRAILER.fullmatch(line.decode("latin-1"))
-        if match is None or self._trailer_bytes > MAX_TRAILERS:
-            raise InvalidRequest("A trailer of the chunked body is malformed.")
-        name = match[1].lower()
-        if any(name == seen for seen, _ in self._lines):
+    def _data_end(self, data: bytes, at: int) -> int:
+        found = data[at : at + 2]
+        if not b"\r\n".startswith(found):
+            raise InvalidRequest("A chunk is longer than its head says.")
+        if len(found) < 2:
+            return at
+        self._take_data_end()
+        self._state = _State.HEAD
+        return at + 2
+
+    def _trailer(self, data: bytes, at: int) -> int:
+        end = _line_end(data, at)
+        if end < 0:
+            return at
+        if end > at:
+            self._end += self._take_trailer(data[at:end]) + b"\r\n"
+            if len(self._end) > MAX_TRAILERS:
+                raise InvalidRequest("The trailers of the chunked body are too long.")
+        else:
+            self._check_trailers()
+            self._out.append(self._end + b"\r\n")
+            self._state = _State.DONE
+        return end + 2
+
+    def _take_trailer(self, line: bytes) -> bytes:
+        """Note a trailer and return the line to send: an announced one, once."""
+        name, value, _ = _parse_trailer(line)
+        if name not in self._announced:
+            raise InvalidRequest("A trailer was sent that x-amz-trailer does not announce.", reason=f"trailer {name}")
+        if name in self._trailers:
             raise InvalidRequest(f"The trailer {name} was sent more than once.")
-        self._lines.append((name, match[2]))
+        self._trailers[name] = value
+        return line
 
     def _check_trailers(self) -> None:
-        names = {name for name, _ in self._lines if name != _SIGNATURE_TRAILER}
-        if names != set(self._announced):
-            raise InvalidRequest("The trailers sent are not those that x-amz-trailer announced.")
+        if self._trailers.keys() != self._announced:
+            raise InvalidRequest("A trailer that x-amz-trailer announces was not sent.")
 
-    def _data(self, out: bytearray) -> bool:
+    def _take_head(self, line: bytes) -> int:
         raise NotImplementedError
 
-    def _data_end(self, out: bytearray) -> bool:
+    def _take_data(self, piece: bytes) -> None:
         raise NotImplementedError
 
-    def _take_head(self, line: bytes, out: bytearray) -> int:
+    def _take_data_end(self) -> None:
         raise NotImplementedError
 
-    def _take_end(self, out: bytearray) -> None:
-        raise NotImplementedError
+
+def _line_end(data: bytes, at: int) -> int:
+    """Return the position of a line's CRLF, -1 when it has not come yet."""
+    end = data.find(b"\r\n", at, at + MAX_LINE + 2)
+    if end < 0 and len(data) - at > MAX_LINE + 1:
+        raise InvalidRequest("A line of the chunked body is too long.")
+    return end
+
+
+def _parse_trailer(line: bytes) -> tuple[str, str, slice]:
+    """Return a trailer's lower-case name, its value, and where in the line the value stands."""
+    match = _TRAILER.fullmatch(line)
+    if match is None:
+        raise InvalidRequest("A trailer of the chunked body is malformed.")
+    return match[1].decode("ascii").lower(), match[2].decode("ascii"), slice(*match.span(2))
 
 
 class UnsignedRelay(_Relay):
     """STREAMING-UNSIGNED-PAYLOAD-TRAILER: bytes cross as they are, their framing checked, the terminator held back."""
 
-    def _take_head(self, line: bytes, out: bytearray) -> int:
+    def _fed(self, data: bytes) -> bytes:
+        # Most pieces of a large body lie within one chunk: they cross without being touched.
+        if self._state is _State.DATA and len(data) < self._chunk_left:
+            self._chunk_left -= len(data)
+            return data
+        return super()._fed(data)
+
+    def _take_head(self, line: bytes) -> int:
         match = _UNSIGNED_HEAD.fullmatch(line)
         if match is None:
             raise InvalidRequest("A chunk's head is malformed.")
         size = int(match[1], 16)
         if size:
-            out += line + b"\r\n"
+            self._out.append(line + b"\r\n")
         else:
-            self._last = line + b"\r\n"
+            self._end = line + b"\r\n"
         return size
 
-    def _data(self, out: bytearray) -> bool:
-        piece = self._buffer[: self._chunk_left]
-        if not piece:
-            return False
-        out += piece
-        del self._buffer[: len(piece)]
-        self._chunk_left -= len(piece)
-        if not self._chunk_left:
-            self._state = _State.DATA_END
-        return True
+    def _take_data(self, piece: bytes) -> None:
+        self._out.append(piece)
 
-    def _data_end(self, out: bytearray) -> bool:
-        if len(self._buffer) < 2:
-            return False
-        if self._buffer[:2] != b"\r\n":
-            raise InvalidRequest("A chunk is longer than its head says.")
-        out += b"\r\n"
-        del self._buffer[:2]
-        self._state = _State.HEAD
-        return True
-
-    def _add_trailer(self, line: bytes) -> None:
-        super()._add_trailer(line)
-        self._last += line + b"\r\n"
-
-    def _take_end(self, out: bytearray) -> None:
-        out += self._last + b"\r\n"
+    def _take_data_end(self) -> None:
+        self._out.append(b"\r\n")
 
 
 class SignedRelay(_Relay):
-    """Signed chunks: each verified, then sent on under the backend's signature over the same content hash.
+    """Signed chunks: each verified whole, then sent on under the backend's signature over the same content hash.
 
-    Sizes keep their spelling and signatures their length, so the body's length does not change.
+    `trailers` empty: STREAMING-AWS4-HMAC-SHA256-PAYLOAD; else ...-PAYLOAD-TRAILER, whose last trailer signs the others.
     """
 
-    def __init__(self, decoded_length: int, incoming: ChunkChain, outgoing: ChunkChain, trailers: tuple[str, ...]) -> None:
+    def __init__(
+        self, decoded_length: int, incoming: ChunkChain, outgoing: ChunkChain, trailers: tuple[str, ...]
+    ) -> None:
         super().__init__(decoded_length, trailers)
         self._incoming = incoming
         self._outgoing = outgoing
         self._size = b""
         self._signature = ""
+        self._chunk = bytearray()
+        self._hash = sha256()
+        self._sealed = False  # the trailers' signature has been seen
 
-    def _take_head(self, line: bytes, out: bytearray) -> int:
+    def _take_head(self, line: bytes) -> int:
         match = _SIGNED_HEAD.fullmatch(line)
         if match is None:
             raise InvalidRequest("A chunk's head is malformed.")
-        self._size, self._signature = match[1], match[2].decode()
+        self._size, self._signature = match[1], match[2].decode("ascii")
         size = int(self._size, 16)
         if size > MAX_SIGNED_CHUNK:
             raise EntityTooLarge(f"A signed chunk may hold {MAX_SIGNED_CHUNK} bytes at most.")
-        if size == 0:
-            self._last = self._verified(b"")
+        if not size:
+            self._end = self._verified_head()
         return size
 
-    def _data(self, out: bytearray) -> bool:
-        """Wait for the whole chunk and its CRLF: nothing of it may leave unverified."""
-        if len(self._buffer) < self._chunk_left + 2:
-            return False
-        data = bytes(self._buffer[: self._chunk_left])
-        if self._buffer[self._chunk_left : self._chunk_left + 2] != b"\r\n":
-            raise InvalidRequest("A chunk is longer than its head says.")
-        del self._buffer[: self._chunk_left + 2]
-        out += self._verified(data) + data + b"\r\n"
-        self._state = _State.HEAD
-        return True
+    def _take_data(self, piece: bytes) -> None:
+        self._hash.update(piece)
+        self._chunk += piece
 
-    def _verified(self, data: bytes) -> bytes:
+    def _take_data_end(self) -> None:
+        self._out += self._verified_head(), self._chunk, b"\r\n"
+        self._chunk = bytearray()
+
+    def _verified_head(self) -> bytes:
         """Check the chunk's signature and return its head for the backend."""
-        content_hash = sha256(data).hexdigest()
+        content_hash = self._hash.hexdigest()
+        self._hash = sha256()
         if not matches(self._incoming.chunk(content_hash), self._signature):
             raise SignatureDoesNotMatch(reason="a chunk's signature differs")
-        return self._size + b";chunk-signature=" + self._outgoing.chunk(content_hash).encode() + b"\r\n"
+        return self._size + b";chunk-signature=" + self._outgoing.chunk(content_hash).encode("ascii") + b"\r\n"
 
-    def _take_end(self, out: bytearray) -> None:
-        """Verify the trailers' signature; it stands last, over `name:value\\n` of each trailer before it."""
-        if not self._announced:
-            if self._lines:
-                raise InvalidRequest("Trailers in a body that announced none.")
-            out += self._last + b"\r\n"
-            return
-        if not self._lines or self._lines[-1][0] != _SIGNATURE_TRAILER:
-            raise SignatureDoesNotMatch(reason="the trailers are not signed")
-        lines = self._lines[:-1]
-        content_hash = sha256("".join(f"{name}:{value}\n" for name, value in lines).encode("latin-1")).hexdigest()
-        if not matches(self._incoming.trailer(content_hash), self._lines[-1][1]):
+    def _take_trailer(self, line: bytes) -> bytes:
+        if self._sealed:
+            raise InvalidRequest("A trailer was sent after the trailers' signature.")
+        name, value, place = _parse_trailer(line)
+        if name != _SIGNATURE_TRAILER or not self._announced:
+            return super()._take_trailer(line)
+        self._sealed = True
+        return line[: place.start] + self._resigned_trailers(value).encode("ascii") + line[place.stop :]
+
+    def _resigned_trailers(self, given: str) -> str:
+        """Verify the signature over the lines `name:value` before it, each with LF, and return the backend's."""
+        lines = "".join(f"{name}:{value}\n" for name, value in self._trailers.items())
+        content_hash = sha256(lines.encode("ascii")).hexdigest()
+        if not matches(self._incoming.trailer(content_hash), given):
             raise SignatureDoesNotMatch(reason="the trailers' signature differs")
-        sent = [*lines, (_SIGNATURE_TRAILER, self._outgoing.trailer(content_hash))]
-        out += self._last + "".join(f"{name}:{value}\r\n" for name, value in sent).encode("latin-1") + b"\r\n"
+        return self._outgoing.trailer(content_hash)
+
+    def _check_trailers(self) -> None:
+        super()._check_trailers()
+        if self._announced and not self._sealed:
+            raise SignatureDoesNotMatch(reason="the trailers are not signed")
+
+
+def read_all(
+    body: bytes, decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None
+) -> tuple[bytes, Mapping[str, str]]:
+    """Return the payload and the trailers of a small, whole aws-chunked body, verified.
+
+    For XML that the gateway itself reads; `chain` is None when the chunks are unsigned. Raises as the relays do.
+    """
+    relay = (
+        UnsignedRelay(decoded_length, trailers)
+        if chain is None
+        else _signed_for_nobody(decoded_length, trailers, chain)
+    )
+    framed = relay.feed(body)
+    relay.finish()
+    return _payload(framed), relay.trailers
 
 
 def decode_body(body: bytes, decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None) -> bytes:
-    """Return the payload of a small, whole aws-chunked body, verified (for XML that the gateway itself reads)."""
-    if chain is None:
-        relay: _Relay = UnsignedRelay(decoded_length, trailers)
-    else:
-        relay = SignedRelay(decoded_length, chain, ChunkChain(b"", "", Scope("", "", ""), ""), trailers)
-    framed = relay.feed(body)
-    relay.finish()
-    return _payload(framed)
+    """Return the payload alone; see read_all."""
+    return read_all(body, decoded_length, trailers, chain)[0]
+
+
+def _signed_for_nobody(decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain) -> SignedRelay:
+    """Return a relay whose outgoing signatures are thrown away: the one verifier serves both uses."""
+    return SignedRelay(decoded_length, chain, ChunkChain(b"", "", Scope("", "", ""), ""), trailers)
 
 
 def _payload(framed: bytes) -> bytes:
     """Cut the payload out of a body that a relay has accepted."""
-    parts, at = [], 0
+    parts, at = list[bytes](), 0
     while True:
         end = framed.index(b"\r\n", at)
         size = int(framed[at:end].partition(b";")[0], 16)

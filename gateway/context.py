@@ -1,12 +1,15 @@
 """The facts of one request that a policy may ask about: condition keys for IAM policies, `conditions` for OPA.
 
-Computed when asked. What is ours to say (who, when, from where, how signed) is looked up in our own facts only, so no
-header or parameter of a client can write it (trap 32).
+Computed when asked. What is ours to say (who, when, from where, how signed, which claims, which tags) is looked up in
+our own facts only; a client's header or parameter of such a name is left out of the document, in any case and whether
+or not we have a value, so nobody can write it (trap 32). `document` has the shape that MinIO's Rego policies were
+written for: headers in Go's canonical spelling and parameters as sent, both in one object of lists.
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html#amazons3-policy-keys
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,9 +21,8 @@ from iam.model import Principal
 _HEADER_KEYS = frozenset({
     "x-amz-acl", "x-amz-content-sha256", "x-amz-copy-source", "x-amz-grant-full-control", "x-amz-grant-read",
     "x-amz-grant-read-acp", "x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-metadata-directive",
-    "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-object-ownership", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-customer-algorithm", "x-amz-storage-class", "x-amz-website-redirect-location",
-    "x-amz-object-ownership",
 })  # fmt: skip
 _QUERY_KEYS = frozenset({"prefix", "delimiter", "max-keys"})
 _LOCK_KEYS = {
@@ -28,15 +30,39 @@ _LOCK_KEYS = {
     "object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
     "object-lock-legal-hold": "x-amz-object-lock-legal-hold",
 }
+_LOCK_NAMES = {
+    "x-amz-object-lock-mode": "Object-Lock-Mode",
+    "x-amz-object-lock-retain-until-date": "Object-Lock-Retain-Until-Date",
+    "x-amz-object-lock-legal-hold": "Object-Lock-Legal-Hold",
+}
 _MASKED = frozenset({
-    "authorization", "cookie", "proxy-authorization", "x-amz-security-token", "x-amz-signature", "x-amz-credential",
-    "x-amz-server-side-encryption-customer-key", "x-amz-copy-source-server-side-encryption-customer-key",
+    "authorization", "cookie", "proxy-authorization", "signature", "x-amz-credential", "x-amz-security-token",
+    "x-amz-signature", "x-amz-server-side-encryption-customer-key",
+    "x-amz-copy-source-server-side-encryption-customer-key",
 })  # fmt: skip
+#: Names in the document that only we write; the second half are the claims of MinIO's `jwt:` and `ldap:` keys.
+_OURS = frozenset({
+    "authtype", "currenttime", "epochtime", "existingobjecttag", "groups", "locationconstraint",
+    "object-lock-legal-hold", "object-lock-mode", "object-lock-retain-until-date", "principaltype", "referer",
+    "requestobjecttag", "requestobjecttagkeys", "securetransport", "signatureage", "signatureversion", "sourceip", "useragent",
+    "userid", "username", "versionid", "x-amz-tagging",
+    "address", "aud", "birthdate", "client_id", "email", "family_name", "gender", "given_name", "iss", "jti",
+    "ldapuser", "ldapusername", "middle_name", "name", "nickname", "parent", "phone_number", "picture", "policy",
+    "preferred_username", "profile", "scope", "sub", "upn", "user", "website",
+})  # fmt: skip
+_OUR_FAMILIES = ("existingobjecttag/", "requestobjecttag/", "aws:", "s3:", "jwt:", "ldap:", "sts:", "svc:")
+#: The user's wishes about the request: a claim of such a name must not speak in their place.
+_WISHES = _QUERY_KEYS | _HEADER_KEYS | {"list-type", "marker", "start-after", "sessionpolicy"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RequestContext:
-    """An `iam.model.Context` over one request. `now` in epoch seconds, `signature_age_ms` in milliseconds."""
+    """An `iam.model.Context` over one request.
+
+    `headers` have lower-case names, `query` is decoded; `now` is in epoch seconds, `signature_age_ms` in milliseconds
+    (presigned requests only); `version_id` and `location` are what the operation found, "" without; `raw_headers` sends
+    credentials to the policy service unmasked.
+    """
 
     headers: Mapping[str, str]
     query: Sequence[tuple[str, str]]
@@ -49,32 +75,37 @@ class RequestContext:
     signature_age_ms: int | None = None
     raw_headers: bool = False
     version_id: str = ""
+    location: str = ""
 
     def values(self, key: str) -> tuple[str, ...] | None:
         """Return the values of a condition key, None when the request has none."""
         service, _, name = key.partition(":")
-        service = service.lower()
-        if service == "aws":
-            return self._aws(name.lower())
-        if service == "s3":
-            return self._s3(name)
-        if service in {"jwt", "ldap"}:
-            return self._claim(name if service == "jwt" else f"ldap{name.capitalize()}")
+        match service.lower():
+            case "aws":
+                return self._aws(name.lower())
+            case "s3":
+                return self._s3(name)
+            case "jwt":
+                return self._claim(name)
+            case "ldap":
+                return self._ldap(name.lower())
         return None
 
     def document(self) -> dict[str, list[str]]:
-        """Return MinIO's `conditions`: headers and parameters as sent, then our own facts over any of their names."""
+        """Return MinIO's `conditions`: headers and parameters as sent, then our own facts in place of their names."""
         ours = self._ours()
-        taken = {name.lower() for name in ours}
+        taken = {name.lower() for name in ours} | _OURS
         found: dict[str, list[str]] = {}
-        sent = [(_canonical(n), v) for n, v in self.headers.items()] + list(self.query)
-        for name, value in sent:
-            if name.lower() not in taken:
-                masked = name.lower() in _MASKED and not self.raw_headers
+        for name, value in self._sent():
+            lower = name.lower()
+            if lower not in taken and not lower.startswith(_OUR_FAMILIES):
+                masked = lower in _MASKED and not self.raw_headers
                 found.setdefault(name, []).append("***" if masked else value)
         return found | ours
 
     def _aws(self, name: str) -> tuple[str, ...] | None:
+        if name == "groups":
+            return self.principal.groups or None
         facts = {
             "sourceip": self.source_ip,
             "securetransport": str(self.secure).lower(),
@@ -86,8 +117,7 @@ class RequestContext:
             "userid": self._user(),
             "username": self._user(),
         }
-        value = facts.get(name)
-        return (value,) if value else None
+        return _one(facts.get(name))
 
     def _user(self) -> str:
         """Return the identity behind the request: the parent of a session, else the access key."""
@@ -96,40 +126,58 @@ class RequestContext:
     def _s3(self, name: str) -> tuple[str, ...] | None:
         lower = name.lower()
         if lower in _QUERY_KEYS:
-            found = [v for n, v in self.query if n == lower]
-            return tuple(found) or None
+            return tuple(value for sent, value in self.query if sent == lower) or None
         if lower in _HEADER_KEYS or lower in _LOCK_KEYS:
             value = self.headers.get(_LOCK_KEYS.get(lower, lower))
             return None if value is None else (value,)
-        if lower.startswith("requestobjecttag"):
-            return self._tags(name)
-        own = {
+        if lower == "requestobjecttagkeys":
+            return tuple(tag for tag, _ in self._tags()) or None
+        if lower.startswith("requestobjecttag/"):
+            wanted = name.partition("/")[2]
+            return tuple(value for tag, value in self._tags() if tag == wanted) or None
+        return _one(self._own_s3().get(lower))
+
+    def _own_s3(self) -> dict[str, str]:
+        return {
             "versionid": self.version_id,
             "signatureversion": self.signature_version,
             "authtype": self.auth_type,
             "signatureage": "" if self.signature_age_ms is None else str(self.signature_age_ms),
+            "locationconstraint": self.location,
         }
-        value = own.get(lower)
-        return (value,) if value else None
 
-    def _tags(self, name: str) -> tuple[str, ...] | None:
-        tags = parse_qsl(self.headers.get("x-amz-tagging", ""), keep_blank_values=True)
-        if name.lower() == "requestobjecttagkeys":
-            return tuple(key for key, _ in tags) or None
-        wanted = name.partition("/")[2]
-        return tuple(value for key, value in tags if key == wanted) or None
+    def _tags(self) -> list[tuple[str, str]]:
+        return parse_qsl(self.headers.get("x-amz-tagging", ""), keep_blank_values=True)
 
     def _claim(self, name: str) -> tuple[str, ...] | None:
-        value = self.principal.claims.get(name)
-        return _texts(value) or None
+        """Look a claim up by its name, or by its only spelling in another case (keys have no case, claims have)."""
+        claims = self.principal.claims
+        spelled = [name] if name in claims else [other for other in claims if other.lower() == name.lower()]
+        return _texts(claims[spelled[0]]) or None if len(spelled) == 1 else None
+
+    def _ldap(self, name: str) -> tuple[str, ...] | None:
+        claims = self.principal.claims
+        if name == "groups":
+            return (self.principal.groups or None) if "ldapUser" in claims else None
+        known = {"user": "ldapUser", "username": "ldapUsername"}
+        return _texts(claims.get(known.get(name, ""))) or None
+
+    def _sent(self) -> Iterator[tuple[str, str]]:
+        yield from ((_canonical(name), value) for name, value in self.headers.items() if name not in _LOCK_NAMES)
+        yield from self.query
 
     def _ours(self) -> dict[str, list[str]]:
-        facts: dict[str, list[str]] = {}
-        for name, value in self.principal.claims.items():
-            texts = _texts(value)
-            if texts and name != "sessionPolicy":
-                facts[name] = list(texts)
-        facts |= {
+        facts = self._facts() | self._object_facts()
+        taken = {name.lower() for name in facts} | _WISHES
+        claims = {
+            name.removeprefix("ldap").lower() if name in {"ldapUser", "ldapUsername"} else name: list(value)
+            for name, given in self.principal.claims.items()
+            if isinstance(given, str | list) and (value := _texts(given))
+        }
+        return {name: value for name, value in claims.items() if _may_stand(name, taken)} | facts
+
+    def _facts(self) -> dict[str, list[str]]:
+        facts = {
             "CurrentTime": [_iso(self.now)],
             "EpochTime": [str(self.now)],
             "Referer": [self.headers.get("referer", "")],
@@ -142,17 +190,37 @@ class RequestContext:
             "userid": [self._user()],
             "username": [self._user()],
             "versionid": [self.version_id],
+            "groups": list(self.principal.groups),
+            "signatureAge": [] if self.signature_age_ms is None else [str(self.signature_age_ms)],
+            "LocationConstraint": [self.location] if self.location else [],
         }
-        if self.principal.groups:
-            facts["groups"] = list(self.principal.groups)
-        if self.signature_age_ms is not None:
-            facts["signatureAge"] = [str(self.signature_age_ms)]
-        return facts
+        return {name: values for name, values in facts.items() if values}
+
+    def _object_facts(self) -> dict[str, list[str]]:
+        facts = {name: [self.headers[header]] for header, name in _LOCK_NAMES.items() if header in self.headers}
+        tags = self._tags()
+        for tag, value in tags:
+            facts.setdefault(f"RequestObjectTag/{tag}", []).append(value)
+        return facts | ({"RequestObjectTagKeys": [tag for tag, _ in tags]} if tags else {})
+
+
+def _may_stand(claim: str, taken: set[str] | frozenset[str]) -> bool:
+    """Return whether a claim may stand in the document under its own name: not where a fact or a wish stands."""
+    lower = claim.lower()
+    reserved = lower.startswith((*_OUR_FAMILIES, "x-amz-", "object-lock-")) or lower == "requestobjecttagkeys"
+    return lower not in taken and not reserved
+
+
+def _one(value: str | None) -> tuple[str, ...] | None:
+    return (value,) if value else None
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
+    """Return a claim's values as texts; () for what has no one obvious text."""
+    if isinstance(value, bool):
+        return (str(value).lower(),)
+    if isinstance(value, str | int):
+        return (str(value),)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     return ()

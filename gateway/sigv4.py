@@ -11,7 +11,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -19,11 +19,13 @@ from gateway.errors import (
     AccessDenied,
     AuthorizationHeaderMalformed,
     AuthorizationQueryParametersError,
+    InvalidRequest,
     RequestTimeTooSkewed,
     S3Error,
 )
 
 ALGORITHM = "AWS4-HMAC-SHA256"
+ASYMMETRIC_ALGORITHM = "AWS4-ECDSA-P256-SHA256"  # SigV4A, recognized only to be refused by its name
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 MAX_SKEW = 900  # seconds either way
 MAX_EXPIRES = 604_800  # seconds: seven days
@@ -31,10 +33,13 @@ MAX_EXPIRES = 604_800  # seconds: seven days
 _UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]*")
 _UNRESERVED_OR_SLASH = re.compile(r"[A-Za-z0-9\-._~/]*")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
-_TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
-_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+")
-_SPACES = re.compile(r"[ \t]+")
-_ACCESS_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+_TIMESTAMP = re.compile(r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z")
+_SIGNED_HEADERS = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+(?:;[a-z0-9!#$%&'*+\-.^_`|~]+)*")
+# The scope's parts hold no "/" and no line end: the scope is one line of the string to sign, and unambiguous.
+# An access key may contain "/": the scope is the last four parts (trap 16).
+_CREDENTIAL = re.compile(
+    r"([\x21-\x7e]{1,128})/([0-9]{8})/([\x21-\x2e\x30-\x7e]{1,64})/([\x21-\x2e\x30-\x7e]{1,64})/aws4_request"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,41 +73,70 @@ class SignatureClaim:
 
 
 def parse_authorization(value: str, timestamp: str) -> SignatureClaim:
-    """Parse an Authorization header; `timestamp` is the value of x-amz-date."""
-    bad = AuthorizationHeaderMalformed
+    """Parse an Authorization header; `timestamp` is the value of x-amz-date.
+
+    The three fields may come in any order, spaces around the commas are optional. Raises AuthorizationHeaderMalformed,
+    AccessDenied (no usable date, or host not signed) or InvalidRequest (SigV4A).
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-auth-using-authorization-header.html
+    """
     algorithm, _, rest = value.partition(" ")
-    if algorithm != ALGORITHM:
-        raise bad(f"The algorithm must be {ALGORITHM}.")
-    fields: dict[str, str] = {}
-    for part in rest.split(","):
-        name, equals, text = part.strip(" ").partition("=")
-        if not equals or name in fields:
-            raise bad(reason="a field without a value, or twice")
-        fields[name] = text
+    _check_algorithm(algorithm, AuthorizationHeaderMalformed)
+    fields = _fields(rest)
     if fields.keys() != {"Credential", "SignedHeaders", "Signature"}:
-        raise bad("The authorization header must have Credential, SignedHeaders and Signature.")
-    return _claim(fields["Credential"], fields["SignedHeaders"], fields["Signature"], timestamp, None, bad)
+        raise AuthorizationHeaderMalformed(
+            "The authorization header must have Credential, SignedHeaders and Signature."
+        )
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise AccessDenied(
+            "AWS authentication requires a valid Date or x-amz-date header", reason="malformed x-amz-date"
+        )
+    return _claim(fields, timestamp, None, AuthorizationHeaderMalformed)
+
+
+def _fields(text: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = part.strip(" ").partition("=")
+        if not equals or name in fields:
+            raise AuthorizationHeaderMalformed(reason="a field without a value, or twice")
+        fields[name] = value
+    return fields
 
 
 def parse_presigned(query: Sequence[tuple[str, str]]) -> SignatureClaim:
-    """Parse the parameters of a presigned request (decoded names and values)."""
-    bad = AuthorizationQueryParametersError
+    """Parse the parameters of a presigned request (decoded names and values).
+
+    Raises AuthorizationQueryParametersError, AccessDenied (host not signed) or InvalidRequest (SigV4A).
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+    """
     fields: dict[str, str] = {}
     for name, value in query:
-        if name in fields and name.startswith("X-Amz-"):
-            raise bad(f"{name} was given more than once.")
-        fields[name] = value
-    if fields.get("X-Amz-Algorithm") != ALGORITHM:
-        raise bad(f"X-Amz-Algorithm only supports {ALGORITHM}.")
-    names = ("X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Signature", "X-Amz-Date", "X-Amz-Expires")
-    if any(name not in fields for name in names):
-        raise bad("Query-string authentication version 4 requires X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
-                  "X-Amz-Date, X-Amz-SignedHeaders and X-Amz-Expires parameters.")  # fmt: skip
-    credential, headers, signature, timestamp, expires = (fields[name] for name in names)
-    return _claim(credential, headers, signature, timestamp, _expires(expires), bad)
+        if name.startswith("X-Amz-"):
+            if name[6:] in fields:
+                raise AuthorizationQueryParametersError(f"{name} was given more than once.")
+            fields[name[6:]] = value
+    _check_algorithm(fields.get("Algorithm", ""), AuthorizationQueryParametersError)
+    if not fields.keys() >= {"Credential", "SignedHeaders", "Signature", "Date", "Expires"}:
+        raise AuthorizationQueryParametersError(
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
+            "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+        )
+    if not _TIMESTAMP.fullmatch(fields["Date"]):
+        raise AuthorizationQueryParametersError(
+            "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"."
+        )
+    return _claim(fields, fields["Date"], _expires(fields["Expires"]), AuthorizationQueryParametersError)
+
+
+def _check_algorithm(algorithm: str, bad: type[S3Error]) -> None:
+    if algorithm == ASYMMETRIC_ALGORITHM:
+        raise InvalidRequest(f"SigV4A is not supported. Please use {ALGORITHM}.", reason="SigV4A")
+    if algorithm != ALGORITHM:
+        raise bad(f"The algorithm must be {ALGORITHM}.")
 
 
 def _expires(text: str) -> int:
+    # isdigit alone would take other scripts' digits; the length keeps int() from reading a book.
     if not (text.isascii() and text.isdigit() and len(text) <= 7):
         raise AuthorizationQueryParametersError("X-Amz-Expires should be a number between 1 and 604800.")
     if not 1 <= int(text) <= MAX_EXPIRES:
@@ -110,29 +144,38 @@ def _expires(text: str) -> int:
     return int(text)
 
 
-def _claim(  # noqa: PLR0913, PLR0917 - the parts of a claim
-    credential: str, headers: str, signature: str, timestamp: str, expires: int | None, bad: type[S3Error]
-) -> SignatureClaim:
-    # An access key may contain "/": the scope is the last four parts.
-    parts = credential.rsplit("/", 4)
-    if len(parts) != 5 or parts[4] != "aws4_request" or not _ACCESS_KEY.fullmatch(parts[0]):
-        raise bad('The credential is malformed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
-    if not _TIMESTAMP.fullmatch(timestamp):
-        raise bad('The date must be in the ISO8601 Long Format "yyyyMMdd\'T\'HHmmss\'Z\'".')
-    if parts[1] != timestamp[:8]:
+def _claim(fields: Mapping[str, str], timestamp: str, expires: int | None, bad: type[S3Error]) -> SignatureClaim:
+    access_key_id, scope = _credential(fields["Credential"], bad)
+    if scope.date != timestamp[:8]:
         raise bad("The date in the credential scope does not match the date of the request.")
-    if not _SIGNATURE.fullmatch(signature):
-        raise bad(reason="signature is not 64 hexadecimal digits")
-    signed = tuple(headers.split(";"))
-    if list(signed) != sorted(set(signed)) or not all(_HEADER_NAME.fullmatch(name) for name in signed):
+    if not _SIGNATURE.fullmatch(fields["Signature"]):
+        raise bad(reason="signature is not 64 lower-case hexadecimal digits")
+    signed = _signed_headers(fields["SignedHeaders"], bad)
+    return SignatureClaim(access_key_id, scope, signed, fields["Signature"], timestamp, expires, expires is not None)
+
+
+def _credential(text: str, bad: type[S3Error]) -> tuple[str, Scope]:
+    match = _CREDENTIAL.fullmatch(text)
+    if match is None:
+        raise bad('The credential is malformed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
+    return match[1], Scope(match[2], match[3], match[4])
+
+
+def _signed_headers(text: str, bad: type[S3Error]) -> tuple[str, ...]:
+    """Split SignedHeaders; without `host` the request could be replayed at another server (trap 5)."""
+    signed = text.split(";")
+    if not _SIGNED_HEADERS.fullmatch(text) or signed != sorted(set(signed)):
         raise bad("SignedHeaders must be lower-case, sorted and unique.")
     if "host" not in signed:
         raise AccessDenied("The host header must be signed.", reason="host not in SignedHeaders")
-    return SignatureClaim(parts[0], Scope(*parts[1:4]), signed, signature, timestamp, expires, expires is not None)
+    return tuple(signed)
 
 
 def check_time(claim: SignatureClaim, now: int) -> None:
-    """Refuse what was signed too long ago, or for later. `now` in seconds since the epoch."""
+    """Refuse what was signed too long ago, or for later. `now` in seconds since the epoch.
+
+    Raises RequestTimeTooSkewed (header) or AccessDenied (presigned, or a timestamp that is no date).
+    """
     signed_at = _epoch(claim.timestamp)
     if claim.expires is None:
         if abs(now - signed_at) > MAX_SKEW:
@@ -146,15 +189,20 @@ def check_time(claim: SignatureClaim, now: int) -> None:
 
 def _epoch(timestamp: str) -> int:
     try:
-        return int(datetime.strptime(timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+        return int(datetime.fromisoformat(timestamp).timestamp())
     except ValueError:
         raise AccessDenied("The request's date is not a date.", reason="impossible timestamp") from None
 
 
 def uri_encode(text: str | bytes, *, slash: bool) -> str:
-    """Percent-encode all but the unreserved characters of RFC 3986; `slash` says whether `/` is encoded too."""
-    if isinstance(text, str) and (_UNRESERVED if slash else _UNRESERVED_OR_SLASH).fullmatch(text):
-        return text
+    """Percent-encode all but the unreserved characters of RFC 3986 section 2.3; `slash`: encode `/` too.
+
+    Text is encoded as UTF-8; surrogate escapes stand for the bytes they came from.
+    """
+    if isinstance(text, str):
+        if (_UNRESERVED if slash else _UNRESERVED_OR_SLASH).fullmatch(text):
+            return text
+        text = text.encode("utf-8", "surrogateescape")
     return quote(text, safe="-._~" if slash else "-._~/")
 
 
@@ -165,19 +213,27 @@ def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
     return "&".join(f"{name}={value}" for name, value in encoded)
 
 
-def canonical_request(  # noqa: PLR0913, PLR0917 - the six lines of a canonical request
-    method: str, uri: str, query: str, headers: Mapping[str, str], signed_headers: Sequence[str], payload_hash: str
-) -> str:
-    """Return the canonical request. `headers` by lower-case name; a signed one that is absent raises AccessDenied."""
+def canonical_headers(headers: Mapping[str, str], signed_headers: Sequence[str]) -> str:
+    """Return the signed headers as `name:value` lines. `headers` by lower-case name, duplicates joined by `,` already.
+
+    Values are trimmed and runs of whitespace become one space, as botocore and MinIO do it. A signed header that is
+    absent raises AccessDenied.
+    """
     lines = []
     for name in signed_headers:
         value = headers.get(name)
         if value is None:
             raise AccessDenied(f"The signed header {name} is not in the request.", reason="signed header absent")
-        if "  " in value or "\t" in value:
-            value = _SPACES.sub(" ", value)
-        lines.append(f"{name}:{value.strip()}\n")
-    return f"{method}\n{uri}\n{query}\n{''.join(lines)}\n{';'.join(signed_headers)}\n{payload_hash}"
+        lines.append(f"{name}:{' '.join(value.split())}\n")
+    return "".join(lines)
+
+
+def canonical_request(
+    method: str, uri: str, query: str, headers: Mapping[str, str], signed_headers: Sequence[str], payload_hash: str
+) -> str:
+    """Return the canonical request; `uri` and `query` are canonical already. Raises as canonical_headers does."""
+    lines = canonical_headers(headers, signed_headers)
+    return f"{method}\n{uri}\n{query}\n{lines}\n{';'.join(signed_headers)}\n{payload_hash}"
 
 
 def string_to_sign(timestamp: str, scope: Scope, canonical: str) -> str:

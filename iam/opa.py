@@ -1,7 +1,9 @@
 """Ask OPA (or any policy webhook) over HTTP, with MinIO's input document. Everything but a clear yes is a no.
 
-Accepted as yes: HTTP 200 with exactly `{"result": true}` or `{"result": {"allow": true}}`. An error, a time-out, another
-status, `{}`, null, a string, HTML: Deny, with the reason for the log (trap 31).
+A yes is HTTP 200 with a JSON object whose `result` is exactly `true`, or an object whose `allow` is exactly `true`
+(members beside them, such as OPA's `decision_id`, say nothing). An error, a time-out, a redirect, another status, `{}`,
+null, a string, HTML, a member given twice, more than 64 KiB: Deny, with the reason for the log (trap 31). Anonymous
+callers are never asked about, as in MinIO. A reason holds neither the answer's text nor the token.
 """
 
 from __future__ import annotations
@@ -11,24 +13,39 @@ import json
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import httpx
 
-from iam.model import AccessRequest, Allow, Decision, Deny, Secret
+from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType, Secret
 
 MAX_ANSWER = 65_536  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class OpaSettings:
-    """Where OPA is: `url` asked exactly as given, `auth_token` sent verbatim as Authorization, `timeout` in seconds."""
+    """Where OPA is: `url` asked exactly as given, `auth_token` sent verbatim as Authorization, `timeout` in seconds.
+
+    `raw_headers` is for whoever makes the RequestContext: true sends credentials unmasked, as MinIO did. Raises
+    ValueError for a URL that is not http(s) or carries a user, and for a token that no header can carry.
+    """
 
     url: str
     auth_token: Secret | None = None
     timeout: float = 2.0
     raw_headers: bool = False
     ca_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("the policy service's URL must be http:// or https://")
+        if "@" in parts.netloc:
+            raise ValueError("the policy service's URL must not carry a user; give the token by its own setting")
+        token = self.auth_token.reveal() if self.auth_token else ""
+        if not (token.isascii() and token.isprintable() and token == token.strip()):
+            raise ValueError("the policy service's token must be printable ASCII")
 
 
 def opa_input(request: AccessRequest) -> dict[str, Any]:
@@ -48,57 +65,105 @@ def opa_input(request: AccessRequest) -> dict[str, Any]:
 
 
 class OpaAuthorizer:
-    """An Authorizer that asks over HTTP, on kept-alive connections."""
+    """An Authorizer that asks over HTTP, on kept-alive connections. A client that was given is not closed."""
 
-    def __init__(self, settings: OpaSettings) -> None:
+    def __init__(self, settings: OpaSettings, client: httpx.AsyncClient | None = None) -> None:
         self._settings = settings
-        verify: ssl.SSLContext | bool = (
-            ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else settings.url.startswith("https:")
-        )
-        self._client = httpx.AsyncClient(
-            timeout=settings.timeout, trust_env=False, verify=verify, follow_redirects=False,
-            limits=httpx.Limits(max_connections=256, max_keepalive_connections=64),
-        )  # fmt: skip
+        self._owned = client is None
+        self._client = client or _client(settings)
 
-    def decide_now(self, request: AccessRequest) -> Decision | None:  # noqa: ARG002, PLR6301
-        """Return None: an answer from elsewhere must be awaited."""
+    def decide_now(self, request: AccessRequest) -> Decision | None:
+        """Return Deny for what must not be asked, else None: an answer from elsewhere must be awaited."""
+        if request.principal.type is PrincipalType.ANONYMOUS:
+            return Deny("anonymous: the policy service is not asked")
         return None
 
     async def decide(self, request: AccessRequest) -> Decision:
         """Ask; deny on anything but a clear yes."""
+        refused = self.decide_now(request)
+        if refused is not None:
+            return refused
         try:
             answer = await self._post({"input": opa_input(request)})
-        except (httpx.HTTPError, OSError, TimeoutError, ValueError, RecursionError) as error:
-            return Deny(f"policy service: {type(error).__name__}: {error}")
-        result = answer.get("result") if isinstance(answer, dict) else None
-        if result is True or (isinstance(result, dict) and result.get("allow") is True):
-            return Allow("policy service")
-        return Deny(f"policy service said {json.dumps(answer)[:200]}")
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
+            return Deny(f"policy service: {_kind(error)}")
+        return _verdict(answer)
 
     async def ready(self) -> str | None:
         """Probe with an empty input: any JSON answer with status 200 will do."""
         try:
             await self._post({"input": {}})
-        except (httpx.HTTPError, OSError, TimeoutError, ValueError, RecursionError) as error:
-            return f"policy service does not answer: {type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - the caller wants to know, not to crash
+            return f"policy service: {_kind(error)}"
         return None
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        if self._owned:
+            await self._client.aclose()
 
     async def _post(self, document: dict[str, Any]) -> Any:
-        headers = {"content-type": "application/json"}
+        content = json.dumps(document, allow_nan=False, default=str).encode()
+        async with (
+            asyncio.timeout(self._settings.timeout),
+            self._client.stream(
+                "POST", self._settings.url, content=content, headers=self._headers(), follow_redirects=False, auth=None
+            ) as response,
+        ):
+            if response.status_code != 200:
+                raise _NoAnswerError(f"status {response.status_code}")
+            return json.loads(await _body(response), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+    def _headers(self) -> dict[str, str]:
+        # No compression: the bound on the answer is then a bound on memory.
+        headers = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
         if self._settings.auth_token:
             headers["authorization"] = self._settings.auth_token.reveal()
-        content = json.dumps(document, default=str).encode()
-        async with asyncio.timeout(self._settings.timeout):
-            async with self._client.stream("POST", self._settings.url, content=content, headers=headers) as response:
-                if response.status_code != 200:
-                    raise ValueError(f"status {response.status_code}")
-                body = bytearray()
-                async for piece in response.aiter_bytes():
-                    body += piece
-                    if len(body) > MAX_ANSWER:
-                        raise ValueError("answer too large")
-        return json.loads(body.decode("utf-8"))
+        return headers
+
+
+class _NoAnswerError(Exception):
+    """The service answered something that is no answer; the text is ours, so it may be logged."""
+
+
+def _client(settings: OpaSettings) -> httpx.AsyncClient:
+    verify = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+    return httpx.AsyncClient(timeout=settings.timeout, trust_env=False, verify=verify, limits=limits)
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > MAX_ANSWER:
+            raise _NoAnswerError("answer larger than 64 KiB")
+    return bytes(body)
+
+
+def _verdict(answer: Any) -> Decision:
+    result = answer.get("result") if isinstance(answer, dict) else None
+    said = result.get("allow") if isinstance(result, dict) else result
+    if said is True:
+        return Allow("policy service")
+    return Deny("policy service said no" if said is False else "policy service's answer is no decision")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _NoAnswerError("a member is given twice")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _NoAnswerError(f"{name} is no JSON value")
+
+
+def _kind(error: Exception) -> str:
+    """Name an error without repeating what a header, a URL or an answer said."""
+    if isinstance(error, _NoAnswerError):
+        return str(error)
+    return (
+        "answer is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else type(error).__name__
+    )

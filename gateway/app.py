@@ -1,0 +1,212 @@
+"""The composition root: the only place where objects are wired together; start order, readiness, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import ssl
+import string
+import time
+from collections.abc import Callable
+from ipaddress import ip_network
+
+from aiohttp import web
+
+from gateway import __version__
+from gateway.backend import Backend
+from gateway.config import Config
+from gateway.errors import ExpiredToken, InvalidAccessKeyId, InvalidTokenId
+from gateway.observe import AccessLog, RequestIds
+from gateway.shell import Gateway
+from gateway.sigv4 import SigningKeys
+from gateway.story import World
+from iam.authorize import AllOf, Authorizer, IamPolicies
+from iam.embedded import EmbeddedStore
+from iam.model import Credentials, Principal, PrincipalType
+from iam.opa import OpaAuthorizer, OpaSettings
+from iam.store import IamStore
+from iam.watch import Watcher
+from sts.oidc import OidcVerifier
+from sts.principal import principal_of
+from sts.service import StsService
+from sts.sessions import ExpiredSession, InvalidSession, Keyring, derive_keyring, open_session
+
+MAX_HEAD_LINE = 16_384  # bytes of a request line or of one header: a session token in a presigned URL fits
+SESSIONS_KEPT = 16_384
+STORE_FILE = "iam.sqlite"
+_log = logging.getLogger("minio_gw.app")
+
+
+class Identities:
+    """Access key and token -> credentials and principal. Opened sessions are kept; revocation is asked every time."""
+
+    def __init__(self, config: Config, keyring: Keyring, watcher: Watcher, now: Callable[[], int]) -> None:
+        self._root = config.root
+        self._root_principal = Principal(PrincipalType.ACCOUNT, config.root.access_key_id, owner=True)
+        self._claim = (config.claim_name, config.claim_prefix)
+        self._keyring = keyring
+        self._watcher = watcher
+        self._now = now
+        self._opened: dict[str, tuple[Credentials, Principal]] = {}
+
+    def lookup(self, access_key_id: str, token: str) -> tuple[Credentials, Principal]:
+        """Return who an access key and a token are. Raises InvalidAccessKeyId, InvalidTokenId, ExpiredToken."""
+        if access_key_id == self._root.access_key_id:
+            if token:
+                raise InvalidTokenId(reason="a session token with permanent credentials")
+            return self._root, self._root_principal
+        if not token:
+            raise InvalidAccessKeyId(reason="unknown access key, no session token")
+        found = self._opened.get(token) or self._open(token)
+        if found[0].access_key_id != access_key_id:
+            raise InvalidTokenId(reason="the token of another session")
+        if (found[0].expires_at or 0) <= self._now():
+            raise ExpiredToken(reason="session expired")
+        if self._watcher.view.is_revoked(access_key_id):
+            raise InvalidAccessKeyId(reason="session revoked")
+        return found
+
+    def _open(self, token: str) -> tuple[Credentials, Principal]:
+        try:
+            session = open_session(self._keyring, token, now=self._now())
+        except ExpiredSession:
+            raise ExpiredToken(reason="session expired") from None
+        except InvalidSession as error:
+            raise InvalidTokenId(reason=f"session token: {error}") from None
+        principal = principal_of(
+            session, claim_name=self._claim[0], claim_prefix=self._claim[1], root_access_key=self._root.access_key_id
+        )
+        if len(self._opened) >= SESSIONS_KEPT:
+            self._opened.clear()
+        self._opened[token] = session.credentials, principal
+        return self._opened[token]
+
+
+def new_access_key() -> str:
+    """Return a fresh access key id: twenty characters of 0-9 A-Z."""
+    return "".join(secrets.choice(string.digits + string.ascii_uppercase) for _ in range(20))
+
+
+def make_store(config: Config) -> IamStore:
+    """Return the store that the configuration names."""
+    if config.etcd is not None:
+        from iam.etcd import EtcdStore  # noqa: PLC0415 - gRPC costs memory; only who has etcd pays
+
+        return EtcdStore(config.etcd)
+    return EmbeddedStore(config.data_dir / STORE_FILE if config.data_dir else None)
+
+
+def make_authorizer(config: Config) -> Authorizer:
+    """Return AllOf(session policy, OPA if configured else IAM policies)."""
+    if config.opa is None:
+        return AllOf(IamPolicies(lambda: config.policies))
+    opa = config.opa
+    return AllOf(OpaAuthorizer(OpaSettings(opa.url, opa.auth_token, opa.timeout, opa.raw_headers, opa.ca_file)))
+
+
+class Application:
+    """One gateway process."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.store = make_store(config)
+        self.watcher = Watcher(self.store)
+        self.authorizer = make_authorizer(config)
+        self.backend = Backend(config.backend, config.root)
+        now = lambda: int(time.time())  # noqa: E731
+        keyring = derive_keyring(config.root.secret)
+        identities = Identities(config, keyring, self.watcher, now)
+        self.verifier = OidcVerifier(config.openid, time.time) if config.openid else None
+        world = World(
+            identities.lookup, self.authorizer, SigningKeys(), config.region, config.anonymous_policies,
+            raw_headers=config.opa is not None and config.opa.raw_headers,
+        )  # fmt: skip
+        service = StsService(
+            keyring, self.store, self.verifier, lambda name: name in config.policies, config.opa is None, now,
+            new_access_key, config.claim_name, config.claim_prefix,
+        )  # fmt: skip
+        self.gateway = Gateway(
+            world, self.backend, service, AccessLog(as_json=config.json, quiet=config.quiet), RequestIds(), config.domains,
+            tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
+        )  # fmt: skip
+        self.draining = False
+
+    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        """Answer health here, everything else through the gateway's shell."""
+        path = http.raw_path.partition("?")[0]
+        if path.startswith("/minio/health/"):
+            return await self._health(path)
+        return await self.gateway.handle(http)
+
+    async def _health(self, path: str) -> web.Response:
+        """Live: this process answers. Ready: it can serve: the view loaded, the backend and the policy service answer."""
+        if path == "/minio/health/live":
+            return web.Response(text="")
+        if path != "/minio/health/ready":
+            return web.Response(status=404)
+        reasons = await self.not_ready()
+        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+
+    async def not_ready(self) -> list[str]:
+        """Return why this gateway is not ready; empty when it is."""
+        reasons = ["draining"] if self.draining else []
+        if not self.watcher.is_loaded:
+            reasons.append("the IAM view is not loaded")
+        return reasons + [r for r in (await self.backend.probe(), await self.authorizer.ready()) if r]
+
+    async def close(self) -> None:
+        """Let go of everything, in the opposite order."""
+        if self.verifier is not None:
+            await self.verifier.close()
+        await self.authorizer.close()
+        await self.backend.close()
+        await self.store.close()
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """Return the listener's TLS context when public.crt and private.key are there."""
+    certificate, key = config.certs_dir / "public.crt", config.certs_dir / "private.key"
+    if not (certificate.exists() and key.exists()):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+async def serve(config: Config, *, reuse_port: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: no new connections, running requests finish within the bound."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    application = Application(config)
+    await application.store.open()
+    server = web.Server(
+        application.handle, access_log=None, max_line_size=MAX_HEAD_LINE, max_field_size=MAX_HEAD_LINE,
+        auto_decompress=False, keepalive_timeout=75, lingering_time=2, handler_cancellation=True, read_bufsize=2**18,
+    )  # fmt: skip
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=config.drain)
+    await runner.setup()
+    site = web.TCPSite(
+        runner, config.host or None, config.port, ssl_context=tls_context(config), backlog=1024, reuse_port=reuse_port or None
+    )
+    async with asyncio.TaskGroup() as background:
+        watching = background.create_task(application.watcher.run())
+        await site.start()
+        _log.info("minio-gw %s serves on %s", __version__, site.name)
+        await stop.wait()
+        application.draining = True
+        await site.stop()
+        await _drained(application, config.drain)
+        await runner.cleanup()
+        watching.cancel()
+    await application.close()
+
+
+async def _drained(application: Application, bound: float) -> None:
+    """Wait until no request runs, within the bound."""
+    deadline = time.monotonic() + bound
+    while application.gateway.inflight and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)

@@ -1,0 +1,388 @@
+"""Configuration: one table of settings, one pure function from argv, environment and files to a Config.
+
+Flags win over the environment, the environment over MINIO_CONFIG_ENV_FILE. Every problem is found before any is reported.
+Names are MinIO's where its users know them; ours begin with MINIO_GW_.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from iam.model import Credentials, Secret
+from iam.policy import CANNED, Policy, PolicyError, parse
+from iam.store import EtcdSettings
+from sts.settings import OpenIdSettings
+
+AWS_ENDPOINT = "https://s3.amazonaws.com"
+_CHAIN_MARKS = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
+                "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its variables (the first wins), its flag, its default as text, what it means."""
+
+    names: tuple[str, ...]
+    help: str
+    default: str = ""
+    flag: str = ""
+    secret: bool = False
+
+
+def _s(names: str, text: str, default: str = "", flag: str = "", *, secret: bool = False) -> Setting:
+    return Setting(tuple(names.split()), text, default, flag, secret)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    _s("MINIO_ADDRESS", "address to listen on, HOST:PORT", ":9000", "--address"),
+    _s("MINIO_CERTS_DIR", "folder with public.crt and private.key: TLS when both are there", "~/.minio/certs", "--certs-dir"),
+    _s("MINIO_GW_QUIET", "log refusals and errors only", "off", "--quiet"),
+    _s("MINIO_GW_JSON", "log JSON lines", "off", "--json"),
+    _s("MINIO_GW_WORKERS", "processes on the one port", "1", "--workers"),
+    _s("MINIO_ROOT_USER MINIO_ACCESS_KEY", "access key of the root account; with _FILE appended: a file that holds it"),
+    _s("MINIO_ROOT_PASSWORD MINIO_SECRET_KEY", "secret key of the root account; with _FILE: a file", secret=True),
+    _s("MINIO_REGION_NAME MINIO_REGION MINIO_SITE_REGION", "the only region accepted in signatures; empty: any"),
+    _s("MINIO_DOMAIN", "domains for virtual-host style requests, comma separated"),
+    _s("MINIO_IAM_JWKS_URL MINIO_IDENTITY_OPENID_JWKS_URL", "key set of the identity provider"),
+    _s("MINIO_IDENTITY_OPENID_CONFIG_URL", "discovery document of the identity provider"),
+    _s("MINIO_IDENTITY_OPENID_CLIENT_ID", "client id that aud or azp must name; empty: not checked"),
+    _s("MINIO_IDENTITY_OPENID_CLAIM_NAME", "claim that names the policies", "policy"),
+    _s("MINIO_IDENTITY_OPENID_CLAIM_PREFIX", "glued in front of the claim's name"),
+    _s("MINIO_POLICY_PLUGIN_URL MINIO_IAM_OPA_URL MINIO_POLICY_OPA_URL", "policy service (OPA) asked before every forward"),
+    _s("MINIO_POLICY_PLUGIN_AUTH_TOKEN MINIO_IAM_OPA_AUTHTOKEN MINIO_POLICY_OPA_AUTH_TOKEN",
+       "sent verbatim as Authorization to the policy service", secret=True),
+    _s("MINIO_GW_OPA_TIMEOUT", "seconds before no answer is a denial", "2"),
+    _s("MINIO_GW_OPA_RAW_HEADERS", "leave credentials and signatures in OPA's input, as MinIO did", "off"),
+    _s("MINIO_ETCD_ENDPOINTS", "etcd members, comma separated; empty: the embedded store"),
+    _s("MINIO_ETCD_PATH_PREFIX", "glued in front of every key in etcd"),
+    _s("MINIO_ETCD_CLIENT_CERT", "client certificate for etcd (PEM)"),
+    _s("MINIO_ETCD_CLIENT_CERT_KEY", "its key (PEM)"),
+    _s("MINIO_GW_ETCD_CA", "CA certificates that sign etcd's (PEM)"),
+    _s("MINIO_GW_ETCD_USERNAME", "etcd user"),
+    _s("MINIO_GW_ETCD_PASSWORD", "its password", secret=True),
+    _s("MINIO_GW_DATA_DIR", "folder of the embedded store; empty: in memory"),
+    _s("MINIO_GW_POLICY_DIR", "folder of NAME.json policies, beside the canned ones"),
+    _s("MINIO_GW_ANONYMOUS_POLICY", "policies of anonymous requests, comma separated; empty: refused"),
+    _s("MINIO_GW_BACKEND_CREDENTIALS", "root, chain (AWS's whole chain) or auto", "auto"),
+    _s("MINIO_GW_BACKEND_REGION", "region to sign with toward the backend", "us-east-1"),
+    _s("MINIO_GW_BACKEND_ADDRESSING", "path, virtual or auto", "auto"),
+    _s("MINIO_GW_BACKEND_CA", "CA certificates that sign the backend's (PEM)"),
+    _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
+    _s("MINIO_GW_DRAIN", "seconds running requests may take after SIGTERM", "30"),
+    _s("MINIO_GW_TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, comma separated"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a setting, and what to do."""
+
+    setting: str
+    text: str
+    remedy: str
+
+
+class ConfigErrors(Exception):
+    """Everything that is wrong with a configuration."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{p.setting}: {p.text}" for p in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    """The store behind the gateway; `static` is a pair of its own (minio-gw server)."""
+
+    endpoint: str
+    region: str
+    addressing: str
+    credentials: str
+    ca_file: Path | None = None
+    static: Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpaConfig:
+    """The policy service; `timeout` in seconds."""
+
+    url: str
+    auth_token: Secret | None
+    timeout: float
+    raw_headers: bool
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole, checked configuration."""
+
+    command: str
+    host: str
+    port: int
+    certs_dir: Path
+    quiet: bool
+    json: bool
+    workers: int
+    root: Credentials
+    region: str
+    domains: tuple[str, ...]
+    backend: BackendSettings
+    openid: OpenIdSettings | None
+    claim_name: str
+    claim_prefix: str
+    opa: OpaConfig | None
+    etcd: EtcdSettings | None
+    data_dir: Path | None
+    policies: Mapping[str, Policy]
+    anonymous_policies: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    max_inflight: int
+    drain: float
+    server_dir: Path | None = None
+
+
+class _Reader:
+    """Reads settings one by one and collects what is wrong."""
+
+    def __init__(self, flags: Mapping[str, str], environ: Mapping[str, str], read_text: Callable[[Path], str]) -> None:
+        self.problems: list[Problem] = []
+        self._flags = flags
+        self._read_text = read_text
+        self._environ = self._with_file(environ)
+        self._check_names()
+
+    def bad(self, setting: str, text: str, remedy: str) -> None:
+        self.problems.append(Problem(setting, text, remedy))
+
+    def source(self, name: str) -> str:
+        """Return which variable of a setting is in use, the first one when none is."""
+        names = next(s.names for s in SETTINGS if name in s.names)
+        return next((n for n in names if self._environ.get(n) or self._environ.get(n + "_FILE")), names[0])
+
+    def get(self, name: str) -> str:
+        setting = next(s for s in SETTINGS if name in s.names)
+        if setting.flag and setting.flag in self._flags:
+            return self._flags[setting.flag]
+        for variable in setting.names:
+            if self._environ.get(variable):
+                return self._environ[variable]
+            if self._environ.get(variable + "_FILE"):
+                return self._file(variable + "_FILE")
+        return setting.default
+
+    def path(self, name: str) -> Path | None:
+        text = self.get(name)
+        return Path(text).expanduser() if text else None
+
+    def items(self, name: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.get(name).split(",") if part.strip())
+
+    def switch(self, name: str) -> bool:
+        text = self.get(name).lower()
+        if text not in {"on", "off", "true", "false", "1", "0"}:
+            self.bad(name, f"{text!r} is neither on nor off", "say on or off")
+        return text in {"on", "true", "1"}
+
+    def number(self, name: str, low: float, high: float) -> float:
+        text = self.get(name)
+        if not re.fullmatch(r"\d{1,9}(\.\d+)?", text) or not low <= float(text) <= high:
+            self.bad(name, f"{text!r} is not a number from {low:g} to {high:g}", "give such a number")
+            return low
+        return float(text)
+
+    def url(self, name: str) -> str:
+        text = self.get(name)
+        if text and (urlsplit(text).scheme not in {"http", "https"} or not urlsplit(text).hostname):
+            self.bad(self.source(name), f"{text!r} is no http or https URL", "give a whole URL, as http://host:port/path")
+        return text
+
+    def _file(self, variable: str) -> str:
+        try:
+            return self._read_text(Path(self._environ[variable])).strip()
+        except OSError as error:
+            self.bad(variable, f"cannot be read: {error.strerror or error}", "name a file this user may read")
+            return ""
+
+    def _with_file(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        name = environ.get("MINIO_CONFIG_ENV_FILE")
+        if not name:
+            return environ
+        try:
+            lines = self._read_text(Path(name)).splitlines()
+        except OSError as error:
+            self.bad("MINIO_CONFIG_ENV_FILE", f"cannot be read: {error.strerror or error}", "name a file this user may read")
+            return environ
+        pairs = (line.strip().removeprefix("export ").partition("=") for line in lines if "=" in line and line.strip()[0] != "#")
+        return {**{n.strip(): v.strip().strip("\"'") for n, _, v in pairs}, **environ}
+
+    def _check_names(self) -> None:
+        known = {n for s in SETTINGS for n in s.names}
+        for name in sorted(self._environ):
+            if name.startswith("MINIO_GW_") and name not in known and name.removesuffix("_FILE") not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                self.bad(name, "is no setting of minio-gw", f"did you mean {near[0]}?" if near else "remove it")
+
+
+def load(  # noqa: PLR0913 - where a configuration comes from
+    command: str,
+    flags: Mapping[str, str],
+    positional: str,
+    environ: Mapping[str, str],
+    read_text: Callable[[Path], str],
+    list_dir: Callable[[Path], Sequence[Path]],
+) -> Config:
+    """Return the configuration of `command` ("gateway", "server", "admin"). Raises ConfigErrors with every problem.
+
+    `flags` by their long name; `positional` is ENDPOINT or DIR; `read_text` and `list_dir` do the reading.
+    """
+    reader = _Reader(flags, environ, read_text)
+    host, port = _address(reader)
+    policies = _policies(reader, read_text, list_dir)
+    values: dict[str, Any] = {
+        "command": command, "host": host, "port": port, "certs_dir": reader.path("MINIO_CERTS_DIR"),
+        "quiet": reader.switch("MINIO_GW_QUIET"), "json": reader.switch("MINIO_GW_JSON"),
+        "workers": int(reader.number("MINIO_GW_WORKERS", 1, 256)), "root": _root(reader),
+        "region": reader.get("MINIO_REGION"), "domains": tuple(d.lower() for d in reader.items("MINIO_DOMAIN")),
+        "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
+        "openid": _openid(reader), "claim_name": reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
+        "claim_prefix": reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), "opa": _opa(reader), "etcd": _etcd(reader),
+        "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,
+        "anonymous_policies": _anonymous(reader, policies), "trusted_proxies": _networks(reader),
+        "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6)), "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
+        "server_dir": Path(positional) if command == "server" else None,
+    }  # fmt: skip
+    if reader.problems:
+        raise ConfigErrors(reader.problems)
+    return Config(**values)
+
+
+def _address(reader: _Reader) -> tuple[str, int]:
+    text = reader.get("MINIO_ADDRESS")
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]*)):(\d{1,5})", text)
+    if match is None or int(match[3]) > 65535:
+        reader.bad("--address", f"{text!r} is not HOST:PORT", "give an address as :9000 or 127.0.0.1:9000")
+        return "", 9000
+    return match[1] or match[2] or "", int(match[3])
+
+
+def _root(reader: _Reader) -> Credentials:
+    user, password = reader.get("MINIO_ROOT_USER"), reader.get("MINIO_ROOT_PASSWORD")
+    names = reader.source("MINIO_ROOT_USER"), reader.source("MINIO_ROOT_PASSWORD")
+    if not user:
+        reader.bad(names[0], "is missing", "set the root account's access key; there is no default")
+    elif not re.fullmatch(r"[\x21-\x7e]{3,128}", user) or set(user) & set("=,/"):
+        # "/" and friends break the credential scope of clients (trap 16).
+        reader.bad(names[0], "is not an access key", "use 3 or more printable ASCII characters without space, '=', ',' or '/'")
+    if not password:
+        reader.bad(names[1], "is missing", "set the root account's secret key; there is no default")
+    elif len(password) < 8:
+        reader.bad(names[1], "is shorter than 8 characters", "use a longer secret key")
+    return Credentials(user, Secret(password))
+
+
+def _backend(reader: _Reader, environ: Mapping[str, str], endpoint: str) -> BackendSettings:
+    url = endpoint or AWS_ENDPOINT
+    url = url if "://" in url else f"https://{url}"
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.query or parts.username:
+        reader.bad("ENDPOINT", f"{endpoint!r} is no endpoint", "give https://host[:port] without a path")
+    credentials = reader.get("MINIO_GW_BACKEND_CREDENTIALS")
+    if credentials not in {"auto", "root", "chain"}:
+        reader.bad("MINIO_GW_BACKEND_CREDENTIALS", f"{credentials!r} is unknown", "say auto, root or chain")
+    if credentials == "auto":
+        credentials = "chain" if any(environ.get(mark) for mark in _CHAIN_MARKS) else "root"
+    addressing = reader.get("MINIO_GW_BACKEND_ADDRESSING")
+    if addressing not in {"auto", "path", "virtual"}:
+        reader.bad("MINIO_GW_BACKEND_ADDRESSING", f"{addressing!r} is unknown", "say auto, path or virtual")
+    if addressing == "auto":
+        addressing = "virtual" if (parts.hostname or "").endswith(".amazonaws.com") else "path"
+    region, ca_file = reader.get("MINIO_GW_BACKEND_REGION"), reader.path("MINIO_GW_BACKEND_CA")
+    return BackendSettings(f"{parts.scheme}://{parts.netloc}", region, addressing, credentials, ca_file)
+
+
+def _openid(reader: _Reader) -> OpenIdSettings | None:
+    jwks, discovery = reader.url("MINIO_IAM_JWKS_URL"), reader.url("MINIO_IDENTITY_OPENID_CONFIG_URL")
+    if not jwks and not discovery:
+        return None
+    return OpenIdSettings(
+        jwks, discovery, reader.get("MINIO_IDENTITY_OPENID_CLIENT_ID"), reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
+        reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"),
+    )  # fmt: skip
+
+
+def _opa(reader: _Reader) -> OpaConfig | None:
+    url = reader.url("MINIO_IAM_OPA_URL")
+    timeout, raw = reader.number("MINIO_GW_OPA_TIMEOUT", 0.05, 60), reader.switch("MINIO_GW_OPA_RAW_HEADERS")
+    token = reader.get("MINIO_IAM_OPA_AUTHTOKEN")
+    return OpaConfig(url, Secret(token) if token else None, timeout, raw) if url else None
+
+
+def _etcd(reader: _Reader) -> EtcdSettings | None:
+    endpoints = tuple(e if "://" in e else f"http://{e}" for e in reader.items("MINIO_ETCD_ENDPOINTS"))
+    for endpoint in endpoints:
+        if urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).hostname:
+            reader.bad("MINIO_ETCD_ENDPOINTS", f"{endpoint!r} is no endpoint", "give http(s)://host:port, comma separated")
+    certificate, key = reader.path("MINIO_ETCD_CLIENT_CERT"), reader.path("MINIO_ETCD_CLIENT_CERT_KEY")
+    if (certificate is None) != (key is None):
+        missing = "MINIO_ETCD_CLIENT_CERT" if certificate is None else "MINIO_ETCD_CLIENT_CERT_KEY"
+        reader.bad(missing, "is missing: the other half of the pair is set", "set both, or neither")
+    password = reader.get("MINIO_GW_ETCD_PASSWORD")
+    if not endpoints:
+        return None
+    return EtcdSettings(
+        endpoints, reader.get("MINIO_ETCD_PATH_PREFIX"), certificate, key, reader.path("MINIO_GW_ETCD_CA"),
+        reader.get("MINIO_GW_ETCD_USERNAME"), Secret(password) if password else None,
+    )  # fmt: skip
+
+
+def _policies(reader: _Reader, read_text: Callable[[Path], str], list_dir: Callable[[Path], Sequence[Path]]) -> Mapping[str, Policy]:
+    directory = reader.path("MINIO_GW_POLICY_DIR")
+    found = dict(CANNED)
+    if directory is None:
+        return found
+    try:
+        files = [path for path in list_dir(directory) if path.suffix == ".json"]
+    except OSError as error:
+        reader.bad("MINIO_GW_POLICY_DIR", f"cannot be read: {error.strerror or error}", "name a folder this user may read")
+        return found
+    for path in files:
+        try:
+            found[path.stem] = parse(read_text(path))
+        except (OSError, UnicodeDecodeError, PolicyError) as error:
+            reader.bad("MINIO_GW_POLICY_DIR", f"{path.name}: {error}", "mend the policy, or take the file away")
+    return found
+
+
+def _anonymous(reader: _Reader, policies: Mapping[str, Policy]) -> tuple[str, ...]:
+    names = reader.items("MINIO_GW_ANONYMOUS_POLICY")
+    for name in names:
+        if name not in policies:
+            reader.bad("MINIO_GW_ANONYMOUS_POLICY", f"there is no policy {name!r}", "name a canned policy or one of MINIO_GW_POLICY_DIR")
+    return names
+
+
+def _networks(reader: _Reader) -> tuple[str, ...]:
+    texts = reader.items("MINIO_GW_TRUSTED_PROXIES")
+    for text in texts:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            reader.bad("MINIO_GW_TRUSTED_PROXIES", f"{text!r} is no network", "give networks as 10.0.0.0/8")
+    return texts
+
+
+def markdown_table() -> str:
+    """Return the settings as the README's table."""
+    rows = ["| variable | flag | default | meaning |", "|---|---|---|---|"]
+    rows += [f"| {', '.join(f'`{n}`' for n in s.names)} | {f'`{s.flag}`' if s.flag else ''} | {f'`{s.default}`' if s.default else ''} | {s.help} |"
+             for s in SETTINGS]  # fmt: skip
+    return "\n".join(rows)
