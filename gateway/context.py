@@ -44,8 +44,8 @@ _MASKED = frozenset({
 _OURS = frozenset({
     "authtype", "currenttime", "epochtime", "existingobjecttag", "groups", "locationconstraint",
     "object-lock-legal-hold", "object-lock-mode", "object-lock-retain-until-date", "principaltype", "referer",
-    "requestobjecttag", "requestobjecttagkeys", "securetransport", "signatureage", "signatureversion", "sourceip", "useragent",
-    "userid", "username", "versionid", "x-amz-tagging",
+    "requestobjecttag", "requestobjecttagkeys", "securetransport", "signatureage", "signatureversion", "sourceip",
+    "useragent", "userid", "username", "versionid", "x-amz-tagging",
     "address", "aud", "birthdate", "client_id", "email", "family_name", "gender", "given_name", "iss", "jti",
     "ldapuser", "ldapusername", "middle_name", "name", "nickname", "parent", "phone_number", "picture", "policy",
     "preferred_username", "profile", "scope", "sub", "upn", "user", "website",
