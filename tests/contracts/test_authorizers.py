@@ -34,7 +34,7 @@ KINDS = ("iam", "all-of-iam", "opa", "all-of-opa")
 
 @pytest.fixture(scope="module")
 def opa(tmp_path_factory):
-    """A real policy server."""
+    """Run a real policy server."""
     server = start_opa({"authz.rego": REGO}, tmp_path_factory.mktemp("opa"))
     yield server
     server.close()

@@ -1,4 +1,4 @@
-"""OPA's Data API over OPA's own evaluation engine, for machines without the opa binary: `opa_engine.py ENGINE PORT FOLDER`.
+"""OPA's Data API over OPA's evaluation engine, where the opa binary is not: `opa_engine.py ENGINE PORT FOLDER`.
 
 Only what a policy decision needs: `POST /v1/data/<path>` with `{"input": …}`; an undefined document answers `{}`.
 Connections stay open and TCP_NODELAY is set, or Nagle's algorithm would add 40 ms to each answer.
