@@ -2,7 +2,7 @@
 
     python examples/dev_issuer.py --client app:app-secret:readwrite --port 0
 
-Prints one JSON line with its URLs when it is ready. Authlib makes the keys and signs the tokens.
+Prints one JSON line with its URLs when it is ready. Authlib's joserfc makes the keys and signs the tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
-from authlib.jose import JsonWebKey, JsonWebToken
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 
 class Issuer(ThreadingHTTPServer):
@@ -30,12 +31,12 @@ class Issuer(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.clients = clients
         self.lifetime = lifetime
-        self.keys: list[Any] = []
+        self.keys: list[RSAKey] = []
         self.rotate()
 
     def rotate(self) -> None:
         """Sign with a new key from now on; the one before stays published."""
-        key = JsonWebKey.generate_key("RSA", 2048, {"kid": uuid.uuid4().hex, "use": "sig", "alg": "RS256"}, is_private=True)
+        key = RSAKey.generate_key(2048, {"kid": uuid.uuid4().hex, "use": "sig", "alg": "RS256"}, private=True)
         self.keys = [key, *self.keys[:1]]
 
     def token(self, client_id: str, policy: str) -> str:
@@ -48,8 +49,7 @@ class Issuer(ThreadingHTTPServer):
         }  # fmt: skip
         if policy:
             claims["policy"] = policy
-        header = {"alg": "RS256", "kid": key.as_dict()["kid"], "typ": "JWT"}
-        return JsonWebToken(["RS256"]).encode(header, claims, key).decode()
+        return jwt.encode({"alg": "RS256", "kid": key.kid, "typ": "JWT"}, claims, key)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
             self._json({"issuer": url, "jwks_uri": f"{url}/jwks", "token_endpoint": f"{url}/token",
                         "grant_types_supported": ["client_credentials"]})  # fmt: skip
         elif self.path == "/jwks":
-            self._json({"keys": [key.as_dict(is_private=False) for key in self.server.keys]})
+            self._json({"keys": [key.as_dict(private=False) for key in self.server.keys]})
         else:
             self._json({"error": "not_found"}, 404)
 

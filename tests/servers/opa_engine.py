@@ -47,7 +47,12 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             self._answer(
-                200, {"result": self.engine.eval_document(path.removeprefix("/v1/data").strip("/"), body.get("input"))}
+                200,
+                {
+                    "result": self.engine.eval_document(
+                        path.removeprefix("/v1/data").strip("/").replace("/", "."), body.get("input")
+                    )
+                },
             )
         except self.undefined:
             self._answer(200, {})

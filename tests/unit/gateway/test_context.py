@@ -1,0 +1,220 @@
+"""The facts of a request: condition keys and the document for OPA."""
+
+import dataclasses
+
+import pytest
+
+from gateway.context import RequestContext
+from iam.model import AccessRequest, Principal, PrincipalType
+from iam.opa import opa_input
+
+ALICE = Principal(
+    PrincipalType.ASSUMED_ROLE,
+    "AK",
+    claims={
+        "sub": "alice",
+        "aud": ["a", "b"],
+        "email_verified": True,
+        "n": 7,
+        "empty": "",
+        "nested": {},
+        "Team": "red",
+    },
+    groups=("staff", "dev"),
+    parent="alice@idp",
+)
+SECRETS = {
+    "authorization": "AWS4 secret", "cookie": "c secret", "proxy-authorization": "p secret",
+    "x-amz-security-token": "t secret", "x-amz-server-side-encryption-customer-key": "k secret",
+    "x-amz-copy-source-server-side-encryption-customer-key": "k2 secret",
+}  # fmt: skip
+
+
+def context(headers=None, query=(), principal=ALICE, **facts):
+    """Return a context of one request from 192.0.2.1 over TLS at 2026-01-01."""
+    return RequestContext(headers or {}, query, principal, "192.0.2.1", **({"secure": True, "now": 1767225600} | facts))
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("aws:SourceIp", ("192.0.2.1",)),
+        ("AWS:SOURCEIP", ("192.0.2.1",)),
+        ("aws:SecureTransport", ("true",)),
+        ("aws:Referer", ("http://r/",)),
+        ("aws:UserAgent", ("agent",)),
+        ("aws:CurrentTime", ("2026-01-01T00:00:00Z",)),
+        ("aws:EpochTime", ("1767225600",)),
+        ("aws:PrincipalType", ("AssumedRole",)),
+        ("aws:userid", ("alice@idp",)),
+        ("aws:username", ("alice@idp",)),
+        ("aws:groups", ("staff", "dev")),
+        ("aws:unknown", None),
+        ("s3:prefix", ("home/",)),
+        ("s3:delimiter", ("",)),
+        ("s3:max-keys", ("10",)),
+        ("S3:Max-Keys", ("10",)),
+        ("s3:VersionId", ("v1",)),
+        ("s3:x-amz-acl", ("private",)),
+        ("s3:X-Amz-Acl", ("private",)),
+        ("s3:x-amz-storage-class", None),
+        ("s3:x-amz-date", None),
+        ("s3:signatureversion", ("AWS4-HMAC-SHA256",)),
+        ("s3:signatureAge", ("1500",)),
+        ("s3:authType", ("REST-HEADER",)),
+        ("s3:RequestObjectTag/color", ("dark red",)),
+        ("s3:RequestObjectTag/Color", None),
+        ("s3:RequestObjectTagKeys", ("color", "x")),
+        ("s3:object-lock-mode", ("GOVERNANCE",)),
+        ("s3:object-lock-legal-hold", None),
+        ("s3:LocationConstraint", ("eu-west-1",)),
+        ("s3:ExistingObjectTag/color", None),
+        ("jwt:sub", ("alice",)),
+        ("JWT:Sub", ("alice",)),
+        ("jwt:team", ("red",)),
+        ("jwt:aud", ("a", "b")),
+        ("jwt:email_verified", ("true",)),
+        ("jwt:n", ("7",)),
+        ("jwt:nested", None),
+        ("jwt:absent", None),
+        ("ldap:user", None),
+        ("ldap:groups", None),
+        ("other:sub", None),
+        ("prefix", None),
+        ("", None),
+    ],
+)
+def test_condition_keys(key, expected):
+    """Every key MinIO and AWS document for a request has its value; any other has none."""
+    headers = {
+        "referer": "http://r/", "user-agent": "agent", "x-amz-acl": "private", "x-amz-date": "20260101T000000Z",
+        "x-amz-tagging": "color=dark+red&x=", "x-amz-object-lock-mode": "GOVERNANCE",
+    }  # fmt: skip
+    query = [("prefix", "home/"), ("delimiter", ""), ("max-keys", "10"), ("Prefix", "no")]
+    facts = {"signature_version": "AWS4-HMAC-SHA256", "auth_type": "REST-HEADER", "signature_age_ms": 1500}
+    assert context(headers, query, version_id="v1", location="eu-west-1", **facts).values(key) == expected
+
+
+def test_absent_facts_are_none():
+    """A key without a value in this request is absent, so that Null and IfExists can tell."""
+    bare = context(principal=Principal(PrincipalType.ANONYMOUS))
+    keys = ["aws:username", "aws:Referer", "aws:groups", "s3:prefix", "s3:VersionId", "s3:signatureAge", "jwt:sub",
+            "s3:RequestObjectTagKeys", "s3:LocationConstraint", "s3:authType"]  # fmt: skip
+    assert [bare.values(key) for key in keys] == [None] * len(keys)
+
+
+def test_two_spellings_of_a_claim_are_no_value_for_a_third():
+    """When claims differ in case only, a key must name one of them exactly."""
+    asked = context(principal=dataclasses.replace(ALICE, claims={"team": "red", "Team": "blue"}))
+    assert (asked.values("jwt:team"), asked.values("jwt:Team"), asked.values("jwt:TEAM")) == (("red",), ("blue",), None)
+
+
+def test_ldap_sessions_have_ldap_keys():
+    """`ldap:user`, `ldap:username` and `ldap:groups` come from the session's claims and groups."""
+    asked = context(principal=dataclasses.replace(ALICE, claims={"ldapUser": "uid=ann,dc=x", "ldapUsername": "ann"}))
+    assert (asked.values("ldap:user"), asked.values("ldap:username")) == (("uid=ann,dc=x",), ("ann",))
+    assert asked.values("ldap:groups") == ("staff", "dev")
+    assert asked.document()["user"] == ["uid=ann,dc=x"]
+
+
+OURS = [
+    "aws:username", "aws:SourceIp", "jwt:sub", "jwt:groups", "ldap:user", "s3:prefix", "sub", "SUB", "groups", "name",
+    "preferred_username", "policy", "user", "userid", "username", "principaltype", "SourceIp", "sourceip", "email",
+    "SecureTransport", "CurrentTime", "EpochTime", "UserAgent", "Referer", "signatureversion", "signatureAge",
+    "authType", "versionid", "versionId", "LocationConstraint", "RequestObjectTag/color", "RequestObjectTagKeys",
+    "ExistingObjectTag/color", "Object-Lock-Mode", "Object-Lock-Legal-Hold", "Object-Lock-Retain-Until-Date",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("principal", [ALICE, Principal(PrincipalType.USER, "AK")], ids=["session", "permanent key"])
+def test_trap_32_no_header_or_parameter_writes_a_key_of_ours(name, principal):
+    """A name of ours sent as header and as parameter changes no condition key and nothing in the document."""
+    clean = context(principal=principal)
+    forged = context({name.lower(): "evil"} if name != "Referer" else {}, [(name, "evil")], principal)
+    assert "evil" not in str(forged.document())
+    assert forged.document() == clean.document()
+    keys = [name, "aws:username", "aws:SourceIp", "jwt:sub", f"jwt:{name}", f"s3:{name}", f"aws:{name}", f"ldap:{name}"]
+    assert [forged.values(key) for key in keys] == [clean.values(key) for key in keys]
+
+
+@pytest.mark.parametrize("name", ["Team", "TEAM", "team"])
+def test_trap_32_no_header_or_parameter_writes_a_claim_of_the_session(name):
+    """A claim the IdP chose a name for is the session's own: a parameter of that name is left out."""
+    assert context({name.lower(): "evil"}, [(name, "evil")]).document() == context().document()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SourceIp", "sourceip", "Username", "principaltype", "prefix", "Delimiter", "x-amz-acl", "RequestObjectTag/a",
+     "aws:username", "VersionId"],
+)  # fmt: skip
+def test_trap_32_no_claim_speaks_in_place_of_a_fact_or_of_the_request(name):
+    """A claim named like a fact of ours or like the listing's prefix does not replace it."""
+    query = [("prefix", "home/"), ("delimiter", "/")]
+    forged = dataclasses.replace(ALICE, claims={**ALICE.claims, name: "evil"})
+    assert context({}, query, forged).document() == context({}, query).document()
+
+
+def test_the_document_is_minios():
+    """Headers in Go's spelling, parameters as sent, our facts and the claims, each a list of texts."""
+    headers = {"host": "s3", "x-amz-date": "d", "user-agent": "agent", "x-amz-object-lock-mode": "GOVERNANCE",
+               "x-amz-tagging": "color=red"}  # fmt: skip
+    query = [("list-type", "2"), ("prefix", "a/"), ("X-Amz-Date", "q")]
+    facts = {"signature_version": "AWS4-HMAC-SHA256", "auth_type": "REST-QUERY-STRING", "signature_age_ms": 5}
+    assert context(headers, query, version_id="v1", location="eu", **facts).document() == {
+        "Host": ["s3"],
+        "X-Amz-Date": ["d", "q"],
+        "User-Agent": ["agent"],
+        "list-type": ["2"],
+        "prefix": ["a/"],
+        "CurrentTime": ["2026-01-01T00:00:00Z"],
+        "EpochTime": ["1767225600"],
+        "LocationConstraint": ["eu"],
+        "Object-Lock-Mode": ["GOVERNANCE"],
+        "Referer": [""],
+        "RequestObjectTag/color": ["red"],
+        "RequestObjectTagKeys": ["color"],
+        "SecureTransport": ["true"],
+        "SourceIp": ["192.0.2.1"],
+        "UserAgent": ["agent"],
+        "authType": ["REST-QUERY-STRING"],
+        "groups": ["staff", "dev"],
+        "principaltype": ["AssumedRole"],
+        "signatureAge": ["5"],
+        "signatureversion": ["AWS4-HMAC-SHA256"],
+        "userid": ["alice@idp"],
+        "username": ["alice@idp"],
+        "versionid": ["v1"],
+        "sub": ["alice"],
+        "aud": ["a", "b"],
+        "empty": [""],
+        "Team": ["red"],
+    }
+
+
+def test_credentials_are_masked_unless_asked_for():
+    """Signatures, tokens, cookies and SSE-C keys leave the gateway only when the operator wants them to."""
+    query = [("X-Amz-Signature", "s secret"), ("X-Amz-Credential", "c secret"), ("X-Amz-Security-Token", "q secret")]
+    masked = context(SECRETS, query).document()
+    assert "secret" not in str(masked)
+    assert masked["Authorization"] == ["***"]
+    assert masked["X-Amz-Security-Token"] == ["***", "***"]
+    raw = context(SECRETS, query, raw_headers=True).document()
+    assert raw["Authorization"] == ["AWS4 secret"]
+    assert raw["X-Amz-Security-Token"] == ["t secret", "q secret"]
+
+
+def test_the_session_policy_is_no_condition():
+    """It is in `claims` already, and no condition may be asked of it."""
+    asked = context(principal=dataclasses.replace(ALICE, claims={"sessionPolicy": "e30="}))
+    assert "sessionPolicy" not in asked.document()
+
+
+def test_trap_33_tags_version_and_region_reach_the_policy():
+    """What a Rego policy needs to judge tags, versions and regions is in its input."""
+    asked = context({"x-amz-tagging": "a=1&b=2"}, [], version_id="v", location="eu")
+    conditions = opa_input(AccessRequest(ALICE, "s3:PutObject", "b", "k", asked))["conditions"]
+    assert conditions["RequestObjectTagKeys"] == ["a", "b"]
+    assert (conditions["RequestObjectTag/b"], conditions["versionid"]) == (["2"], ["v"])
+    assert conditions["LocationConstraint"] == ["eu"]
