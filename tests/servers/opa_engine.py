@@ -23,7 +23,14 @@ def main(engine_folder: str, port: str, policies: str) -> None:
     for file in sorted(Path(policies).glob("*.rego")):
         engine.add_policy(file.name, file.read_text())
     Handler.engine, Handler.undefined = engine, opa_bindings.OpaUndefinedError
-    ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+    Server(("127.0.0.1", int(port)), Handler).serve_forever()
+
+
+class Server(ThreadingHTTPServer):
+    """A thread per connection; the backlog holds a burst of gateways connecting at once."""
+
+    request_queue_size = 128
+    daemon_threads = True
 
 
 class Handler(BaseHTTPRequestHandler):
