@@ -1,46 +1,74 @@
-"""The store in one SQLite file (or in memory): for one machine, several processes of it.
+"""The store in one SQLite file (or in memory): for one machine, all processes of it.
 
-Every call runs on one thread of its own, so the event loop never waits for the disk. Other processes' changes are
-noticed by `PRAGMA data_version`, polled: a few microseconds, five times a second.
+Every call runs on one thread of its own, so the event loop never waits for the disk. Each revocation carries the number
+of its change, and the watch asks five times a second for numbers after the last one it saw: an index lookup of a few
+microseconds that sees this and every other process's writes alike. Purging expired revocations is this store's
+compaction: a watch from before it is lost. A session is written without waiting for the disk (WAL, synchronous=NORMAL:
+safe when the process dies, the last moments may be lost when the power does); a revocation waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from iam import codec, keys
-from iam.store import Batch, Revocation, SessionRecord, Snapshot, StoreError, StoreUnavailable, UnknownSession
+from iam.store import (
+    SLACK,
+    Batch,
+    Revocation,
+    SessionRecord,
+    Snapshot,
+    StoreError,
+    StoreUnavailable,
+    UnknownSession,
+    WatchLost,
+)
 from iam.view import Change, Lifted, Revoked
 
-POLL = 0.2  # seconds between two looks at data_version
+POLL = 0.2  # seconds between two looks of a watch
+PURGE = 60.0  # seconds between two removals of what has expired
+BUSY = 3.0  # seconds to wait for another process's write
+_VERSION = 1  # of the schema
+_log = logging.getLogger("minio_gw.store")
 _T = TypeVar("_T")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS sessions (access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
-CREATE TABLE IF NOT EXISTS revocations (access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS revision (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL);
-INSERT OR IGNORE INTO revision VALUES (1, 1);
-"""
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS sessions "
+    "(access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at)",
+    "CREATE TABLE IF NOT EXISTS revocations "
+    "(access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL, revision INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS revocations_by_expiry ON revocations (expires_at)",
+    "CREATE INDEX IF NOT EXISTS revocations_by_revision ON revocations (revision)",
+    "CREATE TABLE IF NOT EXISTS state "
+    "(only INTEGER PRIMARY KEY CHECK (only = 1), revision INTEGER NOT NULL, compacted INTEGER NOT NULL)",
+    "INSERT OR IGNORE INTO state VALUES (1, 1, 0)",
+    f"PRAGMA user_version = {_VERSION}",
+)
 
 
 class EmbeddedStore:
-    """An IamStore over SQLite; `path` None keeps it in memory, for this process alone."""
+    """An IamStore over SQLite; `path` None keeps it in memory, for this object alone. `slack` in seconds."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, slack: int = SLACK) -> None:
         self._path = path
+        self._slack = slack
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="iam-store")
-        self._db: sqlite3.Connection | None = None
+        self._database: sqlite3.Connection | None = None
+        self._purged = 0.0
 
     async def open(self) -> None:
-        """Open or create the file, for this user only."""
+        """Open or create the file, readable by this user only."""
         await self._run(self._open)
 
     async def record_session(self, record: SessionRecord) -> None:
@@ -48,111 +76,189 @@ class EmbeddedStore:
         if not keys.is_name(record.access_key_id):
             raise StoreError("an access key may hold letters and digits only")
         row = (record.access_key_id, record.expires_at, codec.encode_session(record))
-        await self._run(lambda: self._write("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", row))
+        await self._run(lambda: self._record(row))
 
     async def session(self, access_key_id: str) -> SessionRecord | None:
-        """Return a recorded session."""
-        rows = await self._run(lambda: self._rows("SELECT record FROM sessions WHERE access_key_id = ?", (access_key_id,)))
-        return codec.decode_session(rows[0][0]) if rows else None
+        """Return a recorded session that has not expired."""
+        found = await self._recorded(access_key_id)
+        return found if found is not None and found.expires_at > time.time() else None
 
     async def sessions(self) -> list[SessionRecord]:
         """Return the sessions that have not expired."""
-        query = "SELECT record FROM sessions WHERE expires_at > ? ORDER BY access_key_id"
-        rows = await self._run(lambda: self._rows(query, (int(time.time()),)))
-        return [record for (value,) in rows if (record := codec.decode_session(value))]
+        query = "SELECT access_key_id, record FROM sessions WHERE expires_at > ? ORDER BY access_key_id"
+        rows = await self._run(lambda: self._rows(query, int(time.time())))
+        return codec.decode_sessions(rows, _skipped)
 
     async def revoke(self, access_key_id: str, *, now: int) -> Revocation:
-        """Revoke a session."""
-        record = await self.session(access_key_id)
+        """Revoke a session; on the disk when this returns."""
+        record = await self._recorded(access_key_id)
         if record is None:
             raise UnknownSession(access_key_id)
         revocation = Revocation(access_key_id, now, record.expires_at)
-        await self._run(lambda: self._write_revocation(revocation))
+        await self._run(lambda: self._revoke(revocation))
         return revocation
 
     async def snapshot(self) -> Snapshot:
         """Return the revocations in force."""
         return await self._run(self._snapshot)
 
-    async def watch(self, after: int) -> AsyncIterator[Batch]:
-        """Yield what changed; each round compares the whole small table once data_version or the time says so."""
-        known = {r.access_key_id: r.expires_at for r in (await self.snapshot()).revocations}
-        yield Batch(after, tuple(Revoked(name, expires) for name, expires in known.items()))
-        version = None
+    async def watch(self, after: int) -> AsyncGenerator[Batch, None]:
+        """Yield what changes after a revision, and what time lifts."""
+        follower = await self._run(lambda: _Follower(self._db, after, self._slack))
         while True:
-            seen = await self._run(self._version)
-            if seen == version and all(expires > time.time() for expires in known.values()):
-                yield Batch(after, ())
-            else:
-                version, snapshot = seen, await self.snapshot()
-                now = {r.access_key_id: r.expires_at for r in snapshot.revocations}
-                yield Batch(snapshot.revision, _difference(known, now))
-                known = now
+            yield await self._run(follower.look)
             await asyncio.sleep(POLL)
 
     async def ping(self) -> None:
         """Ask the file something."""
-        await self._run(lambda: self._rows("SELECT number FROM revision", ()))
+        await self._run(lambda: self._rows("SELECT revision FROM state"))
 
     async def close(self) -> None:
         """Close the file and end the thread."""
-        if self._db is not None:
-            db, self._db = self._db, None
-            await asyncio.get_running_loop().run_in_executor(self._thread, db.close)
+        if self._database is not None:
+            await self._run(self._close)
         self._thread.shutdown(wait=False)
 
     async def _run(self, call: Callable[[], _T]) -> _T:
+        """Do this on the store's thread; SQLite's errors become StoreUnavailable."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-        except (sqlite3.Error, OSError, RuntimeError) as error:
+            running = asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except RuntimeError as error:  # the thread has ended
+            raise StoreUnavailable("the store is closed") from error
+        try:
+            return await running
+        except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"{self._path or 'memory'}: {error}") from error
 
+    # What follows runs on the store's thread.
+
     def _open(self) -> None:
+        if self._database is not None:
+            return
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(self._path or ":memory:", timeout=5, isolation_level=None)
+            handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+            os.fchmod(handle, 0o600)  # SQLite gives its -wal and -shm files the same mode
+            os.close(handle)
+        self._database = sqlite3.connect(self._path or ":memory:", timeout=BUSY, isolation_level=None)
+        try:
+            self._prepare()
+        except BaseException:
+            self._close()
+            raise
+
+    def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA)
-        self._db.execute("DELETE FROM sessions WHERE expires_at <= ?", (int(time.time()),))
-        self._db.execute("DELETE FROM revocations WHERE expires_at <= ?", (int(time.time()),))
+        with self._writing():
+            ((version,),) = self._rows("PRAGMA user_version")
+            if version not in {0, _VERSION}:
+                raise StoreUnavailable(f"{self._path}: written by another version of this program (schema {version})")
+            for statement in _SCHEMA:
+                self._db.execute(statement)
 
-    def _connection(self) -> sqlite3.Connection:
-        if self._db is None:
+    def _close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._database is None:
             raise StoreUnavailable("the store is not open")
-        return self._db
+        return self._database
 
-    def _rows(self, query: str, values: tuple[object, ...]) -> list[tuple[bytes, ...]]:
-        return self._connection().execute(query, values).fetchall()
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        return self._db.execute(query, values).fetchall()
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
-        self._connection().execute(statement, values)
-
-    def _write_revocation(self, revocation: Revocation) -> None:
-        db = self._connection()
-        row = (revocation.access_key_id, revocation.expires_at, codec.encode_revocation(revocation))
-        db.execute("BEGIN IMMEDIATE")
+    @contextmanager
+    def _writing(self, synchronous: str = "NORMAL") -> Iterator[sqlite3.Connection]:
+        """One write transaction, taken at once so that two processes queue instead of clashing."""
+        self._db.execute(f"PRAGMA synchronous = {synchronous}")
+        self._db.execute("BEGIN IMMEDIATE")
         try:
-            db.execute("INSERT OR REPLACE INTO revocations VALUES (?, ?, ?)", row)
-            db.execute("UPDATE revision SET number = number + 1")
+            yield self._db
         except BaseException:
-            db.execute("ROLLBACK")
+            self._db.execute("ROLLBACK")
             raise
-        db.execute("COMMIT")
+        self._db.execute("COMMIT")
+
+    async def _recorded(self, access_key_id: str) -> SessionRecord | None:
+        query = "SELECT access_key_id, record FROM sessions WHERE access_key_id = ?"
+        rows = await self._run(lambda: self._rows(query, access_key_id))
+        return next(iter(codec.decode_sessions(rows, _skipped)), None)
+
+    def _record(self, row: tuple[str, int, bytes]) -> None:
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", row)
+            if time.monotonic() - self._purged > PURGE or not self._purged:
+                self._purge(int(time.time()) - self._slack)
+                self._purged = time.monotonic()
+
+    def _purge(self, before: int) -> None:
+        """Remove what expired before a time; a watch that started before may have missed revocations: compaction."""
+        self._db.execute("DELETE FROM sessions WHERE expires_at <= ?", (before,))
+        if self._db.execute("DELETE FROM revocations WHERE expires_at <= ?", (before,)).rowcount:
+            self._db.execute("UPDATE state SET compacted = revision")
+
+    def _revoke(self, revocation: Revocation) -> None:
+        row = (revocation.access_key_id, revocation.expires_at, codec.encode_revocation(revocation))
+        with self._writing("FULL") as db:
+            db.execute("UPDATE state SET revision = revision + 1")
+            db.execute("INSERT OR REPLACE INTO revocations SELECT ?, ?, ?, revision FROM state", row)
 
     def _snapshot(self) -> Snapshot:
-        db = self._connection()
-        (revision,) = db.execute("SELECT number FROM revision").fetchone()
-        rows = db.execute("SELECT access_key_id, record FROM revocations WHERE expires_at > ?", (int(time.time()),)).fetchall()
+        """One SELECT each for the number and the rows, in one read transaction."""
+        self._db.execute("BEGIN")
+        try:
+            ((revision,),) = self._rows("SELECT revision FROM state")
+            query = "SELECT access_key_id, record FROM revocations WHERE expires_at > ?"
+            rows = self._rows(query, int(time.time()) - self._slack)
+        finally:
+            self._db.execute("COMMIT")
         return Snapshot(revision, tuple(codec.decode_revocation(name, value) for name, value in rows))
 
-    def _version(self) -> tuple[int, int]:
-        """Return what changes when this or another process has written."""
-        db = self._connection()
-        return db.execute("PRAGMA data_version").fetchone()[0], db.execute("SELECT number FROM revision").fetchone()[0]
+
+class _Follower:
+    """One watch's memory: the last number it saw, and what it will have to lift, soonest first."""
+
+    def __init__(self, db: sqlite3.Connection, after: int, slack: int) -> None:
+        ((revision, compacted),) = db.execute("SELECT revision, compacted FROM state").fetchall()
+        if not compacted <= after <= revision:
+            raise WatchLost(f"the watch is after {after}, the store knows {compacted} to {revision}")
+        self._db, self._revision, self._slack = db, after, slack
+        self._expiries: dict[str, int] = {}
+        self._queue: list[tuple[int, str]] = []
+        for name, expires_at in db.execute(
+            "SELECT access_key_id, expires_at FROM revocations WHERE revision <= ?", (after,)
+        ):
+            self._remember(name, expires_at)
+
+    def look(self) -> Batch:
+        """Return what is new since the last look."""
+        changes: list[Change] = []
+        query = "SELECT access_key_id, record, revision FROM revocations WHERE revision > ? ORDER BY revision"
+        for name, record, revision in self._db.execute(query, (self._revision,)).fetchall():
+            revocation = codec.decode_revocation(name, record)
+            if revocation.problem:
+                _log.warning("revocation of %s cannot be read, it revokes: %s", name, revocation.problem)
+            self._remember(name, revocation.expires_at)
+            changes.append(Revoked(name, revocation.expires_at))
+            self._revision = revision
+        return Batch(self._revision, (*changes, *self._lifted(int(time.time()) - self._slack)))
+
+    def _remember(self, name: str, expires_at: int) -> None:
+        self._expiries[name] = expires_at
+        heapq.heappush(self._queue, (expires_at, name))
+
+    def _lifted(self, before: int) -> Iterator[Lifted]:
+        """Take out what expired before a time, unless it was revoked again for longer."""
+        while self._queue and self._queue[0][0] <= before:
+            expires_at, name = heapq.heappop(self._queue)
+            if self._expiries.get(name) == expires_at:
+                del self._expiries[name]
+                yield Lifted(name)
 
 
-def _difference(before: dict[str, int], after: dict[str, int]) -> tuple[Change, ...]:
-    added = tuple(Revoked(name, expires) for name, expires in after.items() if name not in before)
-    return added + tuple(Lifted(name) for name in before if name not in after)
+def _skipped(access_key_id: str, reason: str) -> None:
+    _log.warning("session record of %s skipped: %s", access_key_id, reason)

@@ -1,4 +1,11 @@
-"""The key layout in etcd, in one place. `prefix` is MINIO_ETCD_PATH_PREFIX, glued in front as MinIO does."""
+"""The key layout in etcd, in one place.
+
+    <prefix>minio-gw/v1/sessions/<accessKey>       a session record, under its expiry window's lease
+    <prefix>minio-gw/v1/revocations/<accessKey>    a revocation, under the same kind of lease
+
+`prefix` is MINIO_ETCD_PATH_PREFIX, glued in front of every key without a "/" of ours, as MinIO does. Nothing of MinIO's
+own layout (config/iam/...) is touched. Pure.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +26,11 @@ def revocations(prefix: str) -> str:
 
 
 def is_name(access_key_id: str) -> bool:
-    """Return whether an access key may be part of a key: nothing that could leave the prefix."""
+    """Return whether an access key may be part of a key: ASCII letters and digits, nothing that could leave the prefix."""
     return _NAME.fullmatch(access_key_id) is not None
 
 
 def range_end(prefix: bytes) -> bytes:
-    """Return the end of the range of keys with a prefix (etcd's convention)."""
+    """Return the end of the range of keys with a prefix; b"\\0" means "to the last key" (etcd's convention)."""
     trimmed = prefix.rstrip(b"\xff")
     return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b"\0"

@@ -1,9 +1,14 @@
-"""The immutable IAM view: what every gateway knows at a revision of the store. Changes make a new view."""
+"""The immutable IAM view: what every gateway knows at a revision of the store. A change makes a new view. Pure.
+
+It holds the revocations only, which are few; sessions, which are not, verify by themselves. Readers take the whole view
+at once (one attribute read), so no request ever sees half a change.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +31,21 @@ Change = Revoked | Lifted
 
 @dataclass(frozen=True, slots=True)
 class IamView:
-    """The revocations in force, by access key, at `revision`."""
+    """The revocations in force (access key -> expiry in epoch seconds), at `revision` of the store."""
 
     revision: int = 0
-    revocations: Mapping[str, int] = field(default_factory=dict)
+    revocations: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def is_revoked(self, access_key_id: str) -> bool:
         """Return whether the session of this access key must be refused."""
         return access_key_id in self.revocations
 
     def apply(self, changes: Iterable[Change], revision: int) -> IamView:
-        """Return the view after these changes."""
+        """Return the view after these changes, in their order; this one stays as it is."""
         revocations = dict(self.revocations)
         for change in changes:
             if isinstance(change, Revoked):
                 revocations[change.access_key_id] = change.expires_at
             else:
                 revocations.pop(change.access_key_id, None)
-        return IamView(revision, revocations)
+        return IamView(revision, MappingProxyType(revocations))

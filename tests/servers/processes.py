@@ -142,7 +142,10 @@ class GatewayProcess:
         """Start it and wait until it is ready (or only alive)."""
         self.process.start()
         path = "/minio/health/ready" if ready else "/minio/health/live"
-        until(lambda: http_status(self.endpoint + path) == 200 or self.process.popen.poll() is not None, "the gateway is ready")
+        until(
+            lambda: http_status(self.endpoint + path) == 200 or self.process.popen.poll() is not None,
+            "the gateway is ready",
+        )
         if self.process.popen.poll() is not None:
             raise RuntimeError(self.process.text)
         return self
