@@ -163,7 +163,9 @@ class RequestContext:
         return _texts(claims.get(known.get(name, ""))) or None
 
     def _sent(self) -> Iterator[tuple[str, str]]:
-        yield from ((_canonical(name), value) for name, value in self.headers.items() if name not in _LOCK_NAMES)
+        # A header `Prefix` is no listing's prefix, but a policy that looks for either spelling would take it for one.
+        skipped = _LOCK_NAMES.keys() | _QUERY_KEYS
+        yield from ((_canonical(name), value) for name, value in self.headers.items() if name not in skipped)
         yield from self.query
 
     def _ours(self) -> dict[str, list[str]]:

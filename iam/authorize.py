@@ -7,6 +7,7 @@ way to a decision is a Deny, its kind in the reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from iam.evaluate import decide
@@ -71,7 +72,9 @@ class IamPolicies:
         named = [known[name] for name in names if name in known]
         if not named:
             return Deny(f"none of the principal's policies exists: {', '.join(names) or '(none named)'}")
-        return decide(named, request)
+        decision = decide(named, request)
+        missing = ", ".join(name for name in names if name not in known)
+        return replace(decision, reason=f"{decision.reason}; no such policy: {missing}") if missing else decision
 
 
 class AllOf:

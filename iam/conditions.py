@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from iam.model import Context
 
@@ -117,8 +117,11 @@ def _epoch(text: str) -> float:
 def _in_network(actual: str, expected: Pieces) -> bool:
     network = ip_network("".join(expected), strict=False)
     address = ip_address(actual)
+    # ::ffff:10.0.0.1 is 10.0.0.1 on a dual-stack socket, in the request as in the policy.
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped  # ::ffff:10.0.0.1 is 10.0.0.1 on a dual-stack socket
+        address = address.ipv4_mapped
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
+        network = IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
     return address in network
 
 

@@ -4,6 +4,8 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 What cannot be known (a variable without value, a condition value that does not parse) falls to the safe side: the
 statement does not apply when it allows, and applies when it denies. A variable's value is literal text and names one
 thing: with a `*` it matches a star only, and with a `/` (or as `.` or `..`) it is no value (trap 58).
+An admin:, sts: or kms: action is on no S3 resource, so `*` on `arn:aws:s3:::*` does not allow administration; a Deny so
+written does deny it.
 """
 
 from __future__ import annotations
@@ -50,8 +52,11 @@ def _any_action(patterns: Sequence[str], action: str) -> bool:
 
 def _resource(statement: Statement, request: AccessRequest, *, unknown: bool) -> bool:
     """Judge a bucket action on `arn:aws:s3:::bucket`, as AWS does: `bucket/*` does not grant listing."""
-    if _names_resourceless(statement, request.action.lower()):
+    action = request.action.lower()
+    if _names_resourceless(statement, action):
         return True
+    if statement.allow and action.startswith(RESOURCELESS):
+        return "*" in statement.resources
     patterns = statement.not_resources or statement.resources
     hits = [_matches(pattern, request) for pattern in patterns]
     if not statement.not_resources:

@@ -4,12 +4,13 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.htm
 PolicyError with every problem and its place (`Statement[0].Condition.Bool.aws:SecureTransport`). What we do not
 understand is a problem, never ignored: an unknown member (Principal belongs to bucket policies), a member given twice,
 a condition operator or key we cannot evaluate, an empty list. As in MinIO, Version may be left out, and variables then
-work too.
+work too; a policy that says 2008-10-17 has none, so a `${` in one is a problem and not a literal nobody meant.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -55,10 +56,10 @@ class Policy:
     id: str = ""
 
 
-def parse(text: str) -> Policy:
-    """Parse a policy document. Raises PolicyError."""
-    if len(text) > MAX_DOCUMENT:
-        raise PolicyError((f"document: longer than {MAX_DOCUMENT} characters",))
+def parse(text: str, *, limit: int = MAX_DOCUMENT) -> Policy:
+    """Parse a policy document of at most `limit` characters. Raises PolicyError, with every problem."""
+    if len(text) > limit:
+        raise PolicyError((f"document: longer than {limit} characters",))
     try:
         document = json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant)
         problems = list(_given_twice(document, ""))
@@ -75,8 +76,8 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        names = [name for name, _ in pairs]
-        self.twice = sorted({name for name in names if names.count(name) > 1}) if len(self) < len(names) else []
+        counts = Counter(name for name, _ in pairs)
+        self.twice = sorted(name for name, count in counts.items() if count > 1)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -102,8 +103,7 @@ def _document(document: Any, problems: list[str]) -> Policy:
         problems.append("document: must be an object")
         return Policy(())
     problems += [f"{name}: unknown member" for name in sorted(document.keys() - _DOCUMENT_MEMBERS)]
-    if document.get("Version", "") not in ("", "2012-10-17"):
-        problems.append("Version: must be 2012-10-17")
+    problems += _version(document)
     name = _name(document, "Id", "Id", problems)
     given = document.get("Statement")
     if isinstance(given, dict):
@@ -112,6 +112,24 @@ def _document(document: Any, problems: list[str]) -> Policy:
         problems.append("Statement: must be a statement or a list of them, not empty")
         return Policy(())
     return Policy(tuple(_statement(s, f"Statement[{i}]", problems) for i, s in enumerate(given)), name)
+
+
+def _version(document: dict[str, Any]) -> list[str]:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html."""
+    version = document.get("Version", "")
+    if version not in ("", "2008-10-17", "2012-10-17"):
+        return ["Version: must be 2012-10-17 or 2008-10-17"]
+    if version == "2008-10-17" and any("${" in text for text in _texts(document.get("Statement"))):
+        return ["Version: 2008-10-17 has no variables; a policy that uses `${` must say 2012-10-17"]
+    return []
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from _texts(member)
 
 
 def _name(value: dict[str, Any], member: str, place: str, problems: list[str]) -> str:

@@ -81,7 +81,9 @@ class Watcher:
         snapshot = await self._store.snapshot()
         for revocation in snapshot.revocations:
             if revocation.problem:
-                _log.warning("revocation of %s cannot be read, it revokes: %s", revocation.access_key_id, revocation.problem)
+                _log.warning(
+                    "revocation of %s cannot be read, it revokes: %s", revocation.access_key_id, revocation.problem
+                )
         expiries = {r.access_key_id: r.expires_at for r in snapshot.revocations}
         self.view = IamView(snapshot.revision, MappingProxyType(expiries))
         self._doubt = False

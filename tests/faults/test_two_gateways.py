@@ -10,9 +10,9 @@ import pytest
 from client_grants import assume_role_with_client_grants, get_token
 
 from tests.conftest import s3_client
-from tests.servers.etcd import EtcdCluster
+from tests.servers.cluster import EtcdCluster
 from tests.servers.processes import GatewayProcess, http_status, until
-from tests.servers.proxy import DelayingProxy
+from tests.servers.delay import DelayingProxy
 
 GRANTS = 10_000
 

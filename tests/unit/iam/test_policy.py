@@ -61,7 +61,7 @@ def test_a_single_statement_may_stand_without_a_list():
         ({"Statement": "x"}, "Statement: must be"),
         ({"Statement": ["x"]}, "Statement[0]: must be an object"),
         ({"Statement": GOOD, "Extra": 1}, "Extra: unknown member"),
-        ({"Statement": GOOD, "Version": "2008-10-17"}, "Version: must be"),
+        ({"Statement": GOOD, "Version": "2012-10-18"}, "Version: must be"),
         ({"Statement": GOOD, "Version": []}, "Version: must be"),
         ({"Statement": GOOD, "Id": 1}, "Id: must be a string"),
         (statement(Principal="*"), "Statement[0].Principal: unknown member"),
