@@ -218,3 +218,11 @@ def test_trap_33_tags_version_and_region_reach_the_policy():
     assert conditions["RequestObjectTagKeys"] == ["a", "b"]
     assert (conditions["RequestObjectTag/b"], conditions["versionid"]) == (["2"], ["v"])
     assert conditions["LocationConstraint"] == ["eu"]
+
+
+@pytest.mark.parametrize("name", ["prefix", "delimiter", "max-keys"])
+def test_trap_32_a_header_is_no_listing_parameter(name):
+    """A header `Prefix` must not pass for the prefix, under either spelling a Rego policy may look for."""
+    forged = context({name: "evil"}, [(name, "sent")])
+    assert forged.values(f"s3:{name}") == ("sent",)
+    assert forged.document() == context({}, [(name, "sent")]).document()

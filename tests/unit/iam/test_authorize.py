@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from iam.authorize import AllOf, IamPolicies
 from iam.model import AccessRequest, Principal, PrincipalType
@@ -35,7 +37,8 @@ def test_trap_31_no_policy_is_a_denial():
     """No name, only unknown names, no policies at all, or an error while looking: the answer is no."""
     assert not ask(IAM)
     assert not ask(IAM, policies=("nope",))
-    assert ask(IAM, policies=("nope", "readonly"))
+    assert ask(IAM, policies=("nope", "readonly")).reason.endswith("; no such policy: nope")
+    assert ask(IAM, "s3:PutObject", policies=("nope", "readonly")).reason.endswith("; no such policy: nope")
     assert not ask(IamPolicies(dict), policies=("readonly",))
 
     def broken():
@@ -77,3 +80,45 @@ def test_parsed_session_policies_are_bounded_and_told_apart():
         session = text(action=["s3:Get*", f"s3:Action{number}"] if number % 2 else ["s3:Put*", f"s3:Action{number}"])
         assert bool(ask(authorizer, policies=("readwrite",), session_policy=session)) is bool(number % 2)
     assert len(authorizer._parsed) <= 256
+
+
+SESSIONS = st.none() | st.text() | st.builds(
+    text,
+    st.sampled_from(["Allow", "Deny"]),
+    st.sampled_from(["*", "s3:*", "s3:Get*", ["s3:Put*", "admin:*"]]),
+    st.sampled_from(["*", "arn:aws:s3:::b/*", "arn:aws:s3:::other/*", "arn:aws:s3:::b/${jwt:sub}"]),
+)  # fmt: skip
+
+
+@given(
+    SESSIONS,
+    st.lists(st.sampled_from([*CANNED, "nope"]), max_size=3),
+    st.booleans(),
+    st.sampled_from(["s3:GetObject", "s3:PutObject", "s3:GetBucketLocation", "admin:ServerInfo"]),
+    st.sampled_from(PrincipalType),
+)
+def test_trap_29_a_session_is_a_subset_of_its_parent(session, names, owner, action, kind):
+    """Whatever a session policy says, what AllOf allows the parent is allowed too."""
+    parent = {"owner": owner, "policies": tuple(names)}
+    if ask(ALL_OF, action, kind, session_policy=session, **parent):
+        assert ask(IAM, action, kind, **parent)
+    else:
+        assert session is not None or kind is PrincipalType.ANONYMOUS or not ask(IAM, action, kind, **parent)
+
+
+class Unreachable(IamPolicies):
+    """Policies that fail the test when they are asked for."""
+
+    def __init__(self):
+        super().__init__(lambda: pytest.fail("the rest was asked"))
+
+
+async def test_a_question_that_is_denied_already_is_asked_of_nobody():
+    """Neither a session policy's no nor an anonymous request goes on to the rest, now or awaited."""
+    authorizer = AllOf(Unreachable())
+    narrowed = Principal(PrincipalType.USER, "k", policies=("readwrite",), session_policy=text("Deny"))
+    for principal in (narrowed, Principal(PrincipalType.ANONYMOUS)):
+        request = AccessRequest(principal, "s3:GetObject", "b", "o")
+        assert not authorizer.decide_now(request)
+        assert authorizer.decide_now(request) is not None
+        assert not await authorizer.decide(request)

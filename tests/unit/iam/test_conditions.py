@@ -1,6 +1,11 @@
 """Condition operators, one table row per rule."""
 
+import re
+from fnmatch import translate
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from iam.conditions import Condition, fault, glob, is_known_key, parse_operator
 
@@ -138,3 +143,17 @@ def test_literal_pieces_do_not_become_patterns():
     """Odd pieces are values: their wildcards match themselves only."""
     assert glob(("a/", "*", "/*")).fullmatch("a/*/b")
     assert not glob(("a/", "*", "/*")).fullmatch("a/x/b")
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
+def test_a_pattern_matches_what_the_standard_library_says(pattern, text):
+    """The shell's globbing, without its brackets, is the oracle for `*` and `?`."""
+    assert bool(glob((pattern,)).fullmatch(text)) is bool(re.match(translate(pattern), text))
+
+
+@given(st.text("ab*?[.\n", max_size=4), st.text("ab*?[.\n", min_size=1, max_size=4))
+def test_a_value_in_a_pattern_matches_itself_only(value, other):
+    """Whatever a claim holds, its place in the pattern is the claim's own text."""
+    pattern = glob(("home/", value, "/x"))
+    assert pattern.fullmatch(f"home/{value}/x")
+    assert bool(pattern.fullmatch(f"home/{other}/x")) is (value == other)

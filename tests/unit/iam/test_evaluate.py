@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from iam.evaluate import decide
 from iam.model import AccessRequest, Principal, PrincipalType
@@ -184,3 +186,150 @@ def test_many_stars_cost_no_exponential_time():
     hostile = policy(allow(resource="arn:aws:s3:::b/" + "*a" * 200 + "*b"))
     assert not ask(hostile, key="a" * 1023)
     assert ask(hostile, key="a" * 1022 + "b")
+
+
+def test_everything_in_s3_is_not_administration():
+    """`*`, or all but some actions, on S3's resources opens no admin: or sts: action; a Deny so written closes them."""
+    question = {"action": "admin:ServerInfo", "bucket": "", "key": ""}
+    everywhere = "arn:aws:s3:::*"
+    assert not ask(policy(allow("*", everywhere)), **question)
+    assert not ask(policy({"Effect": "Allow", "NotAction": "s3:DeleteBucket", "Resource": everywhere}), **question)
+    assert not ask(policy({"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::b"}), **question)
+    assert ask(policy({"Effect": "Allow", "NotAction": "s3:DeleteBucket", "Resource": "*"}), **question)
+    assert not ask(CANNED["consoleAdmin"], policy(deny("*", everywhere)), **question)
+    assert not ask(CANNED["consoleAdmin"], policy(deny(["admin:*"], "arn:aws:s3:::b/*")), **question)
+
+
+STATEMENTS = st.fixed_dictionaries(
+    {"Effect": st.sampled_from(["Allow", "Deny"])},
+    optional={"Condition": st.sampled_from([
+        {"StringLike": {"s3:prefix": "${jwt:sub}/*"}}, {"Bool": {"aws:SecureTransport": "true"}},
+        {"NumericLessThan": {"s3:max-keys": "10"}}, {"ForAllValues:StringEquals": {"jwt:groups": ["a", "b"]}},
+        {"StringNotEqualsIfExists": {"jwt:sub": "ann"}}, {"Null": {"s3:prefix": "true"}},
+    ])},
+).flatmap(lambda members: st.tuples(
+    st.sampled_from(["Action", "NotAction"]),
+    st.sampled_from(["s3:*", "s3:Get*", "s3:ListBucket", "*", ["admin:*", "s3:Put*"]]),
+    st.sampled_from(["Resource", "NotResource"]),
+    st.sampled_from(["*", "arn:aws:s3:::b", "arn:aws:s3:::b/*", "arn:aws:s3:::*/${jwt:sub}/*", "arn:aws:s3:::?/a*"]),
+).map(lambda drawn: members | {drawn[0]: drawn[1], drawn[2]: drawn[3]}))  # fmt: skip
+POLICIES = st.lists(st.lists(STATEMENTS, min_size=1, max_size=3).map(lambda s: policy(*s)), max_size=3)
+QUESTIONS = st.builds(
+    lambda action, bucket, key, facts: AccessRequest(ALICE, action, bucket, key, Facts(**facts)),
+    st.sampled_from(["s3:GetObject", "s3:PutObject", "s3:ListBucket", "admin:ServerInfo"]),
+    st.sampled_from(["", "b", "c"]),
+    st.sampled_from(["", "k", "ann/k", "a*"]),
+    st.fixed_dictionaries({}, optional={
+        "jwt__sub": st.sampled_from(["ann", "", "*", "../", "a/b"]),
+        "s3__prefix": st.sampled_from(["", "ann/x", "*/x"]),
+        "aws__securetransport": st.sampled_from(["true", "false", "?"]),
+        "s3__max-keys": st.sampled_from(["5", "x"]),
+        "jwt__groups": st.sampled_from([("a",), ("a", "c")]),
+    }),
+)  # fmt: skip
+
+
+@given(POLICIES, STATEMENTS, QUESTIONS)
+def test_trap_30_one_more_deny_never_widens(policies, statement, question):
+    """Whatever else is said, adding a Deny only takes away; and where it applies nothing is left."""
+    before = decide(policies, question)
+    fence = policy(statement | {"Effect": "Deny"})
+    assert bool(decide([*policies, fence], question)) <= bool(before)
+    assert bool(decide([fence, *policies], question)) is bool(decide([*policies, fence], question))
+
+
+@given(POLICIES, STATEMENTS, QUESTIONS)
+def test_a_statement_is_never_surer_to_allow_than_to_deny(policies, statement, question):
+    """What lets a statement allow would also let it deny: nothing unknown opens, and no Deny is lost."""
+    allows, denies = policy(statement | {"Effect": "Allow"}), policy(statement | {"Effect": "Deny"})
+    assert not decide([*policies, allows, denies], question) or not decide([allows], question)
+
+
+@given(POLICIES, QUESTIONS)
+def test_without_an_allow_nothing_is_allowed(policies, question):
+    """Deny statements alone, however they are negated, add up to no Allow."""
+    denials = [p for p in policies if not any(statement.allow for statement in p.statements)]
+    assert not decide(denials, question)
+
+
+# The documents of the AWS pages named beside them; keys of services that are not here are left out.
+USER_FOLDERS = policy(  # IAM user guide, reference_policies_examples_s3_home-directory-console
+    allow(["s3:ListAllMyBuckets", "s3:GetBucketLocation"], "*"),
+    allow("s3:ListBucket", "arn:aws:s3:::bucket",
+          Condition={"StringLike": {"s3:prefix": ["", "home/", "home/${aws:username}/*"]}}),
+    allow("s3:*", ["arn:aws:s3:::bucket/home/${aws:username}", "arn:aws:s3:::bucket/home/${aws:username}/*"]),
+    Version="2012-10-17",
+)  # fmt: skip
+OWNER_CONTROL = policy(  # S3 user guide, example-policies-s3: uploads with full control for the bucket's owner
+    allow("s3:PutObject", "arn:aws:s3:::bucket/*"),
+    deny("s3:PutObject", "arn:aws:s3:::bucket/*",
+         Condition={"StringNotEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}}),
+)  # fmt: skip
+ENCRYPTED = policy(  # S3 user guide, UsingServerSideEncryption: uploads without encryption denied
+    allow("s3:PutObject", "arn:aws:s3:::bucket/*"),
+    deny("s3:PutObject", "arn:aws:s3:::bucket/*", Condition={"Null": {"s3:x-amz-server-side-encryption": "true"}}),
+)
+TLS_ONLY = policy(  # S3 user guide, example-bucket-policies: aws:SecureTransport
+    allow(),
+    deny(
+        "s3:*", ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"], Condition={"Bool": {"aws:SecureTransport": "false"}}
+    ),
+)
+OFFICE = policy(  # IAM user guide, reference_policies_examples_aws_deny-ip
+    allow(), deny("*", "*", Condition={"NotIpAddress": {"aws:SourceIp": ["192.0.2.0/24", "203.0.113.0/24"]}})
+)
+SPRING = policy(  # IAM user guide, reference_policies_examples_aws-dates
+    allow(Condition={"DateGreaterThan": {"aws:CurrentTime": "2020-04-01T00:00:00Z"},
+                     "DateLessThan": {"aws:CurrentTime": "2020-06-30T23:59:59Z"}})
+)  # fmt: skip
+TEN_KEYS = policy(  # S3 user guide, amazon-s3-policy-keys: s3:max-keys
+    allow("s3:ListBucket", "arn:aws:s3:::bucket", Condition={"NumericLessThanEquals": {"s3:max-keys": "10"}})
+)
+TAG_KEYS = policy(  # S3 user guide, tagging-and-policies: only these keys
+    allow("s3:PutObjectTagging", "arn:aws:s3:::bucket/*",
+          Condition={"ForAllValues:StringLike": {"s3:RequestObjectTagKeys": ["Owner", "CreationDate"]}})
+)  # fmt: skip
+ONE_BUCKET = policy(  # IAM user guide, reference_policies_examples_s3_deny-except-bucket
+    allow("s3:*", ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"]),
+    {"Effect": "Deny", "NotAction": "s3:*", "NotResource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"]},
+)
+GET, PUT, LIST, TAG = "s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:PutObjectTagging"
+ACL, SSE, MAX, KEYS = "s3:x-amz-acl", "s3:x-amz-server-side-encryption", "s3:max-keys", "s3:requestobjecttagkeys"
+
+
+@pytest.mark.parametrize(
+    ("document", "action", "key", "facts", "allowed"),
+    [
+        (USER_FOLDERS, "s3:ListAllMyBuckets", "", {}, True),
+        (USER_FOLDERS, LIST, "", {"aws:username": "ann", "s3:prefix": "home/ann/x"}, True),
+        (USER_FOLDERS, LIST, "", {"aws:username": "ann", "s3:prefix": ""}, True),
+        (USER_FOLDERS, LIST, "", {"aws:username": "ann"}, False),
+        (USER_FOLDERS, LIST, "", {"aws:username": "ann", "s3:prefix": "home/bob/"}, False),
+        (USER_FOLDERS, PUT, "home/ann/x", {"aws:username": "ann"}, True),
+        (USER_FOLDERS, PUT, "home/anna/x", {"aws:username": "ann"}, False),
+        (USER_FOLDERS, PUT, "home/ann/x", {}, False),
+        (OWNER_CONTROL, PUT, "k", {ACL: "bucket-owner-full-control"}, True),
+        (OWNER_CONTROL, PUT, "k", {ACL: "public-read"}, False),
+        (OWNER_CONTROL, PUT, "k", {}, False),
+        (ENCRYPTED, PUT, "k", {SSE: "AES256"}, True),
+        (ENCRYPTED, PUT, "k", {}, False),
+        (TLS_ONLY, GET, "k", {"aws:securetransport": "true"}, True),
+        (TLS_ONLY, GET, "k", {"aws:securetransport": "false"}, False),
+        (OFFICE, GET, "k", {"aws:sourceip": "203.0.113.9"}, True),
+        (OFFICE, GET, "k", {"aws:sourceip": "198.51.100.9"}, False),
+        (OFFICE, GET, "k", {"aws:sourceip": "2001:db8::1"}, False),
+        (SPRING, GET, "k", {"aws:currenttime": "2020-05-01T12:00:00Z"}, True),
+        (SPRING, GET, "k", {"aws:currenttime": "2020-07-01T00:00:00Z"}, False),
+        (TEN_KEYS, LIST, "", {MAX: "10"}, True),
+        (TEN_KEYS, LIST, "", {MAX: "11"}, False),
+        (TEN_KEYS, LIST, "", {}, False),
+        (TAG_KEYS, TAG, "k", {KEYS: ("Owner",)}, True),
+        (TAG_KEYS, TAG, "k", {KEYS: ("Owner", "Cost")}, False),
+        (ONE_BUCKET, GET, "k", {}, True),
+        (ONE_BUCKET, "admin:ServerInfo", "", {}, False),
+    ],
+)
+def test_documents_of_awss_guides_mean_what_the_guides_say(document, action, key, facts, allowed):
+    """The policies people copy from AWS give the decisions AWS describes."""
+    bucket = "" if action in {"s3:ListAllMyBuckets", "admin:ServerInfo"} else "bucket"
+    assert bool(ask(document, action=action, bucket=bucket, key=key, **facts)) is allowed

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from iam.policy import CANNED, MAX_DOCUMENT, PolicyError, parse
+from iam.policy import CANNED, MAX_DOCUMENT, Policy, PolicyError, parse
 
 GOOD = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
 
@@ -125,3 +127,66 @@ def test_canned_policies_are_minios():
     """The five names MinIO's users know exist, and readonly cannot list."""
     assert set(CANNED) == {"readonly", "readwrite", "writeonly", "diagnostics", "consoleAdmin"}
     assert CANNED["readonly"].statements[0].actions == ("s3:getbucketlocation", "s3:getobject")
+
+
+def test_the_limit_is_the_callers():
+    """STS takes 2,048 characters, an operator's file more: one over is refused, the exact length is not."""
+    text = json.dumps({"Statement": GOOD})
+    assert parse(text, limit=len(text)) == parse(text)
+    with pytest.raises(PolicyError, match="longer than"):
+        parse(text, limit=len(text) - 1)
+
+
+def test_version_2008_is_understood_and_has_no_variables():
+    """AWS reads `${...}` as plain text there; whoever wrote one meant a variable, so it is a problem."""
+    assert parse(json.dumps(statement() | {"Version": "2008-10-17"})).statements
+    home = {"Resource": "arn:aws:s3:::home/${aws:username}/*"}
+    guarded = {"Condition": {"StringLike": {"s3:prefix": ["a", "${aws:username}/*"]}}}
+    for members in (home, guarded):
+        assert problems_of(statement(**members) | {"Version": "2008-10-17"})[0].startswith("Version: 2008-10-17 has no")
+        assert parse(json.dumps(statement(**members))).statements
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([
+    "2012-10-17", "Allow", "Deny", "*", "s3:*", "admin:*", "arn:aws:s3:::b/*", "arn:aws:s3:::${jwt:sub}/*", "true",
+    "10.0.0.0/8", "2026-01-01", "${", "arn:aws:s3:::",
+])  # fmt: skip
+NAMES = st.text() | st.sampled_from([
+    "Version", "Id", "Statement", "Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition",
+    "StringLike", "ForAnyValue:StringEquals", "Bool", "Null", "IpAddress", "NumericLessThan", "DateLessThanIfExists",
+    "BinaryEquals", "ArnLike", "aws:SourceIp", "s3:prefix", "jwt:sub",
+])  # fmt: skip
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12
+)
+CONDITIONS = st.dictionaries(NAMES, st.dictionaries(NAMES, VALUES, max_size=2), max_size=2)
+STATEMENTS = st.dictionaries(NAMES, VALUES, max_size=5) | st.fixed_dictionaries(
+    {"Effect": LEAVES, "Action": VALUES, "Resource": VALUES}, optional={"Condition": CONDITIONS, "Sid": LEAVES}
+)
+DOCUMENTS = VALUES | st.fixed_dictionaries(
+    {"Statement": STATEMENTS | st.lists(STATEMENTS, max_size=2)}, optional={"Version": LEAVES, "Id": LEAVES}
+)
+
+
+@given(DOCUMENTS | st.just(statement()))
+def test_any_json_is_a_policy_or_a_policy_error(document):
+    """No document ends in another exception, and none is refused without saying what is wrong."""
+    try:
+        assert isinstance(parse(json.dumps(document)), Policy)
+    except PolicyError as error:
+        assert error.problems  # noqa: PT017 - that it raises is the other half of the property
+
+
+@given(st.text())
+def test_any_text_is_a_policy_or_a_policy_error(text):
+    """What is no JSON at all is a PolicyError too."""
+    with pytest.raises(PolicyError):
+        parse(text)
+
+
+def test_thousands_of_members_cost_no_quadratic_time():
+    """Fifty thousand members and one of them twice are read in one pass; counting each anew would take minutes."""
+    names = ", ".join(f'"{number}": 0' for number in range(50_000))
+    with pytest.raises(PolicyError) as caught:
+        parse(f'{{{names}, "7": 0}}', limit=1_000_000)
+    assert caught.value.problems[0] == "7: given twice"
