@@ -120,7 +120,7 @@ def _in_network(actual: str, expected: Pieces) -> bool:
     # ::ffff:10.0.0.1 is 10.0.0.1 on a dual-stack socket, in the request as in the policy.
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped:
         network = IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
     return address in network
 
