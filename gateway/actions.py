@@ -231,9 +231,13 @@ def copy_source(value: str) -> CopySource:
     bucket, slash, key = path.removeprefix("/").partition("/")
     if not bucket or not slash or not key or "%" in bucket or bucket.startswith("arn:") or bucket in {".", ".."}:
         raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
-    if query and not query.startswith("versionId="):
+    if query and (not query.startswith("versionId=") or "&" in query):
         raise InvalidArgument("Copy Source may carry a versionId and nothing else.")
-    return CopySource(bucket, _decoded(key), _decoded(query.removeprefix("versionId=")))
+    decoded = _decoded(key)
+    # Some stores clean the source's path; a dot segment would then leave the bucket that was judged.
+    if not {".", ".."}.isdisjoint(decoded.split("/")):
+        raise InvalidArgument("Copy Source must not have . or .. as a path segment.")
+    return CopySource(bucket, decoded, _decoded(query.removeprefix("versionId=")))
 
 
 def _decoded(text: str) -> str:

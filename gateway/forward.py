@@ -122,7 +122,15 @@ def trailer_names(request: S3Request, mode: PayloadMode) -> tuple[str, ...]:
 
 def answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the backend's headers that the client may see."""
-    return [(n, v) for n, v in headers if _may_answer(n.lower())]
+    kept = [(n, v) for n, v in headers if _may_answer(n.lower())]
+    return [(n, v) for n, v in (_without_framing(*pair) for pair in kept) if v or n.lower() != "content-encoding"]
+
+
+def _without_framing(name: str, value: str) -> tuple[str, str]:
+    """Take aws-chunked out of Content-Encoding: it was the framing of an upload, and some stores keep it (trap 12)."""
+    if name.lower() != "content-encoding" or "aws-chunked" not in value:
+        return name, value
+    return name, ",".join(part for part in (p.strip() for p in value.split(",")) if part != "aws-chunked")
 
 
 def _may_answer(name: str) -> bool:

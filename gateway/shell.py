@@ -208,12 +208,19 @@ class _Upload:
         """Yield what the backend gets; raising cuts its connection short of the announced length."""
         await _continue(self._http)
         try:
+            if self._relay is None:
+                while piece := await _next_piece(self._http, self._line):
+                    yield piece
+                return
+            # One piece is always held back: the announced length cannot be reached before the framing is whole.
+            held = b""
             while piece := await _next_piece(self._http, self._line):
-                out = self._relay.feed(piece) if self._relay else piece
-                if out:
-                    yield out
-            if self._relay:
-                self._relay.finish()
+                out = self._relay.feed(piece)
+                if out and held:
+                    yield held
+                held = out or held
+            self._relay.finish()
+            yield held
         except S3Error as error:
             self.error = error
             raise

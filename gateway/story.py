@@ -8,15 +8,15 @@ rest of the story in `then`; the shell awaits it and goes on:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.actions import Need, needs_of_delete, required
 from gateway.authenticate import Caller, Lookup, PayloadMode, authenticate
 from gateway.checksums import verify_body
-from gateway.chunked import ChunkChain, decode_body
+from gateway.chunked import ChunkChain, read_all
 from gateway.context import RequestContext
-from gateway.errors import AccessDenied, InvalidRequest, MissingContentLength
+from gateway.errors import AccessDenied, IncompleteBody, InvalidRequest, MissingContentLength
 from gateway.forward import trailer_names
 from gateway.operations import Operation, resolve
 from gateway.request import S3Request
@@ -110,6 +110,8 @@ def _check_length(request: S3Request, caller: Caller) -> None:
     """Refuse a body of unknown length, unless aws-chunked framing gives one."""
     if "transfer-encoding" in request.headers and not caller.mode.chunked:
         raise MissingContentLength
+    if caller.mode.chunked and "transfer-encoding" not in request.headers and not request.content_length:
+        raise IncompleteBody(reason="aws-chunked without a body")
 
 
 def _ask(  # noqa: PLR0913, PLR0917 - the story so far
@@ -189,12 +191,13 @@ def _delete(  # noqa: PLR0913, PLR0917 - the story so far
 
 def _payload(request: S3Request, caller: Caller, body: bytes) -> bytes:
     """Return the verified payload of a body that was read whole."""
+    trailers: Mapping[str, str] = {}
     if caller.mode.chunked and caller.decoded_length is not None:
         chain = None
         if caller.mode.chain and caller.claim is not None:
             claim = caller.claim
             chain = ChunkChain(caller.signing_key, claim.timestamp, claim.scope, claim.signature)
-        body = decode_body(body, caller.decoded_length, trailer_names(request, caller.mode), chain)
+        body, trailers = read_all(body, caller.decoded_length, trailer_names(request, caller.mode), chain)
     pinned = {"x-amz-content-sha256": caller.payload_hash} if caller.mode is PayloadMode.HEX else {}
-    verify_body(body, {**request.headers, **pinned})
+    verify_body(body, {**request.headers, **trailers, **pinned})
     return body
