@@ -23,19 +23,26 @@ STS = "{https://sts.amazonaws.com/doc/2011-06-15/}"
 def get_token(idp_endpoint: str, client_id: str, client_secret: str) -> dict[str, Any]:
     """Return the IdP's answer to client_credentials: access_token, expires_in."""
     basic = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
-    request = Request(idp_endpoint, urlencode({"grant_type": "client_credentials"}).encode(), {"Authorization": f"Basic {basic}"})  # noqa: S310
-    with urlopen(request, timeout=30) as answer:  # noqa: S310 - the operator's own addresses
+    request = Request(
+        idp_endpoint, urlencode({"grant_type": "client_credentials"}).encode(), {"Authorization": f"Basic {basic}"}
+    )
+    with urlopen(request, timeout=30) as answer:
         return json.load(answer)  # type: ignore[no-any-return]
 
 
 def assume_role_with_client_grants(sts_endpoint: str, token: str, seconds: int) -> dict[str, str]:
     """Return temporary credentials: accessKey, secretKey, expiration, sessionToken."""
     query = urlencode({"Action": "AssumeRoleWithClientGrants", "DurationSeconds": seconds, "Token": token})
-    with urlopen(Request(f"{sts_endpoint}/?{query}", method="POST"), timeout=30) as answer:  # noqa: S310
+    with urlopen(Request(f"{sts_endpoint}/?{query}", method="POST"), timeout=30) as answer:
         found = ET.fromstring(answer.read()).find(f".//{STS}Credentials")  # noqa: S314 - our own gateway's answer
     if found is None:
         raise ValueError("no credentials in the answer")
-    names = {"accessKey": "AccessKeyId", "secretKey": "SecretAccessKey", "expiration": "Expiration", "sessionToken": "SessionToken"}
+    names = {
+        "accessKey": "AccessKeyId",
+        "secretKey": "SecretAccessKey",
+        "expiration": "Expiration",
+        "sessionToken": "SessionToken",
+    }
     return {ours: found.findtext(STS + theirs, "") for ours, theirs in names.items()}
 
 

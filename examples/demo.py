@@ -1,7 +1,7 @@
 """The demo: a real S3 store, a development OpenID provider and the gateway on loopback, then a client's whole way.
 
-    python examples/demo.py            stays up until Ctrl-C
-    python examples/demo.py --once     ends by itself, with status 0 or 1
+python examples/demo.py            stays up until Ctrl-C
+python examples/demo.py --once     ends by itself, with status 0 or 1
 """
 
 from __future__ import annotations
@@ -127,11 +127,14 @@ def tour(stack: Stack) -> dict[str, str]:
     s3 = client(stack.endpoint, credentials)
     s3.create_bucket(Bucket="demo-bucket")
     s3.put_object(Bucket="demo-bucket", Key="hello.txt", Body=b"Hello, World")
-    step("bucket made, object uploaded; listing: " + ", ".join(o["Key"] for o in s3.list_objects_v2(Bucket="demo-bucket")["Contents"]))
+    step(
+        "bucket made, object uploaded; listing: "
+        + ", ".join(o["Key"] for o in s3.list_objects_v2(Bucket="demo-bucket")["Contents"])
+    )
     same(s3.get_object(Bucket="demo-bucket", Key="hello.txt")["Body"].read(), b"Hello, World", "download")
     _big(s3, stack.folder / "64MiB")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": "demo-bucket", "Key": "hello.txt"}, ExpiresIn=300)
-    with urllib.request.urlopen(url) as answer:  # noqa: S310 - our own gateway
+    with urllib.request.urlopen(url) as answer:
         same(answer.read(), b"Hello, World", "presigned GET")
     _refused(s3)
     return credentials
@@ -147,7 +150,9 @@ def same(found: bytes, expected: bytes, what: str) -> None:
 def _big(s3: Any, path: Path) -> None:
     body = os.urandom(64 * 2**20)
     path.write_bytes(body)
-    s3.upload_file(str(path), "demo-bucket", "big", Config=TransferConfig(multipart_threshold=2**23, multipart_chunksize=2**23))
+    s3.upload_file(
+        str(path), "demo-bucket", "big", Config=TransferConfig(multipart_threshold=2**23, multipart_chunksize=2**23)
+    )
     back = s3.get_object(Bucket="demo-bucket", Key="big")["Body"].read()
     same(hashlib.sha256(back).digest(), hashlib.sha256(body).digest(), "multipart upload of 64 MiB")
 
@@ -166,7 +171,10 @@ def _refused(s3: Any) -> None:
 
 def lines(stack: Stack, credentials: dict[str, str]) -> None:
     """Print lines to paste."""
-    key, secret, token, endpoint = (*(credentials[n] for n in ("accessKey", "secretKey", "sessionToken")), stack.endpoint)
+    key, secret, token, endpoint = (
+        *(credentials[n] for n in ("accessKey", "secretKey", "sessionToken")),
+        stack.endpoint,
+    )
     print(f"""
 # aws cli
 export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY='{secret}' AWS_SESSION_TOKEN={token}

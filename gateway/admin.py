@@ -16,7 +16,10 @@ from iam.store import SessionRecord, StoreError, UnknownSession
 async def run(config: Config, words: tuple[str, ...], *, as_json: bool) -> int:
     """Carry out an admin command; return the exit status."""
     if config.etcd is None and config.data_dir is None:
-        print("minio-gw admin: the store is in the memory of the gateway; set MINIO_GW_DATA_DIR or MINIO_ETCD_ENDPOINTS", file=sys.stderr)
+        print(
+            "minio-gw admin: the store is in the memory of the gateway; set MINIO_GW_DATA_DIR or MINIO_ETCD_ENDPOINTS",
+            file=sys.stderr,
+        )
         return 2
     store = make_store(config)
     try:
@@ -43,7 +46,9 @@ def _list(records: list[SessionRecord], *, as_json: bool) -> None:
         return
     print(f"{'ACCESS KEY':<22}{'PARENT':<26}{'ISSUED (UTC)':<22}{'EXPIRES (UTC)':<22}ISSUED BY")
     for r in records:
-        print(f"{r.access_key_id:<22}{(r.parent or '-')[:24]:<26}{_utc(r.issued_at):<22}{_utc(r.expires_at):<22}{r.provider}")
+        print(
+            f"{r.access_key_id:<22}{(r.parent or '-')[:24]:<26}{_utc(r.issued_at):<22}{_utc(r.expires_at):<22}{r.provider}"
+        )
 
 
 def _utc(seconds: int) -> str:

@@ -190,7 +190,12 @@ async def serve(config: Config, *, reuse_port: bool = False) -> None:
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=config.drain)
     await runner.setup()
     site = web.TCPSite(
-        runner, config.host or None, config.port, ssl_context=tls_context(config), backlog=1024, reuse_port=reuse_port or None
+        runner,
+        config.host or None,
+        config.port,
+        ssl_context=tls_context(config),
+        backlog=1024,
+        reuse_port=reuse_port or None,
     )
     async with asyncio.TaskGroup() as background:
         watching = background.create_task(application.watcher.run())
@@ -208,5 +213,5 @@ async def serve(config: Config, *, reuse_port: bool = False) -> None:
 async def _drained(application: Application, bound: float) -> None:
     """Wait until no request runs, within the bound."""
     deadline = time.monotonic() + bound
-    while application.gateway.inflight and time.monotonic() < deadline:
+    while application.gateway.inflight and time.monotonic() < deadline:  # noqa: ASYNC110 - looked at only while ending
         await asyncio.sleep(0.05)

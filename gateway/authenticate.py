@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway import errors
 from gateway.errors import (
     AccessDenied,
     AuthorizationHeaderMalformed,
     InvalidArgument,
     InvalidRequest,
     MissingContentLength,
-    NotImplemented,
     SignatureDoesNotMatch,
 )
 from gateway.request import S3Request
@@ -90,8 +90,15 @@ class Caller:
         return "REST-QUERY-STRING" if self.claim.presigned else "REST-HEADER"
 
 
-def authenticate(  # noqa: PLR0913 - what verification depends on
-    request: S3Request, lookup: Lookup, keys: SigningKeys, *, now: int, service: str = "s3", region: str = "", payload: str = ""
+def authenticate(
+    request: S3Request,
+    lookup: Lookup,
+    keys: SigningKeys,
+    *,
+    now: int,
+    service: str = "s3",
+    region: str = "",
+    payload: str = "",
 ) -> Caller:
     """Return who signed the request.
 
@@ -124,7 +131,8 @@ def _claim(request: S3Request) -> SignatureClaim | None:
         raise InvalidArgument("Only one auth mechanism allowed.", reason="header and query signature together")
     if authorization.startswith("AWS ") or (not presigned and all(mark in parameters for mark in _SIGV2_MARKS)):
         raise InvalidRequest(
-            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.", reason="SigV2"
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+            reason="SigV2",
         )
     if authorization:
         if not authorization.startswith("AWS4-"):
@@ -162,7 +170,9 @@ def _token(request: S3Request, claim: SignatureClaim) -> str:
     if header and query:
         raise InvalidRequest("The session token was given twice.", reason="token in header and query")
     if query and not claim.presigned:
-        raise InvalidRequest("The session token belongs in the header.", reason="token in the query of a header signature")
+        raise InvalidRequest(
+            "The session token belongs in the header.", reason="token in the query of a header signature"
+        )
     return header or query
 
 
@@ -195,8 +205,10 @@ def _mode(payload_hash: str) -> PayloadMode:
         mode = PayloadMode.HEX
     if mode is PayloadMode.HEX:
         if payload_hash.startswith("STREAMING-"):
-            raise NotImplemented(reason=f"payload mode {payload_hash[:60]}")
-        raise InvalidArgument("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- mode or a valid sha256 value.")
+            raise errors.NotImplemented(reason=f"payload mode {payload_hash[:60]}")
+        raise InvalidArgument(
+            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- mode or a valid sha256 value."
+        )
     return mode
 
 
@@ -204,7 +216,9 @@ def _signed_target(request: S3Request, claim: SignatureClaim, payload_hash: str,
     """Return the canonical URI that the signature covers, None when it covers none of them."""
     query = canonical_query(request.query)
     for target in request.canonical_targets:
-        canonical = canonical_request(request.method, target, query, request.headers, claim.signed_headers, payload_hash)
+        canonical = canonical_request(
+            request.method, target, query, request.headers, claim.signed_headers, payload_hash
+        )
         expected = sign_string(key, string_to_sign(claim.timestamp, claim.scope, canonical))
         if matches(expected, claim.signature):
             return target

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,14 +54,13 @@ class Backend:
             return self._fixed
         try:
             if self._chain is None:
-                self._chain = await get_session().get_credentials()
-            if self._chain is None:
-                raise ServiceUnavailable(reason="the AWS credential chain found nothing")
+                session: Any = get_session()
+                self._chain = await session.get_credentials()
             frozen = await self._chain.get_frozen_credentials()
-        except ServiceUnavailable:
-            raise
         except Exception as error:  # botocore raises many kinds; none of them may pass for an S3 answer
-            raise ServiceUnavailable(reason=f"backend credentials: {type(error).__name__}") from error
+            raise ServiceUnavailable(
+                reason=f"no backend credentials from AWS's chain: {type(error).__name__}"
+            ) from error
         return Credentials(frozen.access_key, Secret(frozen.secret_key), Secret(frozen.token) if frozen.token else None)
 
     async def send(self, request: UpstreamRequest, body: AsyncIterator[bytes] | None) -> aiohttp.ClientResponse:
@@ -72,9 +71,11 @@ class Backend:
         headers = CIMultiDict(request.headers)
         if request.length is not None and (request.length or request.method in {"PUT", "POST"}):
             headers["content-length"] = str(request.length)
-        send = lambda data: self._client.request(  # noqa: E731 - said once, used twice
-            request.method, URL(request.url, encoded=True), headers=headers, data=data, allow_redirects=False
-        )
+
+        def send(data: AsyncIterator[bytes] | bytes | None) -> Awaitable[aiohttp.ClientResponse]:
+            url = URL(request.url, encoded=True)
+            return self._client.request(request.method, url, headers=headers, data=data, allow_redirects=False)
+
         try:
             return await send(body if body is not None else request.body)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -93,7 +94,9 @@ class Backend:
 
     async def _probe(self) -> str | None:
         try:
-            async with self._client.get(self._settings.endpoint, timeout=aiohttp.ClientTimeout(total=3), allow_redirects=False):
+            async with self._client.get(
+                self._settings.endpoint, timeout=aiohttp.ClientTimeout(total=3), allow_redirects=False
+            ):
                 return None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return f"backend: {type(error).__name__}"
@@ -101,5 +104,3 @@ class Backend:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
-
-

@@ -1,9 +1,9 @@
 """The command line: argv -> Config -> run.
 
-    minio-gw [FLAGS] gateway s3 [FLAGS] [ENDPOINT]
-    minio-gw [FLAGS] server [FLAGS] DIR
-    minio-gw admin sessions list|revoke ACCESS_KEY [--json]
-    minio-gw settings
+minio-gw [FLAGS] gateway s3 [FLAGS] [ENDPOINT]
+minio-gw [FLAGS] server [FLAGS] DIR
+minio-gw admin sessions list|revoke ACCESS_KEY [--json]
+minio-gw settings
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway import __version__
 from gateway.config import SETTINGS, Config, ConfigErrors, Problem, load, markdown_table
 from gateway.supervisor import WORKER_MARK, supervise
 
+_T = TypeVar("_T")
 _SWITCHES = frozenset({"--quiet", "--json"})
 
 
@@ -91,12 +92,12 @@ async def _server(config: Config) -> int:
     return 0
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
     """Run on uvloop where it is installed, else on asyncio's own loop."""
     try:
         import uvloop  # noqa: PLC0415
 
-        factory = uvloop.new_event_loop
+        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     except ImportError:
         factory = asyncio.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -107,7 +108,14 @@ def _config(options: argparse.Namespace) -> Config:
     given = {s.flag: getattr(options, s.flag[2:].replace("-", "_"), None) for s in SETTINGS if s.flag}
     flags = {flag: "on" if value is True else str(value) for flag, value in given.items() if value is not None}
     positional = getattr(options, "endpoint", None) or getattr(options, "dir", None) or ""
-    return load(options.command, flags, positional, os.environ, lambda path: path.read_text("utf-8"), lambda path: sorted(path.iterdir()))
+    return load(
+        options.command,
+        flags,
+        positional,
+        os.environ,
+        lambda path: path.read_text("utf-8"),
+        lambda path: sorted(path.iterdir()),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,16 +135,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", "-v", action="version", version=f"minio-gw {__version__}")
     parser.set_defaults(json=None)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    kinds = _sub(commands, "gateway", "serve as a gateway", shared).add_subparsers(dest="kind", required=True, metavar="s3")
+    kinds = _sub(commands, "gateway", "serve as a gateway", shared).add_subparsers(
+        dest="kind", required=True, metavar="s3"
+    )
     s3 = _sub(kinds, "s3", "in front of AWS S3, or of any S3 store", shared)
-    s3.add_argument("endpoint", nargs="?", metavar="ENDPOINT", help="the store's endpoint (default https://s3.amazonaws.com)")
+    s3.add_argument(
+        "endpoint", nargs="?", metavar="ENDPOINT", help="the store's endpoint (default https://s3.amazonaws.com)"
+    )
     server = _sub(commands, "server", "run a store (SeaweedFS) on a folder, with the gateway in front", shared)
     server.add_argument("dir", metavar="DIR", help="the folder that holds the data")
-    admin = _sub(commands, "admin", "look after a running gateway's sessions", shared).add_subparsers(dest="area", required=True, metavar="AREA")
-    sessions = _sub(admin, "sessions", "list or revoke sessions", shared).add_subparsers(dest="verb", required=True, metavar="VERB")
+    admin = _sub(commands, "admin", "look after a running gateway's sessions", shared).add_subparsers(
+        dest="area", required=True, metavar="AREA"
+    )
+    sessions = _sub(admin, "sessions", "list or revoke sessions", shared).add_subparsers(
+        dest="verb", required=True, metavar="VERB"
+    )
     _sub(sessions, "list", "list the sessions that have not expired", shared).set_defaults(words=["sessions", "list"])
     revoke = _sub(sessions, "revoke", "refuse a session on every gateway from now on", shared)
-    revoke.add_argument("words", metavar="ACCESS_KEY", type=lambda key: ["sessions", "revoke", key], help="the session's access key")
+    revoke.add_argument(
+        "words", metavar="ACCESS_KEY", type=lambda key: ["sessions", "revoke", key], help="the session's access key"
+    )
     commands.add_parser("settings", help="print every setting as a table (Markdown)")
     return parser
 
@@ -155,7 +173,11 @@ def _settings_help() -> str:
 
 
 def _logging(config: Config) -> None:
-    form = '{"level":"%(levelname)s","time":"%(asctime)s","message":"%(message)s"}' if config.json else "%(asctime)s %(levelname)s %(message)s"
+    form = (
+        '{"level":"%(levelname)s","time":"%(asctime)s","message":"%(message)s"}'
+        if config.json
+        else "%(asctime)s %(levelname)s %(message)s"
+    )
     logging.basicConfig(level=logging.WARNING if config.quiet else logging.INFO, format=form, stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -166,7 +188,12 @@ def _report(problems: Sequence[Problem], *, as_json: bool) -> int:
     """Print every problem with its variable's name and the remedy."""
     for problem in problems:
         if as_json:
-            print(json.dumps({"level": "fatal", "setting": problem.setting, "message": problem.text, "remedy": problem.remedy}), file=sys.stderr)
+            print(
+                json.dumps(
+                    {"level": "fatal", "setting": problem.setting, "message": problem.text, "remedy": problem.remedy}
+                ),
+                file=sys.stderr,
+            )
         else:
             print(f"minio-gw: {problem.setting} {problem.text}. Remedy: {problem.remedy}.", file=sys.stderr)
     return 2
@@ -178,10 +205,16 @@ def _banner(config: Config) -> None:
         return
     host = config.host or "127.0.0.1"
     scheme = "https" if (config.certs_dir / "public.crt").exists() else "http"
-    store = "etcd " + ", ".join(config.etcd.endpoints) if config.etcd else str(config.data_dir or "in memory: sessions are known to this gateway only")
+    store = (
+        "etcd " + ", ".join(config.etcd.endpoints)
+        if config.etcd
+        else str(config.data_dir or "in memory: sessions are known to this gateway only")
+    )
     identity = (config.openid.config_url or config.openid.jwks_url) if config.openid else "no OpenID provider"
     print(f"minio-gw {__version__}\nEndpoint: {scheme}://{host}:{config.port}\nAccessKey: {config.root.access_key_id}")
-    print(f"Region: {config.region or 'any'}\nBackend: {config.server_dir or config.backend.endpoint}\nIdentity: {identity}")
+    print(
+        f"Region: {config.region or 'any'}\nBackend: {config.server_dir or config.backend.endpoint}\nIdentity: {identity}"
+    )
     print(f"Policy: {config.opa.url if config.opa else 'IAM policies'}\nStore: {store}", flush=True)
 
 

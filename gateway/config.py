@@ -202,7 +202,9 @@ class _Reader:
     def url(self, name: str) -> str:
         text = self.get(name)
         if text and (urlsplit(text).scheme not in {"http", "https"} or not urlsplit(text).hostname):
-            self.bad(self.source(name), f"{text!r} is no http or https URL", "give a whole URL, as http://host:port/path")
+            self.bad(
+                self.source(name), f"{text!r} is no http or https URL", "give a whole URL, as http://host:port/path"
+            )
         return text
 
     def _file(self, variable: str) -> str:
@@ -219,9 +221,15 @@ class _Reader:
         try:
             lines = self._read_text(Path(name)).splitlines()
         except OSError as error:
-            self.bad("MINIO_CONFIG_ENV_FILE", f"cannot be read: {error.strerror or error}", "name a file this user may read")
+            self.bad(
+                "MINIO_CONFIG_ENV_FILE", f"cannot be read: {error.strerror or error}", "name a file this user may read"
+            )
             return environ
-        pairs = (line.strip().removeprefix("export ").partition("=") for line in lines if "=" in line and line.strip()[0] != "#")
+        pairs = (
+            line.strip().removeprefix("export ").partition("=")
+            for line in lines
+            if "=" in line and line.strip()[0] != "#"
+        )
         return {**{n.strip(): v.strip().strip("\"'") for n, _, v in pairs}, **environ}
 
     def _check_names(self) -> None:
@@ -232,7 +240,7 @@ class _Reader:
                 self.bad(name, "is no setting of minio-gw", f"did you mean {near[0]}?" if near else "remove it")
 
 
-def load(  # noqa: PLR0913 - where a configuration comes from
+def load(
     command: str,
     flags: Mapping[str, str],
     positional: str,
@@ -281,7 +289,9 @@ def _root(reader: _Reader) -> Credentials:
         reader.bad(names[0], "is missing", "set the root account's access key; there is no default")
     elif not re.fullmatch(r"[\x21-\x7e]{3,128}", user) or set(user) & set("=,/"):
         # "/" and friends break the credential scope of clients (trap 16).
-        reader.bad(names[0], "is not an access key", "use 3 or more printable ASCII characters without space, '=', ',' or '/'")
+        reader.bad(
+            names[0], "is not an access key", "use 3 or more printable ASCII characters without space, '=', ',' or '/'"
+        )
     if not password:
         reader.bad(names[1], "is missing", "set the root account's secret key; there is no default")
     elif len(password) < 8:
@@ -293,7 +303,13 @@ def _backend(reader: _Reader, environ: Mapping[str, str], endpoint: str) -> Back
     url = endpoint or AWS_ENDPOINT
     url = url if "://" in url else f"https://{url}"
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.query or parts.username:
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or parts.path not in {"", "/"}
+        or parts.query
+        or parts.username
+    ):
         reader.bad("ENDPOINT", f"{endpoint!r} is no endpoint", "give https://host[:port] without a path")
     credentials = reader.get("MINIO_GW_BACKEND_CREDENTIALS")
     if credentials not in {"auto", "root", "chain"}:
@@ -330,7 +346,9 @@ def _etcd(reader: _Reader) -> EtcdSettings | None:
     endpoints = tuple(e if "://" in e else f"http://{e}" for e in reader.items("MINIO_ETCD_ENDPOINTS"))
     for endpoint in endpoints:
         if urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).hostname:
-            reader.bad("MINIO_ETCD_ENDPOINTS", f"{endpoint!r} is no endpoint", "give http(s)://host:port, comma separated")
+            reader.bad(
+                "MINIO_ETCD_ENDPOINTS", f"{endpoint!r} is no endpoint", "give http(s)://host:port, comma separated"
+            )
     certificate, key = reader.path("MINIO_ETCD_CLIENT_CERT"), reader.path("MINIO_ETCD_CLIENT_CERT_KEY")
     if (certificate is None) != (key is None):
         missing = "MINIO_ETCD_CLIENT_CERT" if certificate is None else "MINIO_ETCD_CLIENT_CERT_KEY"
@@ -344,7 +362,9 @@ def _etcd(reader: _Reader) -> EtcdSettings | None:
     )  # fmt: skip
 
 
-def _policies(reader: _Reader, read_text: Callable[[Path], str], list_dir: Callable[[Path], Sequence[Path]]) -> Mapping[str, Policy]:
+def _policies(
+    reader: _Reader, read_text: Callable[[Path], str], list_dir: Callable[[Path], Sequence[Path]]
+) -> Mapping[str, Policy]:
     directory = reader.path("MINIO_GW_POLICY_DIR")
     found = dict(CANNED)
     if directory is None:
@@ -352,7 +372,9 @@ def _policies(reader: _Reader, read_text: Callable[[Path], str], list_dir: Calla
     try:
         files = [path for path in list_dir(directory) if path.suffix == ".json"]
     except OSError as error:
-        reader.bad("MINIO_GW_POLICY_DIR", f"cannot be read: {error.strerror or error}", "name a folder this user may read")
+        reader.bad(
+            "MINIO_GW_POLICY_DIR", f"cannot be read: {error.strerror or error}", "name a folder this user may read"
+        )
         return found
     for path in files:
         try:
@@ -366,7 +388,11 @@ def _anonymous(reader: _Reader, policies: Mapping[str, Policy]) -> tuple[str, ..
     names = reader.items("MINIO_GW_ANONYMOUS_POLICY")
     for name in names:
         if name not in policies:
-            reader.bad("MINIO_GW_ANONYMOUS_POLICY", f"there is no policy {name!r}", "name a canned policy or one of MINIO_GW_POLICY_DIR")
+            reader.bad(
+                "MINIO_GW_ANONYMOUS_POLICY",
+                f"there is no policy {name!r}",
+                "name a canned policy or one of MINIO_GW_POLICY_DIR",
+            )
     return names
 
 

@@ -146,9 +146,7 @@ class ServiceUnavailable(S3Error):
 
 class SignatureDoesNotMatch(S3Error):
     status = 403
-    message = (
-        "The request signature we calculated does not match the signature you provided. Check your key and signing method."
-    )
+    message = "The request signature we calculated does not match the signature you provided. Check your key and signing method."
 
 
 class SlowDown(S3Error):
@@ -163,11 +161,19 @@ class XAmzContentSHA256Mismatch(S3Error):
 
 def render(error: S3Error, *, resource: str, request_id: str) -> bytes:
     """Return the XML document of an error (UTF-8); the caller leaves it out for HEAD (RFC 9110 section 9.3.2)."""
-    fields = {"Code": error.code, "Message": error.text, **error.elements, "Resource": resource, "RequestId": request_id}
+    fields = {
+        "Code": error.code,
+        "Message": error.text,
+        **error.elements,
+        "Resource": resource,
+        "RequestId": request_id,
+    }
     inner = "".join(f"<{name}>{escape(_xml_text(value))}</{name}>" for name, value in fields.items())
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}<HostId></HostId></Error>'.encode()
 
 
 def _xml_text(value: str) -> str:
     """Replace what XML 1.0 cannot carry (section 2.2), so that a hostile key cannot break the document."""
-    return "".join(c if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff" else "�" for c in value)
+    return "".join(
+        c if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff" else "�" for c in value
+    )

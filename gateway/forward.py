@@ -56,7 +56,7 @@ class UpstreamRequest:
     body: bytes | None = None
 
 
-def build(  # noqa: PLR0913 - everything the upstream request is made of
+def build(
     request: S3Request,
     operation: Operation,
     caller: Caller,
@@ -175,7 +175,9 @@ def _replace_body(headers: dict[str, str], body: bytes) -> str:
     return sha256(body).hexdigest()
 
 
-_FRAMING = frozenset({"content-encoding", "x-amz-trailer", "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm"})
+_FRAMING = frozenset(
+    {"content-encoding", "x-amz-trailer", "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm"}
+)
 
 
 def _copy_source(request: S3Request) -> str:

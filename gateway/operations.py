@@ -16,7 +16,8 @@ from typing import Any
 
 from botocore.loaders import Loader
 
-from gateway.errors import MethodNotAllowed, NotImplemented
+from gateway import errors
+from gateway.errors import MethodNotAllowed
 from gateway.request import S3Request
 
 #: Superseded twins (same wire form as a newer operation), and those of other endpoints or of directory buckets.
@@ -81,7 +82,7 @@ def resolve(request: S3Request) -> Operation:
         raise MethodNotAllowed(reason=f"no operation for {request.method} on {level} level")
     for name, _ in request.query:
         if name not in found.query and name not in AUTH_PARAMETERS:
-            raise NotImplemented(reason=f"parameter {name!r} is unknown to {found.name}")
+            raise errors.NotImplemented(reason=f"parameter {name!r} is unknown to {found.name}")
     return found
 
 

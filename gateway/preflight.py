@@ -17,7 +17,13 @@ from iam.store import StoreError
 
 async def check(config: Config) -> list[Problem]:
     """Return every problem."""
-    return [*_listener(config), *_certificates(config), *_own_endpoint(config), *_data_dir(config), *await _etcd(config)]
+    return [
+        *_listener(config),
+        *_certificates(config),
+        *_own_endpoint(config),
+        *_data_dir(config),
+        *await _etcd(config),
+    ]
 
 
 def _listener(config: Config) -> list[Problem]:
@@ -26,14 +32,26 @@ def _listener(config: Config) -> list[Problem]:
         try:
             probe.bind((config.host, config.port))
         except (OSError, UnicodeError) as error:
-            return [Problem("--address", f"cannot listen on {config.host or '*'}:{config.port}: {error}", "choose a free address")]
+            return [
+                Problem(
+                    "--address",
+                    f"cannot listen on {config.host or '*'}:{config.port}: {error}",
+                    "choose a free address",
+                )
+            ]
     return []
 
 
 def _certificates(config: Config) -> list[Problem]:
     present = [name for name in ("public.crt", "private.key") if (config.certs_dir / name).exists()]
     if len(present) == 1:
-        return [Problem("--certs-dir", f"{config.certs_dir} has {present[0]} without the other half", "put public.crt and private.key there, or neither")]
+        return [
+            Problem(
+                "--certs-dir",
+                f"{config.certs_dir} has {present[0]} without the other half",
+                "put public.crt and private.key there, or neither",
+            )
+        ]
     problems = [Problem("--certs-dir", f"{name} cannot be read", "let this user read it") for name in present
                 if not os.access(config.certs_dir / name, os.R_OK)]  # fmt: skip
     etcd = config.etcd
@@ -52,13 +70,22 @@ def _own_endpoint(config: Config) -> list[Problem]:
         return []
     try:
         theirs = {info[4][0] for info in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)}
-        ours = {info[4][0] for info in socket.getaddrinfo(config.host or socket.gethostname(), port, type=socket.SOCK_STREAM)}
+        ours = {
+            info[4][0]
+            for info in socket.getaddrinfo(config.host or socket.gethostname(), port, type=socket.SOCK_STREAM)
+        }
     except OSError:
         return []
     if not config.host or config.host in {"0.0.0.0", "::"}:
         ours |= {"127.0.0.1", "::1", "0.0.0.0"}
     if theirs & ours:
-        return [Problem("ENDPOINT", f"{config.backend.endpoint} is this gateway itself", "name the S3 store's endpoint, or another --address")]
+        return [
+            Problem(
+                "ENDPOINT",
+                f"{config.backend.endpoint} is this gateway itself",
+                "name the S3 store's endpoint, or another --address",
+            )
+        ]
     return []
 
 
@@ -70,7 +97,9 @@ def _data_dir(config: Config) -> list[Problem]:
     except OSError as error:
         return [Problem("MINIO_GW_DATA_DIR", f"cannot be made: {error.strerror}", "name a folder this user may write")]
     if not os.access(config.data_dir, os.W_OK):
-        return [Problem("MINIO_GW_DATA_DIR", f"{config.data_dir} cannot be written", "name a folder this user may write")]
+        return [
+            Problem("MINIO_GW_DATA_DIR", f"{config.data_dir} cannot be written", "name a folder this user may write")
+        ]
     return []
 
 

@@ -87,7 +87,7 @@ class S3Request:
         return int(value) if value is not None else None
 
 
-def parse(  # noqa: PLR0913 - the parts of a request's head
+def parse(
     method: str,
     raw_target: str,
     headers: Iterable[tuple[str, str]],
@@ -107,7 +107,9 @@ def parse(  # noqa: PLR0913 - the parts of a request's head
     target, _, query = _origin_form(raw_target).partition("?")
     if "#" in target or "#" in query:
         raise InvalidURI(reason="fragment in a request target")
-    return S3Request(method, target, _split(target, fields.get("host", ""), domains), _query(query), fields, source_ip, secure)
+    return S3Request(
+        method, target, _split(target, fields.get("host", ""), domains), _query(query), fields, source_ip, secure
+    )
 
 
 def _origin_form(raw: str) -> str:

@@ -20,7 +20,17 @@ from aiohttp import web
 from gateway import forward, story, xml
 from gateway.authenticate import authenticate
 from gateway.backend import Backend
-from gateway.errors import AccessDenied, EntityTooLarge, IncompleteBody, InternalError, InvalidRequest, S3Error, ServiceUnavailable, SlowDown, render
+from gateway.errors import (
+    AccessDenied,
+    EntityTooLarge,
+    IncompleteBody,
+    InternalError,
+    InvalidRequest,
+    S3Error,
+    ServiceUnavailable,
+    SlowDown,
+    render,
+)
 from gateway.observe import AccessLine, AccessLog, RequestIds
 from gateway.request import S3Request, parse
 from gateway.story import World
@@ -68,7 +78,7 @@ class Gateway:
     async def _answer(self, http: web.BaseRequest, line: AccessLine) -> web.StreamResponse:
         try:
             if self.inflight > self.max_inflight:
-                raise SlowDown(reason="too many requests in flight")
+                raise SlowDown(reason="too many requests in flight")  # noqa: TRY301 - one place renders every refusal
             request = self._parse(http, line)
             if _is_sts(http, request):
                 return await self._sts(http, request, line)
@@ -78,7 +88,7 @@ class Gateway:
         except (asyncio.CancelledError, ConnectionResetError, aiohttp.ClientConnectionResetError):
             line.status = line.status or 499
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - the last resort: logged once, answered as InternalError
             _log.exception("request %s failed", line.request_id)
             return _refusal(http, InternalError(), line)
 
@@ -120,7 +130,9 @@ class Gateway:
             return _xml(http, xml.merge_delete_result(None, plan.refused, AccessDenied()), line)
         return await self._forward(http, request, plan, line)
 
-    async def _forward(self, http: web.BaseRequest, request: S3Request, plan: story.Forward, line: AccessLine) -> web.StreamResponse:
+    async def _forward(
+        self, http: web.BaseRequest, request: S3Request, plan: story.Forward, line: AccessLine
+    ) -> web.StreamResponse:
         upstream = forward.build(
             request, plan.operation, plan.caller, target=self.backend.target, credentials=await self.backend.credentials(),
             keys=self.world.keys, now=int(time.time()), body=plan.body,
@@ -131,7 +143,9 @@ class Gateway:
         except _CUT as error:
             if upload is not None and upload.error is not None:
                 raise upload.error from error
-            raise ServiceUnavailable("The backend does not answer.", reason=f"backend: {type(error).__name__}") from error
+            raise ServiceUnavailable(
+                "The backend does not answer.", reason=f"backend: {type(error).__name__}"
+            ) from error
         try:
             if upload is not None and upload.error is not None:
                 raise upload.error
@@ -141,7 +155,9 @@ class Gateway:
         finally:
             answer.release() if answer.content.at_eof() else answer.close()
 
-    async def _edited(self, http: web.BaseRequest, plan: story.Forward, answer: aiohttp.ClientResponse, line: AccessLine) -> web.StreamResponse:
+    async def _edited(
+        self, http: web.BaseRequest, plan: story.Forward, answer: aiohttp.ClientResponse, line: AccessLine
+    ) -> web.StreamResponse:
         """Edit an answer that shows more, or less, than this caller's request means."""
         body = await answer.content.read(MAX_ANSWER + 1)
         while not answer.content.at_eof() and len(body) <= MAX_ANSWER:
@@ -174,7 +190,7 @@ class Gateway:
             return _xml(http, document, line)
         except (StsError, S3Error) as error:
             line.error, line.reason = error.code, error.reason or error.text
-            return _xml(http, render_error(error, line.request_id), line, error.status)
+            return _xml(http, render_error(error.code, error.text, line.request_id), line, error.status)
 
 
 async def decide_all(authorizer: Authorizer, questions: Sequence[AccessRequest]) -> list[Decision]:
@@ -231,7 +247,13 @@ async def _next_piece(http: web.BaseRequest, line: AccessLine) -> bytes:
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
             piece = await http.content.readany()
-    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, TimeoutError, web.RequestPayloadError) as error:
+    except (
+        aiohttp.ClientError,
+        aiohttp.http_exceptions.HttpProcessingError,
+        OSError,
+        TimeoutError,
+        web.RequestPayloadError,
+    ) as error:
         raise IncompleteBody(reason=f"upload: {type(error).__name__}") from error
     line.bytes_in += len(piece)
     return piece
@@ -251,7 +273,11 @@ async def _read_body(http: web.BaseRequest, limit: int, line: AccessLine) -> byt
 
 async def _continue(http: web.BaseRequest) -> None:
     """Tell a client that waits to go on (RFC 9110 section 10.1.1)."""
-    if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None and not http.content.at_eof():
+    if (
+        http.headers.get("Expect", "").lower() == "100-continue"
+        and http.transport is not None
+        and not http.content.at_eof()
+    ):
         http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 

@@ -102,14 +102,18 @@ class StoreServer:
         data.mkdir(parents=True, exist_ok=True)
         command = weed_command(data, self.ports, self._write("s3.json", identities(self.credentials)))
         log = (self._private / "weed.log").open("ab")
-        self._process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, cwd=self._private, start_new_session=True)
+        self._process = await asyncio.create_subprocess_exec(
+            *command, stdout=log, stderr=log, cwd=self._private, start_new_session=True
+        )
         log.close()
         try:
             async with asyncio.timeout(STARTS_WITHIN):
                 await self._answers()
         except TimeoutError:
             await self.stop()
-            raise StoreServerError(f"the store did not start within {STARTS_WITHIN:g} s; see {self._private / 'weed.log'}") from None
+            raise StoreServerError(
+                f"the store did not start within {STARTS_WITHIN:g} s; see {self._private / 'weed.log'}"
+            ) from None
 
     async def keep(self) -> None:
         """Start it again whenever it ends by itself, with back-off; for ever."""
@@ -124,7 +128,7 @@ class StoreServer:
                 await self.start()
                 pause = 1.0
             except StoreServerError as error:
-                _log.error("%s", error)  # noqa: TRY400 - the text says it all
+                _log.error("%s", error)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def stop(self) -> None:
@@ -162,7 +166,10 @@ class StoreServer:
         self._private.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._private / "backend-keys.json"
         if not path.exists():
-            self._write(path.name, json.dumps({"accessKey": secrets.token_hex(10).upper(), "secretKey": secrets.token_urlsafe(30)}))
+            self._write(
+                path.name,
+                json.dumps({"accessKey": secrets.token_hex(10).upper(), "secretKey": secrets.token_urlsafe(30)}),
+            )
         keys = json.loads(path.read_text())
         return Credentials(keys["accessKey"], Secret(keys["secretKey"]))
 

@@ -42,8 +42,11 @@ class World:
 
 @dataclass(frozen=True)
 class Forward:
-    """Send it. `body` replaces the client's; `refused` are DeleteObjects entries to report as denied; `keep` says
-    which buckets a ListBuckets answer may show (None: all)."""
+    """Send it.
+
+    `body` replaces the client's; `refused` are DeleteObjects entries to report as denied; `keep` says which buckets a
+    ListBuckets answer may show (None: all).
+    """
 
     operation: Operation
     caller: Caller
@@ -94,7 +97,9 @@ def begin(request: S3Request, world: World, now: int) -> Plan:
         return NeedsBody(operation, caller, MAX_XML, lambda body: _delete(request, operation, caller, world, now, body))
     needs = required(operation, request)
     if operation.name == "ListBuckets":
-        return _ask(request, operation, caller, world, now, needs, lambda d: _list(request, operation, caller, world, now, d))
+        return _ask(
+            request, operation, caller, world, now, needs, lambda d: _list(request, operation, caller, world, now, d)
+        )
     return _ask(request, operation, caller, world, now, needs, lambda decisions: _all(operation, caller, decisions))
 
 
@@ -114,7 +119,7 @@ def _check_length(request: S3Request, caller: Caller) -> None:
         raise IncompleteBody(reason="aws-chunked without a body")
 
 
-def _ask(  # noqa: PLR0913, PLR0917 - the story so far
+def _ask(
     request: S3Request,
     operation: Operation,
     caller: Caller,
@@ -151,7 +156,7 @@ def _all(operation: Operation, caller: Caller, decisions: Sequence[Decision]) ->
     return Forward(operation, caller)
 
 
-def _list(  # noqa: PLR0913, PLR0917 - the story so far
+def _list(
     request: S3Request, operation: Operation, caller: Caller, world: World, now: int, decisions: Sequence[Decision]
 ) -> Plan:
     """ListBuckets: who may not list all is shown the buckets where he may list or ask the location (minio.md 8.1)."""
@@ -168,9 +173,7 @@ def _list(  # noqa: PLR0913, PLR0917 - the story so far
     return Forward(operation, caller, keep=keep)
 
 
-def _delete(  # noqa: PLR0913, PLR0917 - the story so far
-    request: S3Request, operation: Operation, caller: Caller, world: World, now: int, body: bytes
-) -> Plan:
+def _delete(request: S3Request, operation: Operation, caller: Caller, world: World, now: int, body: bytes) -> Plan:
     """DeleteObjects: every key judged, the document rebuilt from those allowed (trap 28)."""
     entries, quiet = parse_delete(_payload(request, caller, body))
     bucket = request.path.bucket

@@ -49,7 +49,9 @@ def parse_delete(body: bytes) -> tuple[tuple[DeleteEntry, ...], bool]:
 def render_delete(entries: tuple[DeleteEntry, ...], *, quiet: bool) -> bytes:
     """Return the `<Delete>` document for exactly these entries."""
     objects = "".join(
-        "<Object>" + "".join(f"<{n}>{_text(v)}</{n}>" for n, v in (("Key", e.key), ("VersionId", e.version), *e.rest) if v) + "</Object>"
+        "<Object>"
+        + "".join(f"<{n}>{_text(v)}</{n}>" for n, v in (("Key", e.key), ("VersionId", e.version), *e.rest) if v)
+        + "</Object>"
         for e in entries
     )
     return f'{_PROLOG}<Delete xmlns="{S3_NAMESPACE}">{objects}<Quiet>{str(quiet).lower()}</Quiet></Delete>'.encode()

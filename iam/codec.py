@@ -16,7 +16,7 @@ VERSION = 1
 FOREVER = 2**53  # the expiry (epoch seconds) of a revocation that does not say: no time lifts it, only its deletion
 
 
-class Unreadable(ValueError):  # noqa: N818 - reads as what the record is
+class Unreadable(ValueError):
     """The bytes are not a record that this version understands."""
 
 

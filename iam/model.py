@@ -101,11 +101,11 @@ class Context(Protocol):
 class NoContext:
     """A context without facts: for tests and for questions that come from no request."""
 
-    def values(self, key: str) -> tuple[str, ...] | None:  # noqa: ARG002, PLR6301
+    def values(self, key: str) -> tuple[str, ...] | None:  # noqa: ARG002
         """Return None: there is no request."""
         return None
 
-    def document(self) -> dict[str, list[str]]:  # noqa: PLR6301
+    def document(self) -> dict[str, list[str]]:
         """Return an empty document."""
         return {}
 

@@ -22,15 +22,15 @@ class StoreError(Exception):
     """The base of what a store raises."""
 
 
-class StoreUnavailable(StoreError):  # noqa: N818 - the name in 0001
+class StoreUnavailable(StoreError):
     """The store did not answer in time, or refused; whether a write happened is not known."""
 
 
-class UnknownSession(StoreError):  # noqa: N818 - the name in 0001
+class UnknownSession(StoreError):
     """No session of that access key is recorded."""
 
 
-class WatchLost(StoreError):  # noqa: N818 - the name in 0001
+class WatchLost(StoreError):
     """The watch may have missed something: list again."""
 
 

@@ -1,8 +1,8 @@
 """Temporary credentials: an identity proved in, a session out.
 
-    wire       form or query -> StsCall; result or StsError -> XML
-    service    the phases every call shares: validate -> prove -> authorize -> clamp -> mint -> record
-    client_grants, web_identity, assume_role    each: only how its caller is proved
-    oidc       discovery and JWKS over httpx, kept and rotated; token verification with PyJWT
-    sessions   the session token (HS512 JWT) and the secret derived from its access key
+wire       form or query -> StsCall; result or StsError -> XML
+service    the phases every call shares: validate -> prove -> authorize -> clamp -> mint -> record
+client_grants, web_identity, assume_role    each: only how its caller is proved
+oidc       discovery and JWKS over httpx, kept and rotated; token verification with PyJWT
+sessions   the session token (HS512 JWT) and the secret derived from its access key
 """

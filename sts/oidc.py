@@ -167,7 +167,7 @@ class OidcVerifier:
                 continue
             kid = str(entry.get("kid", f"#{number}"))
             try:
-                keys[kid] = PyJWK(entry, algorithm=sorted(algorithms)[0])
+                keys[kid] = PyJWK(entry, algorithm=min(algorithms))
             except (jwt.InvalidKeyError, jwt.PyJWTError, ValueError, TypeError, KeyError):
                 continue  # one odd key must not take the others away
             types[kid] = algorithms

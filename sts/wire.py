@@ -92,9 +92,13 @@ class StsCall:
     source_ip: str
 
 
-def parse_call(query: str, body: bytes | None, content_type: str, *, signer: Principal | None, source_ip: str) -> StsCall:
+def parse_call(
+    query: str, body: bytes | None, content_type: str, *, signer: Principal | None, source_ip: str
+) -> StsCall:
     """Read the parameters of a call. Raises StsError."""
-    form = body.decode("utf-8", "replace") if body and content_type.startswith("application/x-www-form-urlencoded") else ""
+    form = (
+        body.decode("utf-8", "replace") if body and content_type.startswith("application/x-www-form-urlencoded") else ""
+    )
     parameters: dict[str, str] = {}
     for name, value in [*_pairs(query), *_pairs(form)]:
         if name in parameters:
@@ -121,7 +125,10 @@ def render_result(call: StsCall, credentials: Credentials, *, subject: str, requ
     session = call.parameters.get("RoleSessionName", "") or subject or credentials.access_key_id
     arn = call.parameters.get("RoleArn", "")
     user = f"<Arn>{_t(arn)}</Arn><AssumedRoleId>{_t(f'{credentials.access_key_id}:{session}')}</AssumedRoleId><AssumeRoleId></AssumeRoleId>"
-    subject_element = {"AssumeRoleWithWebIdentity": "SubjectFromWebIdentityToken", "AssumeRoleWithClientGrants": "SubjectFromToken"}.get(name)
+    subject_element = {
+        "AssumeRoleWithWebIdentity": "SubjectFromWebIdentityToken",
+        "AssumeRoleWithClientGrants": "SubjectFromToken",
+    }.get(name)
     subject_xml = f"<{subject_element}>{_t(subject)}</{subject_element}>" if subject_element and subject else ""
     return (
         f'{_PROLOG}<{name}Response xmlns="{NAMESPACE}"><{name}Result>'
@@ -140,11 +147,11 @@ def _credentials(credentials: Credentials) -> str:
     )
 
 
-def render_error(error: StsError, request_id: str) -> bytes:
-    """Return the XML of an error."""
+def render_error(code: str, text: str, request_id: str) -> bytes:
+    """Return the XML of an error; its code may be S3's, where a signature was at fault."""
     return (
-        f'{_PROLOG}<ErrorResponse xmlns="{NAMESPACE}"><Error><Type></Type><Code>{error.code}</Code>'
-        f"<Message>{_t(error.text)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+        f'{_PROLOG}<ErrorResponse xmlns="{NAMESPACE}"><Error><Type></Type><Code>{code}</Code>'
+        f"<Message>{_t(text)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     ).encode()
 
 

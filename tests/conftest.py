@@ -34,7 +34,9 @@ def weed(servers):
 @pytest.fixture(scope="session")
 def issuer(servers):
     """A real OpenID provider with three clients."""
-    server = DevIssuer(servers / "issuer", "app:app-secret:readwrite", "reader:reader-secret:readonly", "nobody:nobody-secret:")
+    server = DevIssuer(
+        servers / "issuer", "app:app-secret:readwrite", "reader:reader-secret:readonly", "nobody:nobody-secret:"
+    )
     yield server
     server.close()
 

@@ -31,7 +31,17 @@ def bucket(client):
     client.delete_bucket(Bucket=name)
 
 
-AWKWARD = ["plain", "with space", "plus+sign", "percent%20text", "a//b", "ümläut/日本", "tilde~!*'()", "q?x=1&y", "a=b;c@d:e,f$"]
+AWKWARD = [
+    "plain",
+    "with space",
+    "plus+sign",
+    "percent%20text",
+    "a//b",
+    "ümläut/日本",
+    "tilde~!*'()",
+    "q?x=1&y",
+    "a=b;c@d:e,f$",
+]
 
 
 @pytest.mark.parametrize("key", AWKWARD)
@@ -64,7 +74,9 @@ def test_listings(client, bucket):
     assert bucket in [b["Name"] for b in client.list_buckets()["Buckets"]]
     found = client.list_objects_v2(Bucket=bucket, Delimiter="/")
     assert [p["Prefix"] for p in found["CommonPrefixes"]] == ["d0/", "d1/", "d2/"]
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="d1/", PaginationConfig={"PageSize": 2})
+    pages = client.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix="d1/", PaginationConfig={"PageSize": 2}
+    )
     assert [o["Key"] for p in pages for o in p["Contents"]] == ["d1/k01", "d1/k04", "d1/k07", "d1/k10"]
     assert len(client.list_objects(Bucket=bucket)["Contents"]) == 12
 
@@ -92,10 +104,15 @@ def test_multipart(client, bucket):
     client.put_object(Bucket=bucket, Key="source", Body=part)
     upload = client.create_multipart_upload(Bucket=bucket, Key="big")["UploadId"]
     one = client.upload_part(Bucket=bucket, Key="big", UploadId=upload, PartNumber=1, Body=part)
-    two = client.upload_part_copy(Bucket=bucket, Key="big", UploadId=upload, PartNumber=2, CopySource=f"{bucket}/source")
+    two = client.upload_part_copy(
+        Bucket=bucket, Key="big", UploadId=upload, PartNumber=2, CopySource=f"{bucket}/source"
+    )
     three = client.upload_part(Bucket=bucket, Key="big", UploadId=upload, PartNumber=3, Body=b"end")
     assert len(client.list_parts(Bucket=bucket, Key="big", UploadId=upload)["Parts"]) == 3
-    parts = [{"PartNumber": i + 1, "ETag": e} for i, e in enumerate([one["ETag"], two["CopyPartResult"]["ETag"], three["ETag"]])]
+    parts = [
+        {"PartNumber": i + 1, "ETag": e}
+        for i, e in enumerate([one["ETag"], two["CopyPartResult"]["ETag"], three["ETag"]])
+    ]
     client.complete_multipart_upload(Bucket=bucket, Key="big", UploadId=upload, MultipartUpload={"Parts": parts})
     body = client.get_object(Bucket=bucket, Key="big")["Body"].read()
     assert hashlib.sha256(body).digest() == hashlib.sha256(part + part + b"end").digest()
@@ -114,7 +131,9 @@ def test_upload_fileobj(client, bucket):
 def test_presigned_get_and_put(client, bucket):
     """Presigned URLs work in any HTTP client, for reading and for writing."""
     put = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "p q+r"}, ExpiresIn=60)
-    with urllib.request.urlopen(urllib.request.Request(put, b"presigned", {"Content-Type": ""}, method="PUT")) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(put, b"presigned", {"Content-Type": ""}, method="PUT")
+    ) as answer:
         assert answer.status == 200
     get = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "p q+r"}, ExpiresIn=60)
     with urllib.request.urlopen(get) as answer:

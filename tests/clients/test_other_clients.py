@@ -69,7 +69,7 @@ def test_aws_cli(environment, bucket, tmp_path):
 
 
 def test_rclone(environment, bucket, tmp_path):
-    """rclone copies a tree there and back and finds no difference."""
+    """Rclone copies a tree there and back and finds no difference."""
     source = tmp_path / "tree"
     (source / "sub dir").mkdir(parents=True)
     (source / "sub dir" / "ümläut.bin").write_bytes(os.urandom(7 * 2**20))
@@ -98,17 +98,23 @@ def test_minio_py(gateway, app_credentials, bucket):
         secret_key=app_credentials["secretKey"], session_token=app_credentials["sessionToken"],
     )  # fmt: skip
     body = os.urandom(12 * 2**20)
-    client.put_object(bucket_name=bucket, object_name="big one", data=io.BytesIO(body), length=len(body), part_size=5 * 2**20)
+    client.put_object(
+        bucket_name=bucket, object_name="big one", data=io.BytesIO(body), length=len(body), part_size=5 * 2**20
+    )
     answer = client.get_object(bucket_name=bucket, object_name="big one")
     assert answer.read() == body
     answer.close()
     answer.release_conn()
-    client.copy_object(bucket_name=bucket, object_name="copy", source=CopySource(bucket_name=bucket, object_name="big one"))
+    client.copy_object(
+        bucket_name=bucket, object_name="copy", source=CopySource(bucket_name=bucket, object_name="big one")
+    )
     assert sorted(o.object_name for o in client.list_objects(bucket_name=bucket)) == ["big one", "copy"]
     url = client.presigned_get_object(bucket_name=bucket, object_name="copy", expires=timedelta(minutes=5))
     with urllib.request.urlopen(url) as found:
         assert found.read() == body
-    assert not list(client.remove_objects(bucket_name=bucket, delete_object_list=[DeleteObject("copy"), DeleteObject("big one")]))
+    assert not list(
+        client.remove_objects(bucket_name=bucket, delete_object_list=[DeleteObject("copy"), DeleteObject("big one")])
+    )
 
 
 def test_minio_py_credential_providers(gateway, issuer):
@@ -150,12 +156,16 @@ def test_boto3_sts(gateway, issuer):
     ]
     for answer in answers:
         found = answer["Credentials"]
-        keys = {"accessKey": found["AccessKeyId"], "secretKey": found["SecretAccessKey"], "sessionToken": found["SessionToken"]}
+        keys = {
+            "accessKey": found["AccessKeyId"],
+            "secretKey": found["SecretAccessKey"],
+            "sessionToken": found["SessionToken"],
+        }
         assert "Buckets" in s3_client(gateway.endpoint, keys).list_buckets()
 
 
 async def test_aiobotocore(gateway, app_credentials, bucket):
-    """aiobotocore does the round."""
+    """Aiobotocore does the round."""
     from aiobotocore.session import get_session
 
     async with get_session().create_client(

@@ -11,8 +11,8 @@ from client_grants import assume_role_with_client_grants, get_token
 
 from tests.conftest import s3_client
 from tests.servers.cluster import EtcdCluster
-from tests.servers.processes import GatewayProcess, http_status, until
 from tests.servers.delay import DelayingProxy
+from tests.servers.processes import GatewayProcess, http_status, until
 
 GRANTS = 10_000
 
@@ -37,7 +37,10 @@ def slow_path(etcd):
 def pair(tmp_path_factory, etcd, weed, issuer):
     """Gateways A and B over all three members."""
     folder = tmp_path_factory.mktemp("pair")
-    settings = {"MINIO_ETCD_ENDPOINTS": ",".join(etcd.endpoints), "MINIO_IDENTITY_OPENID_CONFIG_URL": issuer.urls["config"]}
+    settings = {
+        "MINIO_ETCD_ENDPOINTS": ",".join(etcd.endpoints),
+        "MINIO_IDENTITY_OPENID_CONFIG_URL": issuer.urls["config"],
+    }
     gateways = [GatewayProcess(folder / name, weed.endpoint, "--quiet", **settings).start() for name in "ab"]
     yield gateways
     for gateway in gateways:
@@ -73,7 +76,9 @@ def admin(gateway, *words: str) -> str:
     import sys
 
     env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MINIO_"))} | gateway.process.env
-    done = subprocess.run([sys.executable, "-m", "gateway.cli", "admin", *words], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway.cli", "admin", *words], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -93,7 +98,9 @@ async def _issue_and_use(a, b, token: str, count: int, endpoint_b: str) -> list[
         if issued.status_code != 200:
             seen.append(f"STS {issued.status_code}")
             return
-        key, secret, session = (re.search(f"<{n}>([^<]*)</{n}>", issued.text)[1] for n in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+        key, secret, session = (
+            re.search(f"<{n}>([^<]*)</{n}>", issued.text)[1] for n in ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        )
         request = AWSRequest("GET", f"{endpoint_b}/")
         S3SigV4Auth(Credentials(key, secret, session), "s3", "us-east-1").add_auth(request)
         answer = await client.get(f"{endpoint_b}/", headers=dict(request.headers.items()))

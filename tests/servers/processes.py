@@ -154,6 +154,6 @@ class GatewayProcess:
         return self.process.stop()
 
 
-def run(coroutine):  # noqa: ANN001, ANN201
+def run(coroutine):
     """Run a coroutine from a test that is not one."""
     return asyncio.run(coroutine)

@@ -30,7 +30,7 @@ class Recorded:
 class RecordingBackend:
     """Listens on loopback; `requests` is what came. `answer` may be changed by a test."""
 
-    answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: \"e\"\r\n\r\n"
+    answer: bytes = b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: "e"\r\n\r\n'
     requests: list[Recorded] = field(default_factory=list)
 
     def __post_init__(self) -> None:

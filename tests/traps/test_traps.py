@@ -41,7 +41,10 @@ def backend():
 def edge(servers, backend, issuer):
     """A gateway in front of the recording backend."""
     server = GatewayProcess(
-        servers / "edge", backend.endpoint, MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"], MINIO_DOMAIN="s3.example.test"
+        servers / "edge",
+        backend.endpoint,
+        MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"],
+        MINIO_DOMAIN="s3.example.test",
     ).start()
     yield server
     server.close()
@@ -99,7 +102,9 @@ class Raw:
         return (int(head.split()[1]) if head else 0), head + b"\r\n\r\n" + body
 
 
-def signed(edge, method: str, target: str, headers: dict[str, str] | None = None, who: Credentials = ROOT_KEYS) -> dict[str, str]:
+def signed(
+    edge, method: str, target: str, headers: dict[str, str] | None = None, who: Credentials = ROOT_KEYS
+) -> dict[str, str]:
     """Return the headers of a request that botocore signed."""
     request = AWSRequest(method, f"{edge.endpoint}{target}", headers=dict(headers or {}))
     if request.headers.get("X-Amz-Content-SHA256") is None:
@@ -125,12 +130,19 @@ def code(answer: tuple[int, bytes]) -> str:
 
 
 def corrupt(headers: dict[str, str]) -> dict[str, str]:
-    return {n: re.sub(r"Signature=\w{8}", "Signature=00000000", v) if n == "Authorization" else v for n, v in headers.items()}
+    return {
+        n: re.sub(r"Signature=\w{8}", "Signature=00000000", v) if n == "Authorization" else v
+        for n, v in headers.items()
+    }
 
 
 def test_trap_01_wrong_signature_is_refused_in_trailer_mode(edge, recorded):
     """A trailer upload with a wrong signature, an unknown key or no key is refused and nothing reaches the backend."""
-    mode = {"X-Amz-Content-SHA256": MODES[2], "X-Amz-Decoded-Content-Length": "4", "X-Amz-Trailer": "x-amz-checksum-crc32"}
+    mode = {
+        "X-Amz-Content-SHA256": MODES[2],
+        "X-Amz-Decoded-Content-Length": "4",
+        "X-Amz-Trailer": "x-amz-checksum-crc32",
+    }
     body = b"4\r\nbody\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
     good = signed(edge, "PUT", "/bkt/k", mode)
     stranger = signed(edge, "PUT", "/bkt/k", mode, Credentials("STRANGER", "stranger-secret"))
@@ -182,7 +194,18 @@ def test_trap_06_and_32_internal_names_change_nothing(edge, recorded, issuer):
     """Headers named like condition keys or internals neither decide nor cross."""
     reader = keys(credentials_for(edge, issuer, "reader"))
     names = {"aws:username": "root", "jwt-policy": "readwrite", "X-Minio-Internal-Owner": "true", "owner": "true"}
-    assert code(send(edge, "PUT", "/bkt/k", {**signed(edge, "PUT", "/bkt/k", who=reader), **{n: v for n, v in names.items() if ":" not in n}}, b"x")) == "AccessDenied"
+    assert (
+        code(
+            send(
+                edge,
+                "PUT",
+                "/bkt/k",
+                {**signed(edge, "PUT", "/bkt/k", who=reader), **{n: v for n, v in names.items() if ":" not in n}},
+                b"x",
+            )
+        )
+        == "AccessDenied"
+    )
     assert recorded() == []
 
 
@@ -218,7 +241,9 @@ def signed_chunks(edge, pieces: list[bytes]) -> tuple[dict[str, str], list[bytes
     import hmac
 
     total = sum(len(p) for p in pieces)
-    headers = signed(edge, "PUT", "/bkt/k", {"X-Amz-Content-SHA256": MODES[3], "X-Amz-Decoded-Content-Length": str(total)})
+    headers = signed(
+        edge, "PUT", "/bkt/k", {"X-Amz-Content-SHA256": MODES[3], "X-Amz-Decoded-Content-Length": str(total)}
+    )
     previous = re.search("Signature=(.*)", headers["Authorization"])[1]
     stamp = headers["X-Amz-Date"]
     key = b"AWS4" + ROOT_PASSWORD.encode()
@@ -256,14 +281,20 @@ def test_trap_10_corrupt_chunk_never_becomes_an_object(edge, recorded, which):
 def test_trap_11_truncated_chunked_upload_is_no_object(edge, recorded, end):
     """A stream cut at any framing byte stays short at the backend."""
     body = b"4\r\nbody\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
-    mode = {"X-Amz-Content-SHA256": MODES[2], "X-Amz-Decoded-Content-Length": "4", "X-Amz-Trailer": "x-amz-checksum-crc32"}
+    mode = {
+        "X-Amz-Content-SHA256": MODES[2],
+        "X-Amz-Decoded-Content-Length": "4",
+        "X-Amz-Trailer": "x-amz-checksum-crc32",
+    }
     headers = signed(edge, "PUT", "/bkt/k", mode)
     answer = send(edge, "PUT", "/bkt/k", headers, body[:end])
     assert answer[0] in {400, 411}
     assert not any(r.complete and r.body for r in recorded())
 
 
-@pytest.mark.parametrize(("length", "status"), [("3", 400), ("5", 400), ("-1", 400), ("", 411), ("99999999999999999999", 400), ("4x", 400)])
+@pytest.mark.parametrize(
+    ("length", "status"), [("3", 400), ("5", 400), ("-1", 400), ("", 411), ("99999999999999999999", 400), ("4x", 400)]
+)
 def test_trap_13_decoded_length_lies(edge, recorded, length, status):
     """A decoded length that is wrong, missing or no length is refused, and no object exists."""
     body = b"4\r\nbody\r\n0\r\n\r\n"
@@ -277,11 +308,20 @@ def test_trap_12_envelope_is_not_stored(gateway, s3, app_credentials):
     s3.create_bucket(Bucket="trap12")
     checksum = base64.b64encode(zlib.crc32(b"body").to_bytes(4, "big"))
     body = b"4\r\nbody\r\n0\r\nx-amz-checksum-crc32:" + checksum + b"\r\n\r\n"
-    mode = {"X-Amz-Content-SHA256": MODES[2], "X-Amz-Decoded-Content-Length": "4", "X-Amz-Trailer": "x-amz-checksum-crc32", "Content-Encoding": "aws-chunked"}
+    mode = {
+        "X-Amz-Content-SHA256": MODES[2],
+        "X-Amz-Decoded-Content-Length": "4",
+        "X-Amz-Trailer": "x-amz-checksum-crc32",
+        "Content-Encoding": "aws-chunked",
+    }
     headers = signed(gateway, "PUT", "/trap12/k", mode, keys(app_credentials))
     assert send(gateway, "PUT", "/trap12/k", headers, body)[0] == 200
     found = s3.get_object(Bucket="trap12", Key="k")
-    assert (found["Body"].read(), found.get("ContentEncoding"), found["ETag"]) == (b"body", None, f'"{hashlib.md5(b"body").hexdigest()}"')
+    assert (found["Body"].read(), found.get("ContentEncoding"), found["ETag"]) == (
+        b"body",
+        None,
+        f'"{hashlib.md5(b"body").hexdigest()}"',
+    )
     s3.delete_object(Bucket="trap12", Key="k")
     s3.delete_bucket(Bucket="trap12")
 
@@ -305,7 +345,16 @@ def test_trap_14_unauthenticated_body_is_not_swallowed(edge, recorded):
 
 def test_trap_17_the_path_is_sent_as_it_was_signed(edge, recorded):
     """Keys with dots, double slashes, escapes and spaces reach the backend under exactly the signed path."""
-    for path in ["/bkt/a//bkt", "/bkt/a/../c", "/bkt/./x", "/bkt/%2E%2E/x".replace("%2E", "."), "/bkt/sp%20ace", "/bkt/plus%2B", "/bkt/%E6%97%A5", "/bkt/trailing/"]:
+    for path in [
+        "/bkt/a//bkt",
+        "/bkt/a/../c",
+        "/bkt/./x",
+        "/bkt/%2E%2E/x".replace("%2E", "."),
+        "/bkt/sp%20ace",
+        "/bkt/plus%2B",
+        "/bkt/%E6%97%A5",
+        "/bkt/trailing/",
+    ]:
         recorded().clear()
         edge_headers = signed(edge, "GET", path)
         assert send(edge, "GET", path, edge_headers)[0] == 200, path
@@ -341,7 +390,9 @@ def test_trap_21_continue_only_after_authorization(edge, recorded):
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST", "HEAD"])
-@pytest.mark.parametrize("query", ["policy", "acl=", "ACL", "unknown", "acl&x=1", "x=1&acl", "uploads=1", "tagging=x", "versionId"])
+@pytest.mark.parametrize(
+    "query", ["policy", "acl=", "ACL", "unknown", "acl&x=1", "x=1&acl", "uploads=1", "tagging=x", "versionId"]
+)
 @pytest.mark.parametrize("path", ["/bkt", "/bkt/k"])
 def test_trap_22_subresource_is_never_the_base_operation(edge, recorded, method, query, path):
     """No sub-resource, known or not, in any spelling, falls through to the operation without it."""
@@ -356,7 +407,10 @@ def test_trap_22_subresource_is_never_the_base_operation(edge, recorded, method,
 
 def test_trap_23_copy_needs_the_right_to_its_source(edge, recorded, issuer):
     """A copy asks for the source too: one that the session policy does not cover is refused."""
-    narrow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::mine", "arn:aws:s3:::mine/*"]}]}
+    narrow = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::mine", "arn:aws:s3:::mine/*"]}],
+    }
     who = keys(narrowed(edge, issuer, narrow))
     for target in ("/mine/k", "/mine/k?partNumber=1&uploadId=u"):
         for source in ("/other/secret", "other/secret", "/mine%2F..%2Fother/x", "", "mine/../other?versionId=1&x=2"):
@@ -379,7 +433,15 @@ def narrowed(edge, issuer, policy: dict) -> dict[str, str]:
     from client_grants import get_token
 
     token = get_token(issuer.urls["token"], "app", "app-secret")["access_token"]
-    answer = httpx.post(edge.endpoint, data={"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "WebIdentityToken": token, "Policy": json.dumps(policy)})
+    answer = httpx.post(
+        edge.endpoint,
+        data={
+            "Action": "AssumeRoleWithWebIdentity",
+            "Version": "2011-06-15",
+            "WebIdentityToken": token,
+            "Policy": json.dumps(policy),
+        },
+    )
     names = {"accessKey": "AccessKeyId", "secretKey": "SecretAccessKey", "sessionToken": "SessionToken"}
     assert answer.status_code == 200, answer.text
     return {ours: re.search(f"<{theirs}>(.*?)<", answer.text)[1] for ours, theirs in names.items()}
@@ -387,7 +449,10 @@ def narrowed(edge, issuer, policy: dict) -> dict[str, str]:
 
 def test_trap_26_a_version_needs_its_own_right(edge, recorded, issuer):
     """Who may GetObject may not read a version by it."""
-    only = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": "*"}]}
+    only = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": "*"}],
+    }
     who = keys(narrowed(edge, issuer, only))
     assert send(edge, "GET", "/bkt/k", signed(edge, "GET", "/bkt/k", who=who))[0] == 200
     for method in ("GET", "HEAD", "DELETE"):
@@ -400,7 +465,10 @@ def test_trap_28_every_key_of_a_batch_delete_is_judged(gateway, issuer, s3):
     s3.create_bucket(Bucket="trap28")
     for key in ("ok/1", "ok/2", "no/1"):
         s3.put_object(Bucket="trap28", Key=key, Body=b"x")
-    only = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::trap28/ok/*"}]}
+    only = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::trap28/ok/*"}],
+    }
     client = s3_client(gateway.endpoint, narrowed(gateway, issuer, only))
     objects = [{"Key": f"ok/{i}"} for i in range(999)] + [{"Key": "no/1"}]
     answer = client.delete_objects(Bucket="trap28", Delete={"Objects": objects})
@@ -450,7 +518,10 @@ def test_trap_50_keys_and_tokens_must_belong_together(edge, recorded, session, i
     ]
     for who, expected in mixes:
         assert code(send(edge, "GET", "/bkt/k", signed(edge, "GET", "/bkt/k", who=who))) == expected
-    unsigned = {**signed(edge, "GET", "/bkt/k", who=Credentials(session["accessKey"], session["secretKey"])), "X-Amz-Security-Token": session["sessionToken"]}
+    unsigned = {
+        **signed(edge, "GET", "/bkt/k", who=Credentials(session["accessKey"], session["secretKey"])),
+        "X-Amz-Security-Token": session["sessionToken"],
+    }
     assert send(edge, "GET", "/bkt/k", unsigned)[0] == 403
     assert recorded() == []
 
@@ -460,13 +531,37 @@ def test_trap_53_nothing_of_the_client_reaches_the_backend(edge, recorded, sessi
     request = AWSRequest("GET", f"{edge.endpoint}/bkt/k")
     S3SigV4QueryAuth(keys(session), "s3", "us-east-1", expires=60).add_auth(request)
     parts = urlsplit(request.url)
-    extra = {"Host": parts.netloc, "Cookie": "c=1", "X-Forwarded-For": "6.6.6.6", "Proxy-Authorization": "Bearer b", "X-Custom": "y"}
+    extra = {
+        "Host": parts.netloc,
+        "Cookie": "c=1",
+        "X-Forwarded-For": "6.6.6.6",
+        "Proxy-Authorization": "Bearer b",
+        "X-Custom": "y",
+    }
     assert send(edge, "GET", f"{parts.path}?{parts.query}", extra)[0] == 200
-    assert send(edge, "GET", "/bkt/k2", {**signed(edge, "GET", "/bkt/k2", who=keys(session)), **{n: v for n, v in extra.items() if n != "Host"}})[0] == 200
+    assert (
+        send(
+            edge,
+            "GET",
+            "/bkt/k2",
+            {**signed(edge, "GET", "/bkt/k2", who=keys(session)), **{n: v for n, v in extra.items() if n != "Host"}},
+        )[0]
+        == 200
+    )
     client_signature = re.search("X-Amz-Signature=(\\w+)", parts.query)[1]
     for one in recorded():
         text = one.head.decode()
-        for secret in (session["accessKey"], session["secretKey"], session["sessionToken"], quote(session["sessionToken"], safe=""), client_signature, "c=1", "6.6.6.6", "Bearer", "x-custom"):
+        for secret in (
+            session["accessKey"],
+            session["secretKey"],
+            session["sessionToken"],
+            quote(session["sessionToken"], safe=""),
+            client_signature,
+            "c=1",
+            "6.6.6.6",
+            "Bearer",
+            "x-custom",
+        ):
             assert secret not in text
         assert BACKEND.access_key_id in one.headers["authorization"]
         assert one.line.split(" ")[1] in {"/bkt/k", "/bkt/k2"}
@@ -507,7 +602,9 @@ def test_sigterm_drains(servers, backend):
 
     one = GatewayProcess(servers / f"drain{os.getpid()}", backend.endpoint).start()
     headers = signed(one, "PUT", "/bkt/k") | {"Content-Length": "8"}
-    raw = Raw(one.port).send(("PUT /bkt/k HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items()) + "\r\n").encode() + b"half")
+    raw = Raw(one.port).send(
+        ("PUT /bkt/k HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items()) + "\r\n").encode() + b"half"
+    )
     backend.requests.clear()
     until(lambda: any(r.body == b"half" for r in backend.signed), "the upload has begun")
     one.process.popen.send_signal(signal.SIGTERM)
@@ -522,5 +619,3 @@ def _refuses(port: int) -> bool:
     except OSError:
         return True
     return False
-
-
