@@ -38,23 +38,22 @@ from iam.view import Change, Lifted, Revoked
 POLL = 0.2  # seconds between two looks of a watch
 PURGE = 60.0  # seconds between two removals of what has expired
 BUSY = 3.0  # seconds to wait for another process's write
-_VERSION = 1  # of the schema
+_VERSION = 1  # of the schema, which says so itself
 _log = logging.getLogger("minio_gw.store")
 _T = TypeVar("_T")
 
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS sessions "
-    "(access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at)",
-    "CREATE TABLE IF NOT EXISTS revocations "
-    "(access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL, revision INTEGER NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS revocations_by_expiry ON revocations (expires_at)",
-    "CREATE INDEX IF NOT EXISTS revocations_by_revision ON revocations (revision)",
-    "CREATE TABLE IF NOT EXISTS state "
-    "(only INTEGER PRIMARY KEY CHECK (only = 1), revision INTEGER NOT NULL, compacted INTEGER NOT NULL)",
-    "INSERT OR IGNORE INTO state VALUES (1, 1, 0)",
-    f"PRAGMA user_version = {_VERSION}",
-)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS sessions (access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
+CREATE TABLE IF NOT EXISTS revocations (
+  access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL, revision INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS revocations_by_expiry ON revocations (expires_at);
+CREATE INDEX IF NOT EXISTS revocations_by_revision ON revocations (revision);
+CREATE TABLE IF NOT EXISTS state (
+  only INTEGER PRIMARY KEY CHECK (only = 1), revision INTEGER NOT NULL, compacted INTEGER NOT NULL);
+INSERT OR IGNORE INTO state VALUES (1, 1, 0);
+PRAGMA user_version = 1;
+"""
 
 
 class EmbeddedStore:
@@ -130,6 +129,13 @@ class EmbeddedStore:
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"{self._path or 'memory'}: {error}") from error
 
+    async def _recorded(self, access_key_id: str) -> SessionRecord | None:
+        if not keys.is_name(access_key_id):
+            return None
+        query = "SELECT access_key_id, record FROM sessions WHERE access_key_id = ?"
+        rows = await self._run(lambda: self._rows(query, access_key_id))
+        return next(iter(codec.decode_sessions(rows, _skipped)), None)
+
     # What follows runs on the store's thread.
 
     def _open(self) -> None:
@@ -154,7 +160,7 @@ class EmbeddedStore:
             ((version,),) = self._rows("PRAGMA user_version")
             if version not in {0, _VERSION}:
                 raise StoreUnavailable(f"{self._path}: written by another version of this program (schema {version})")
-            for statement in _SCHEMA:
+            for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
 
     def _close(self) -> None:
@@ -182,11 +188,6 @@ class EmbeddedStore:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-
-    async def _recorded(self, access_key_id: str) -> SessionRecord | None:
-        query = "SELECT access_key_id, record FROM sessions WHERE access_key_id = ?"
-        rows = await self._run(lambda: self._rows(query, access_key_id))
-        return next(iter(codec.decode_sessions(rows, _skipped)), None)
 
     def _record(self, row: tuple[str, int, bytes]) -> None:
         with self._writing() as db:

@@ -107,7 +107,7 @@ class EtcdStore:
 
     async def revoke(self, access_key_id: str, *, now: int) -> Revocation:
         """Put a revocation that outlives the session; return when etcd has committed it."""
-        record = await self._recorded(access_key_id) if keys.is_name(access_key_id) else None
+        record = await self._recorded(access_key_id)
         if record is None:
             raise UnknownSession(access_key_id)
         revocation = Revocation(access_key_id, now, record.expires_at)
@@ -171,6 +171,8 @@ class EtcdStore:
         return Revoked(name, revocation.expires_at)
 
     async def _recorded(self, access_key_id: str) -> SessionRecord | None:
+        if not keys.is_name(access_key_id):
+            return None
         request = etcd_pb2.RangeRequest(key=self._sessions + _name(access_key_id))
         answer = await self._cluster.call("KV/Range", request, etcd_pb2.RangeResponse)
         rows = ((access_key_id, kv.value) for kv in answer.kvs)

@@ -26,11 +26,11 @@ def revocations(prefix: str) -> str:
 
 
 def is_name(access_key_id: str) -> bool:
-    """Return whether an access key may be part of a key: ASCII letters and digits, nothing that could leave the prefix."""
+    """Return whether an access key may be part of a key: letters and digits, nothing that could leave the prefix."""
     return _NAME.fullmatch(access_key_id) is not None
 
 
 def range_end(prefix: bytes) -> bytes:
-    """Return the end of the range of keys with a prefix; b"\\0" means "to the last key" (etcd's convention)."""
+    """Return the end of the range of keys with a prefix, as etcd wants it; a zero byte means to the last key."""
     trimmed = prefix.rstrip(b"\xff")
     return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b"\0"

@@ -1,8 +1,8 @@
 """Keep the IamView true: list at a revision, watch from there, list again on any doubt. It never gives up.
 
-A watch that breaks is resumed after the last batch that arrived, so nothing is delivered twice or left out. A watch that
-may have missed something, a break longer than `RESUME` (somebody may have restored a backup meanwhile) or an error that
-nobody foresaw is doubt: list again. While the store is away the last view stays in force: what was revoked stays so.
+A watch that breaks is resumed after the last batch that arrived, so nothing is delivered twice or left out. Doubt is: a
+watch that may have missed something; a break longer than `RESUME`, in which somebody may have restored a backup; an
+error that nobody foresaw. While the store is away the last view stays in force: what was revoked stays so.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Watcher:
             except StoreError as error:
                 self._doubt = self._doubt or not isinstance(error, StoreUnavailable)
                 self._complain(str(error))
-            except Exception:  # a watcher that dies would leave revoked sessions alive: doubt, and go on
+            except Exception:  # noqa: BLE001 - a watcher that dies would leave revoked sessions alive: doubt, and go on
                 self._doubt = True
                 _log.exception("the IAM store's watch failed in a way nobody foresaw")
             self._interrupted = True

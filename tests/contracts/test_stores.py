@@ -1,0 +1,499 @@
+"""One contract, every store: SQLite in memory, SQLite in a file, a real etcd member."""
+
+import asyncio
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from iam import embedded, etcd, keys
+from iam.codec import FOREVER, encode_session
+from iam.embedded import EmbeddedStore
+from iam.etcd import EtcdStore
+from iam.store import (
+    EtcdSettings,
+    Revocation,
+    SessionRecord,
+    StoreError,
+    StoreUnavailable,
+    UnknownSession,
+    WatchLost,
+)
+from iam.view import Lifted, Revoked
+from iam.watch import Watcher
+from tests.servers.etcd import Etcd
+from tests.servers.proxy import eventually
+
+NOW = int(time.time())
+AWKWARD = ["", "AB", "../AKEY", "A/B", "AKEY\n", "AKEY\0", "A KEY", "ÄKEY", "%2e%2e", "A" * 129, "\udcff" * 4]
+
+
+@pytest.fixture(scope="module")
+def member(tmp_path_factory):
+    """One real etcd member."""
+    with Etcd(tmp_path_factory.mktemp("etcd")) as cluster:
+        yield cluster
+
+
+class Memory:
+    """SQLite in memory: "another" store is the same object, there being no other way to its data."""
+
+    def __init__(self):
+        self.store = None
+
+    def make(self, **options):
+        self.store = self.store or EmbeddedStore(None, **{k: v for k, v in options.items() if k == "slack"})
+        return self.store
+
+    async def write(self, kind, name, value):
+        await self.store._run(lambda: _write_row(self.store._db, kind, name, value))
+
+    async def compact(self):
+        await self.store._run(lambda: self.store._db.execute("UPDATE state SET compacted = revision"))
+
+
+class File(Memory):
+    """SQLite in a file; every store is a connection of its own."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def make(self, **options):
+        return EmbeddedStore(self.path, **{k: v for k, v in options.items() if k == "slack"})
+
+    async def write(self, kind, name, value):
+        with sqlite3.connect(self.path, isolation_level=None) as db:
+            _write_row(db, kind, name, value)
+        db.close()
+
+    async def compact(self):
+        with sqlite3.connect(self.path, isolation_level=None) as db:
+            db.execute("UPDATE state SET compacted = revision")
+        db.close()
+
+
+class OverEtcd:
+    """etcd; every store has channels and leases of its own."""
+
+    def __init__(self, cluster):
+        self.cluster, self.prefix = cluster, f"{uuid.uuid4().hex}/"
+
+    def make(self, **options):
+        return EtcdStore(EtcdSettings(self.cluster.endpoints, self.prefix), **options)
+
+    async def write(self, kind, name, value):
+        key = getattr(keys, kind)(self.prefix) + name
+        await asyncio.to_thread(self.cluster.put, key.encode(), value)
+
+    async def compact(self):
+        await asyncio.to_thread(lambda: self.cluster.compact(self.cluster.revision()))
+
+
+def _write_row(db, kind, name, value):
+    db.execute("BEGIN IMMEDIATE")
+    if kind == "sessions":
+        db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (name, FOREVER, value))
+    else:
+        db.execute("UPDATE state SET revision = revision + 1")
+        db.execute("INSERT INTO revocations SELECT ?, ?, ?, revision FROM state", (name, FOREVER, value))
+    db.execute("COMMIT")
+
+
+@pytest.fixture(params=["memory", "file", "etcd"])
+def kind(request, tmp_path):
+    """One kind of store: how to make one, and how others write into its data."""
+    if request.param == "etcd":
+        return OverEtcd(request.getfixturevalue("member"))
+    return Memory() if request.param == "memory" else File(tmp_path / "iam" / "store.sqlite")
+
+
+@asynccontextmanager
+async def opened(kind, **options):
+    """Open one more store over the same data."""
+    store = kind.make(**options)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def store(kind):
+    """An open store."""
+    async with opened(kind) as one:
+        yield one
+
+
+@asynccontextmanager
+async def watching(store):
+    """Run a Watcher until the block ends."""
+    watcher = Watcher(store)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(watcher.run())
+        await asyncio.wait_for(watcher.loaded(), 10)
+        yield watcher
+        task.cancel()
+
+
+def record(name="AKEYAKEYAKEY", life=3600, **members):
+    """Return a session record that began now."""
+    now = int(time.time())
+    return SessionRecord(name, "sub", "https://idp", "AssumeRole", now, now + life, {"sub": "x"} | members)
+
+
+async def collect(store, after, count):
+    """Return the first `count` changes after a revision, and where that leaves the watch."""
+    changes, revision = [], after
+    async with asyncio.timeout(30), aclosing(store.watch(after)) as batches:
+        while len(changes) < count:
+            batch = await anext(batches)
+            assert batch.revision >= revision, "a watch goes forward"
+            changes += batch.changes
+            revision = batch.revision
+    return changes, revision
+
+
+async def test_what_is_recorded_is_found(kind, store):
+    """A recorded session is found by its key and in the list, by this store and by any other over the same data."""
+    first, second = record("BBB", groups=["ü", 1]), record("AAA")
+    await store.record_session(first)
+    await store.record_session(second)
+    assert await store.session("BBB") == first
+    assert await store.sessions() == [second, first]
+    if type(kind) is not Memory:
+        async with opened(kind) as other:
+            assert await other.sessions() == [second, first]
+
+
+async def test_what_is_not_recorded_is_not_found(store):
+    """An unknown access key has no session, and an empty store lists none."""
+    await store.record_session(record("AAAA"))
+    assert await store.session("AAA") is None
+    assert await store.session("AAAAA") is None
+    assert [r.access_key_id for r in await store.sessions()] == ["AAAA"]
+
+
+async def test_the_same_session_again_replaces_the_record(store):
+    """Recording twice, as a repeated call would, leaves one record: the last."""
+    await store.record_session(record("AAA", n=1))
+    await store.record_session(record("AAA", n=2))
+    assert [r.claims["n"] for r in await store.sessions()] == [2]
+
+
+async def test_an_expired_session_is_not_found(store):
+    """A session that has expired is neither found nor listed, though its record may still lie there."""
+    await store.record_session(record("AAA", life=-5))
+    assert await store.session("AAA") is None
+    assert await store.sessions() == []
+
+
+async def test_only_what_is_recorded_can_be_revoked(store):
+    """Revoking an unknown session is an error and revokes nothing."""
+    with pytest.raises(UnknownSession):
+        await store.revoke("AAA", now=NOW)
+    assert (await store.snapshot()).revocations == ()
+
+
+async def test_a_revocation_lasts_as_long_as_its_session(store):
+    """A revocation carries the session's expiry, and doing it twice leaves one."""
+    session = record("AAA")
+    await store.record_session(session)
+    assert await store.revoke("AAA", now=NOW) == Revocation("AAA", NOW, session.expires_at)
+    await store.revoke("AAA", now=NOW)
+    assert (await store.snapshot()).revocations == (Revocation("AAA", NOW, session.expires_at),)
+
+
+@pytest.mark.parametrize("name", AWKWARD, ids=ascii)
+async def test_awkward_names_are_refused(store, name):
+    """No access key that could leave its place is written, looked up or revoked."""
+    with pytest.raises(StoreError):
+        await store.record_session(record(name))
+    with pytest.raises(UnknownSession):
+        await store.revoke(name, now=NOW)
+    assert await store.session(name) is None
+    assert await store.sessions() == []
+
+
+async def test_trap_51_a_revocation_is_seen_by_others_within_a_second(kind, store):
+    """What one gateway revokes, another gateway's view refuses less than one second later, every time."""
+    names = [f"KEY{i}" for i in range(5)]
+    for name in names:
+        await store.record_session(record(name))
+    async with opened(kind) as other, watching(other) as watcher:
+        for name in names:
+            assert not watcher.view.is_revoked(name)
+            await store.revoke(name, now=NOW)
+            assert await eventually(lambda name=name: watcher.view.is_revoked(name), "seen") < 1
+
+
+async def test_a_new_watcher_knows_old_revocations(kind, store):
+    """A gateway that starts later knows what was revoked before, and that it is current."""
+    await store.record_session(record("AAA"))
+    await store.revoke("AAA", now=NOW)
+    async with opened(kind) as other, watching(other) as watcher:
+        assert watcher.view.is_revoked("AAA")
+        await eventually(lambda: watcher.current, "current")
+
+
+async def test_a_watch_resumes_where_it_ended(store):
+    """A watch after the last batch's revision brings what came since: nothing twice, nothing left out."""
+    names = [f"KEY{i}" for i in range(6)]
+    for name in names:
+        await store.record_session(record(name))
+    start = (await store.snapshot()).revision
+    for name in names[:3]:
+        await store.revoke(name, now=NOW)
+    changes, revision = await collect(store, start, 3)
+    assert [c.access_key_id for c in changes] == names[:3]
+    for name in names[3:]:
+        await store.revoke(name, now=NOW)
+    changes, _ = await collect(store, revision, 3)
+    assert [c.access_key_id for c in changes] == names[3:]
+
+
+async def test_between_snapshot_and_watch_there_is_no_gap(kind, store, monkeypatch):
+    """Snapshots taken while 1,000 sessions are revoked, each with the watch after it, know every revocation once."""
+    monkeypatch.setattr(etcd, "PAGE", 7)  # many pages, all at one revision
+    monkeypatch.setattr(embedded, "POLL", 0.01)
+    names = [f"KEY{i:04}" for i in range(1000)]
+    await asyncio.gather(*(store.record_session(record(name)) for name in names))
+
+    async def write():
+        for begin in range(0, len(names), 20):
+            await asyncio.gather(*(store.revoke(name, now=NOW) for name in names[begin : begin + 20]))
+
+    async def read(other, begin):
+        snapshot = await other.snapshot()
+        while len(snapshot.revocations) < begin:
+            snapshot = await other.snapshot()
+        known = [r.access_key_id for r in snapshot.revocations]
+        changes, _ = await collect(other, snapshot.revision, len(names) - len(known))
+        return known + [c.access_key_id for c in changes], len(known)
+
+    async with opened(kind) as other, asyncio.TaskGroup() as group:
+        readers = [group.create_task(read(other, begin)) for begin in (0, 1, 100, 300, 700)]
+        group.create_task(write())
+    for reader in readers:
+        assert sorted(reader.result()[0]) == names
+    assert any(0 < reader.result()[1] < len(names) for reader in readers), "a snapshot fell between the writes"
+
+
+async def test_a_revocation_ends_after_its_session(kind):
+    """Once its session has expired a revocation vanishes: from the watch, from the view, from the snapshot."""
+    async with opened(kind, slack=0, **({"window": 1} if isinstance(kind, OverEtcd) else {})) as store:
+        await store.record_session(record("AAA", life=2))
+        await store.record_session(record("BBB", life=3600))
+        start = (await store.snapshot()).revision
+        await store.revoke("AAA", now=NOW)
+        await store.revoke("BBB", now=NOW)
+        async with watching(store) as watcher:
+            assert watcher.view.is_revoked("AAA")
+            changes, _ = await collect(store, start, 3)
+            assert [(type(c), c.access_key_id) for c in changes] == [
+                (Revoked, "AAA"), (Revoked, "BBB"), (Lifted, "AAA"),
+            ]  # fmt: skip
+            await eventually(lambda: not watcher.view.is_revoked("AAA"), "vanished from the view")
+            assert watcher.view.is_revoked("BBB")
+        assert [r.access_key_id for r in (await store.snapshot()).revocations] == ["BBB"]
+
+
+async def test_a_revocation_in_the_slack_still_counts(store):
+    """A revocation outlives its session by the slack, for a gateway whose clock is behind."""
+    await store.record_session(record("AAA", life=-5))
+    await store.revoke("AAA", now=NOW)
+    assert [r.access_key_id for r in (await store.snapshot()).revocations] == ["AAA"]
+
+
+async def test_junk_in_the_store_is_survived_and_fails_closed(kind, store, caplog):
+    """A session that cannot be read is skipped; a revocation that cannot be read revokes; the watch goes on."""
+    await store.record_session(record("GOOD"))
+    await kind.write("sessions", "JUNKSESSION", b"\xff{{")
+    await kind.write("sessions", "LIAR", encode_session(record("GOOD")))
+    assert [r.access_key_id for r in await store.sessions()] == ["GOOD"]
+    assert await store.session("JUNKSESSION") is None
+    assert "JUNKSESSION" in caplog.text
+    await kind.write("revocations", "JUNKBEFORE", b'{"version":1,"revokedAt":1,"expiresAt":1e999}')
+    async with opened(kind) as other, watching(other) as watcher:
+        assert watcher.view.is_revoked("JUNKBEFORE")
+        await kind.write("revocations", "JUNKAFTER", b"[" * 50_000)
+        await eventually(lambda: watcher.view.is_revoked("JUNKAFTER"), "fails closed")
+        await store.revoke("GOOD", now=NOW)
+        await eventually(lambda: watcher.view.is_revoked("GOOD"), "goes on")
+    assert "JUNKAFTER" in caplog.text
+
+
+async def test_a_quiet_watch_gives_signs_of_life(store):
+    """When nothing happens a watch says so every second or so: silence means that it is dead."""
+    snapshot = await store.snapshot()
+    async with aclosing(store.watch(snapshot.revision)) as batches:
+        for _ in range(3):
+            batch = await asyncio.wait_for(anext(batches), 2)
+            assert (batch.revision, batch.changes) == (snapshot.revision, ())
+
+
+async def test_a_watch_of_the_future_is_lost(store):
+    """A revision the store has not reached means another store, or one set back: list again."""
+    async with aclosing(store.watch((await store.snapshot()).revision + 1000)) as batches:
+        with pytest.raises(WatchLost):
+            await asyncio.wait_for(anext(batches), 5)
+
+
+async def test_a_watch_from_before_a_compaction_is_lost(kind, store):
+    """History that the store has forgotten cannot be watched: list again."""
+    start = (await store.snapshot()).revision
+    for name in ("AAA", "BBB"):
+        await store.record_session(record(name))
+        await store.revoke(name, now=NOW)
+    await kind.compact()
+    with pytest.raises(WatchLost):
+        await collect(store, start, 1_000)
+    assert len((await store.snapshot()).revocations) == 2
+
+
+async def test_opening_and_closing_twice_does_no_harm(kind):
+    """Both may be repeated; a store that is closed, or was never opened, says that it is unavailable."""
+    store = kind.make()
+    with pytest.raises(StoreUnavailable):
+        await store.ping()
+    await store.open()
+    await store.open()
+    await store.ping()
+    await store.close()
+    await store.close()
+    for call in (store.ping(), store.snapshot(), store.record_session(record()), anext(store.watch(1))):
+        with pytest.raises(StoreUnavailable):
+            await call
+
+
+async def test_a_watcher_survives_what_nobody_foresaw(kind, store, caplog):
+    """An error that is no StoreError makes the watcher list again; it does not end it."""
+
+    class Clumsy(type(store)):
+        falls = 2
+
+        async def snapshot(self):
+            if self.falls:
+                self.falls -= 1
+                raise ZeroDivisionError
+            return await super().snapshot()
+
+    await store.record_session(record("AAA"))
+    store.__class__ = Clumsy
+    async with watching(store) as watcher:
+        await store.revoke("AAA", now=NOW)
+        await eventually(lambda: watcher.view.is_revoked("AAA"), "seen")
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_the_file_belongs_to_its_user_alone(tmp_path):
+    """The file and its companions are readable by nobody else, even when they were before."""
+    path = tmp_path / "new" / "store.sqlite"
+    async with opened(File(path)) as store:
+        await store.record_session(record())
+        modes = {stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()}
+    assert modes == {0o600}
+    path.chmod(0o644)
+    async with opened(File(path)):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_another_process_can_revoke(tmp_path):
+    """The admin command is a process of its own: its revocation is in force here within a second of its end."""
+    path = tmp_path / "store.sqlite"
+    program = (
+        "import asyncio, pathlib, sys\nfrom iam.embedded import EmbeddedStore\nasync def main():\n"
+        "    store = EmbeddedStore(pathlib.Path(sys.argv[1]))\n    await store.open()\n"
+        "    await store.revoke('AKEYAKEYAKEY', now=1)\n    await store.close()\nasyncio.run(main())\n"
+    )
+    async with opened(File(path)) as store, watching(store) as watcher:
+        await store.record_session(record())
+        root = Path(__file__).parents[2]
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program, path], check=True, cwd=root)
+        assert await eventually(lambda: watcher.view.is_revoked("AKEYAKEYAKEY"), "seen") < 1
+
+
+async def test_many_processes_may_open_a_new_file_at_once(tmp_path):
+    """Workers that start together do not trip over each other's first steps."""
+    stores = [EmbeddedStore(tmp_path / "store.sqlite") for _ in range(8)]
+    await asyncio.gather(*(one.open() for one in stores))
+    await asyncio.gather(*(one.record_session(record(f"KEY{i}")) for i, one in enumerate(stores)))
+    assert len(await stores[0].sessions()) == 8
+    await asyncio.gather(*(one.close() for one in stores))
+
+
+async def test_a_file_of_another_version_is_refused(tmp_path):
+    """A file written by a later program is left alone, with a reason."""
+    path = tmp_path / "store.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    store = EmbeddedStore(path)
+    with pytest.raises(StoreUnavailable, match="another version"):
+        await store.open()
+    await store.close()
+
+
+async def test_what_has_expired_is_removed_in_time(tmp_path, monkeypatch):
+    """Expired records do not pile up: a write removes them, and a watch from before is lost."""
+    monkeypatch.setattr(embedded, "PURGE", -1.0)
+    async with opened(File(tmp_path / "store.sqlite"), slack=0) as store:
+        start = (await store.snapshot()).revision
+        await store.record_session(record("AAA", life=1))
+        await store.revoke("AAA", now=NOW)
+        await store.record_session(record("BBB", life=1))
+        async with aclosing(store.watch(start)) as batches:
+            async with asyncio.timeout(10):
+                while Lifted("AAA") not in (await anext(batches)).changes:
+                    pass
+        await store.record_session(record("CCC"))
+        assert await store._run(lambda: store._rows("SELECT access_key_id FROM sessions")) == [("CCC",)]
+        assert await store._run(lambda: store._rows("SELECT * FROM revocations")) == []
+        with pytest.raises(WatchLost):
+            await anext(store.watch(start))
+
+
+async def test_a_thousand_sessions_share_a_lease(member):
+    """Sessions of one expiry window lie under one lease, one put each, however many are recorded at once."""
+    kind = OverEtcd(member)
+    async with opened(kind) as store:
+        expiry = (int(time.time()) // etcd.WINDOW + 3) * etcd.WINDOW
+        before = member.revision()
+        sessions = [SessionRecord(f"KEY{i}", "", "", "", NOW, expiry + i % 7, {}) for i in range(1000)]
+        await asyncio.gather(*(store.record_session(one) for one in sessions))
+    found = member.get(keys.sessions(kind.prefix).encode())
+    assert len(found) == 1000
+    assert len({kv.lease for kv in found}) == 1
+    assert found[0].lease
+    assert member.revision() - before == 1000
+
+
+async def test_a_lease_that_etcd_forgot_is_granted_anew(member):
+    """When the shared lease is gone, the next session is recorded all the same, under a new one."""
+    kind = OverEtcd(member)
+    async with opened(kind) as store:
+        await store.record_session(record("AAA"))
+        (first,) = member.get(keys.sessions(kind.prefix).encode())
+        await asyncio.to_thread(member.revoke_lease, first.lease)
+        await store.record_session(record("BBB"))
+        (second,) = member.get(keys.sessions(kind.prefix).encode())
+        assert second.lease not in {0, first.lease}
+        assert [r.access_key_id for r in await store.sessions()] == ["BBB"]
+
+
+async def test_prefixes_do_not_see_each_other(member):
+    """Two installations in one etcd share nothing, even when one prefix begins with the other."""
+    ours, theirs = OverEtcd(member), OverEtcd(member)
+    theirs.prefix = ours.prefix + "x"
+    async with opened(ours) as store, opened(theirs) as other:
+        await other.record_session(record("AAA"))
+        await other.revoke("AAA", now=NOW)
+        assert await store.sessions() == []
+        assert (await store.snapshot()).revocations == ()
