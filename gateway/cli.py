@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = _config(options)
     except ConfigErrors as errors:
-        return _report(errors.problems, as_json=bool(options.json))
+        more = _run(_preflight(errors.partial)) if errors.partial and options.command != "admin" else []
+        return _report([*errors.problems, *more], as_json=bool(options.json))
     _logging(config)
     if options.command == "admin":
         from gateway import admin  # noqa: PLC0415 - the other commands need none of it

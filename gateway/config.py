@@ -91,10 +91,11 @@ class Problem:
 
 
 class ConfigErrors(Exception):
-    """Everything that is wrong with a configuration."""
+    """Everything that is wrong with a configuration; `partial` is what could be understood, for further checks only."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], partial: Config | None = None) -> None:
         self.problems = tuple(problems)
+        self.partial = partial
         super().__init__("; ".join(f"{p.setting}: {p.text}" for p in problems))
 
 
@@ -269,7 +270,7 @@ def load(
         "server_dir": Path(positional) if command == "server" else None,
     }  # fmt: skip
     if reader.problems:
-        raise ConfigErrors(reader.problems)
+        raise ConfigErrors(reader.problems, Config(**values))
     return Config(**values)
 
 

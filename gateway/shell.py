@@ -170,7 +170,7 @@ class Gateway:
         decisions = await decide_all(self.world.authorizer, plan.keep(names).questions) if plan.keep else []
         kept = frozenset(name for i, name in enumerate(names) if any(decisions[2 * i : 2 * i + 2]))
         if not kept:
-            raise AccessDenied(reason="no bucket may be listed")
+            raise AccessDenied(reason=f"no bucket may be listed: {plan.reason}")
         return _xml(http, xml.keep_buckets(body, kept), line)
 
     async def _sts(self, http: web.BaseRequest, request: S3Request, line: AccessLine) -> web.StreamResponse:

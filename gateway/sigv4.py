@@ -188,6 +188,11 @@ def check_time(claim: SignatureClaim, now: int) -> None:
         raise AccessDenied("Request has expired", reason="presigned URL expired")
 
 
+def signature_age_ms(claim: SignatureClaim, now: int) -> int:
+    """Return how long ago the request was signed, in milliseconds, never less than 0 (condition key s3:signatureAge)."""
+    return max(0, now - _epoch(claim.timestamp)) * 1000
+
+
 def _epoch(timestamp: str) -> int:
     try:
         return int(datetime.fromisoformat(timestamp).timestamp())

@@ -20,7 +20,7 @@ from gateway.errors import AccessDenied, IncompleteBody, InvalidRequest, Missing
 from gateway.forward import trailer_names
 from gateway.operations import Operation, resolve
 from gateway.request import S3Request
-from gateway.sigv4 import SigningKeys
+from gateway.sigv4 import SigningKeys, signature_age_ms
 from gateway.xml import DeleteEntry, parse_delete, render_delete
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision, PrincipalType
@@ -45,7 +45,7 @@ class Forward:
     """Send it.
 
     `body` replaces the client's; `refused` are DeleteObjects entries to report as denied; `keep` says which buckets a
-    ListBuckets answer may show (None: all).
+    ListBuckets answer may show (None: all), `reason` why it may not show all.
     """
 
     operation: Operation
@@ -53,6 +53,7 @@ class Forward:
     body: bytes | None = None
     refused: tuple[DeleteEntry, ...] = ()
     keep: Callable[[Sequence[str]], NeedsDecisions] | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def _question(request: S3Request, caller: Caller, world: World, now: int, need: 
     context = RequestContext(
         request.headers, request.query, caller.principal, request.source_ip, request.secure, now,
         signature_version="AWS4-HMAC-SHA256" if claim else "", auth_type=caller.auth_type,
-        raw_headers=world.raw_headers, version_id=need.version,
+        signature_age_ms=signature_age_ms(claim, now) if claim else None, raw_headers=world.raw_headers,
+        version_id=need.version,
     )  # fmt: skip
     return AccessRequest(caller.principal, need.action, need.bucket, need.key, context)
 
@@ -170,7 +172,7 @@ def _list(
         questions = tuple(_question(request, caller, world, now, need) for need in needs)
         return NeedsDecisions(operation, caller, questions, lambda _: Forward(operation, caller))
 
-    return Forward(operation, caller, keep=keep)
+    return Forward(operation, caller, keep=keep, reason=decisions[0].reason)
 
 
 def _delete(request: S3Request, operation: Operation, caller: Caller, world: World, now: int, body: bytes) -> Plan:

@@ -84,3 +84,10 @@ def s3(gateway, app_credentials):
 def direct(weed):
     """A boto3 client directly at the store: the oracle."""
     return s3_client(weed.endpoint, {"accessKey": BACKEND.access_key_id, "secretKey": BACKEND.secret.reveal()})
+
+
+def pytest_report_header() -> str:
+    """Say which policy engine the tests ask."""
+    from tests.servers.opa import opa_kind
+
+    return f"policy engine: {opa_kind()}"
