@@ -119,6 +119,8 @@ realm() {
 import json, sys
 realm = json.load(open(sys.argv[1]))
 assert realm["realm"] == "minio" and realm["enabled"] is True
+# STS takes 900 seconds at least, and the clients of 2018 ask for the token's whole life.
+assert 900 <= realm["accessTokenLifespan"] <= 43200, "a token's life that STS refuses as DurationSeconds"
 (client,) = [c for c in realm["clients"] if c["clientId"] == "s3-lab"]
 assert client["serviceAccountsEnabled"] is True and client["publicClient"] is False
 assert client["secret"] == "${S3_LAB_SECRET}", "a secret in the repository"
