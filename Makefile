@@ -12,7 +12,7 @@ help:            ## show this help
 demo: $(VENV)/.demo   ## run the main job on embedded defaults (ARGS=--once ends by itself)
 	$(BIN)/python examples/demo.py $(ARGS)
 
-test: $(VENV)/.test .venv-awscli/.done .tools/opa-engine   ## run the tests, with real servers
+test: $(VENV)/.test .venv-awscli/.done .tools/opa-engine .tools/oidc-provider   ## run the tests, with real servers
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 slow: $(VENV)/.test .tools/opa-engine   ## run the tests that take minutes
@@ -61,5 +61,9 @@ $(VENV)/.lint: $(VENV)/.test
 # Where no OPA binary is, its own engine from PyPI answers the tests.
 .tools/opa-engine: | $(VENV)/.test
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash deploy/tools/install-opa-engine.sh || echo "no policy engine for this platform: those tests will be skipped"
+
+# Where Node is, the certified OpenID provider from npm is tested against too.
+.tools/oidc-provider:
+	if command -v npm >/dev/null; then bash deploy/tools/install-oidc-provider.sh || echo "npm could not install oidc-provider: its test will be skipped"; fi
 
 .PHONY: help demo test slow lint bench clean
