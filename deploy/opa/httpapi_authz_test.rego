@@ -72,7 +72,26 @@ test_several_names if {
 }
 
 test_unknown_and_odd_names_grant_nothing if {
-	every odd in ["", "*", "ReadOnly", "readonly2", "s3:*", null, true, {"readonly": true}, [["readonly"]]] {
+	every odd in ["", "*", "ReadOnly", "readonly2", "s3:*", null, true, {"readonly": "readonly"}, [["readonly"]]] {
 		not authz.allow with input as ask(odd, "s3:GetObject")
 	}
+}
+
+test_anonymous_is_refused if {
+	every claims in [{}, null] {
+		not authz.allow with input as object.union(ask("", "s3:GetObject"), {"account": "", "claims": claims})
+	}
+}
+
+test_each_question_of_a_copy_and_of_delete_objects if {
+	authz.allow with input as ask("writeonly", "s3:PutObject")
+	not authz.allow with input as ask("writeonly", "s3:GetObject")
+	every key in ["a", "b"] {
+		authz.allow with input as object.union(ask("readwrite", "s3:DeleteObject"), {"object": key})
+		not authz.allow with input as object.union(ask("readonly", "s3:DeleteObject"), {"object": key})
+	}
+}
+
+test_deny_only_opens_nothing if {
+	not authz.allow with input as object.union(ask("readonly", "s3:PutObject"), {"denyOnly": true})
 }
