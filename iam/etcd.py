@@ -43,6 +43,7 @@ PROGRESS = 1.0  # seconds between two progress requests of a quiet watch
 SILENCE = 3.0  # seconds without any answer after which a watch counts as dead
 PAGE = 2000  # records per range request
 PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between two rounds through the endpoints: an election takes about one
+IN_FLIGHT = 128  # calls to etcd at once; a burst waits here, where waiting costs nothing (0002: collapse without it)
 _DAY = 86_400
 _log = logging.getLogger("minio_gw.store")
 
@@ -246,6 +247,7 @@ class _Cluster:
         self._good = 0
         self._token: str | None = None
         self._logging_in = asyncio.Lock()
+        self._room = asyncio.Semaphore(IN_FLIGHT)
 
     def open(self) -> None:
         """Make a channel per endpoint. Raises StoreUnavailable when a certificate cannot be read."""
@@ -261,21 +263,34 @@ class _Cluster:
             await channel.close()
 
     async def call(self, method: str, request: Any, answer: Any) -> Any:
-        """Ask one endpoint after another, in a few rounds, until one answers.
+        """Call a method when there is room. Raises StoreUnavailable, after 1.5 times the settings' timeout at most.
 
-        Raises StoreUnavailable when none does in the time of the settings, or when one refuses for good.
+        A call that has room gets the whole timeout; one that found none in half of it is turned away unsent. Were the
+        waiting time taken from the call's own, a burst would time out at every member in turn and help nobody.
         """
-        await self._bury()
-        deadline = time.monotonic() + self._settings.timeout
+        try:
+            async with asyncio.timeout(self._settings.timeout / 2):
+                await self._room.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("too many calls wait for etcd") from None
+        try:
+            await self._bury()
+            return await self._ask(method, request, answer)
+        finally:
+            self._room.release()
+
+    async def _ask(self, method: str, request: Any, answer: Any) -> Any:
+        """Ask one endpoint after another, in a few rounds, until one answers or refuses for good."""
         reason = "the store is not open"
-        for index, seconds in self._turns(deadline):
+        for index, seconds in self._turns(time.monotonic() + self._settings.timeout):
             if index is None:
                 await asyncio.sleep(seconds)
                 continue
+            channel = self._channels[index]
             try:
-                result = await self._attempt(index, method, request, answer, seconds)
+                result = await self._attempt(channel, method, request, answer, seconds)
             except (grpc.aio.AioRpcError, TimeoutError) as error:
-                reason = self._judge(error, index)
+                reason = self._judge(error, index, channel)
             except grpc.aio.UsageError as error:  # closed under our feet
                 raise StoreUnavailable("the store is closed") from error
             else:
@@ -302,22 +317,21 @@ class _Cluster:
                     return
                 yield (first + turn) % count, left / 2 if turn < count - 1 else left
 
-    def _judge(self, error: Exception, index: int) -> str:
+    def _judge(self, error: Exception, index: int, channel: grpc.aio.Channel) -> str:
         """Return why this endpoint failed, ready for the next; raise when no other endpoint would do better."""
-        if isinstance(error, grpc.aio.AioRpcError):
-            if _UNKNOWN_LEASE in (error.details() or ""):
-                raise _LeaseUnknown(_why(error)) from error
-            if error.code() not in _ELSEWHERE:
-                raise StoreUnavailable(_why(error)) from error
-        silent = isinstance(error, TimeoutError) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
-        self._pass(index, silent=silent)
-        return f"{self._settings.endpoints[index]}: {'no answer in time' if silent else _why(error)}"
+        code, details = _status(error)
+        if _UNKNOWN_LEASE in details:
+            raise _LeaseUnknown(_why(error)) from error
+        if code not in _ELSEWHERE:
+            raise StoreUnavailable(_why(error)) from error
+        self._pass(index)
+        # A silent connection may be dead without anybody having closed it; the first call that notices replaces it.
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED and self._channels and self._channels[index] is channel:
+            self._replace(index)
+        return f"{self._settings.endpoints[index]}: {_why(error)}"
 
-    def _pass(self, index: int, *, silent: bool) -> None:
-        """Begin with another endpoint next time.
-
-        A silent connection may be a dead one that nobody closed, and new certificates need a new channel: replace it.
-        """
+    def _pass(self, index: int) -> None:
+        """Begin with another endpoint next time; certificates that were replaced meanwhile need new channels."""
         if self._channels and self._good == index:
             self._good = (index + 1) % len(self._channels)
         stamp = _stamp(self._settings)
@@ -325,8 +339,6 @@ class _Cluster:
             self._stamp = stamp
             for each in range(len(self._channels)):
                 self._replace(each)
-        elif silent and self._channels:
-            self._replace(index)
 
     def _replace(self, index: int) -> None:
         fresh = _channel(self._settings.endpoints[index], self._settings)
@@ -339,15 +351,14 @@ class _Cluster:
         while self._retired and self._retired[0][0] < long_ago:
             await self._retired.pop(0)[1].close()
 
-    async def _attempt(self, index: int, method: str, request: Any, answer: Any, seconds: float) -> Any:
+    async def _attempt(self, channel: grpc.aio.Channel, method: str, request: Any, answer: Any, seconds: float) -> Any:
         """Ask one endpoint; with a fresh token once more when etcd does not take the old one."""
         async with asyncio.timeout(seconds):
-            channel = self._channels[index]
             token = await self._login(channel)
             try:
                 return await _unary(channel, method, request, answer, _metadata(token), seconds)
             except grpc.aio.AioRpcError as error:
-                if not self._refused(error.details() or "", token):
+                if not self._refused(_status(error)[1], token):
                     raise
             return await _unary(channel, method, request, answer, _metadata(await self._login(channel)), seconds)
 
@@ -368,7 +379,7 @@ class _Cluster:
                 channel, "Auth/Authenticate", request, etcd_pb2.AuthenticateResponse, (), self._settings.timeout
             )
         except grpc.aio.AioRpcError as error:
-            if "authentication is not enabled" in (error.details() or ""):
+            if "authentication is not enabled" in _status(error)[1]:
                 return ""  # it may be later: then etcd says that the user name is empty
             raise
         return str(answer.token)
@@ -408,10 +419,10 @@ class _Cluster:
             finally:
                 call.cancel()
         except WatchLost:
-            self._pass(index, silent=False)
+            self._pass(index)
             raise
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, TimeoutError) as error:
-            self._pass(index, silent=False)
+            self._pass(index)
             raise StoreUnavailable(f"{self._settings.endpoints[index]}: {_why(error)}") from error
         finally:
             await channel.close()
@@ -472,11 +483,18 @@ def _skipped(access_key_id: str, reason: str) -> None:
     _log.warning("session record of %s skipped: %s", access_key_id, reason)
 
 
+def _status(error: Exception) -> tuple[grpc.StatusCode | None, str]:
+    if isinstance(error, TimeoutError):
+        return grpc.StatusCode.DEADLINE_EXCEEDED, "no answer in time"
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code(), error.details() or ""
+    return None, str(error)
+
+
 def _why(error: Exception) -> str:
     """Return a reason for the log; etcd's and gRPC's texts name addresses and states, never credentials."""
-    if isinstance(error, grpc.aio.AioRpcError):
-        return f"{error.code().name}: {(error.details() or '')[:200]}"
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error)
+    code, details = _status(error)
+    return f"{code.name}: {details[:200]}" if code else details
 
 
 def _files(settings: EtcdSettings) -> tuple[Any, Any, Any]:

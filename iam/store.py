@@ -81,7 +81,7 @@ class EtcdSettings:
     """How etcd is reached.
 
     `endpoints` are http or https URLs; `ca_file` None means the system's CAs; `timeout` is in seconds, for one call
-    with all its attempts at all endpoints.
+    with all its attempts at all endpoints; a call may wait half of it for its turn before.
     """
 
     endpoints: tuple[str, ...]

@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             )
         except self.undefined:
             self._answer(200, {})
-        except Exception as error:  # noqa: BLE001 - an evaluation error is OPA's 500
+        except Exception as error:
             self._answer(500, {"code": "internal_error", "message": str(error)})
 
     def log_message(self, *_: object) -> None:

@@ -2,8 +2,8 @@
 
 It runs in the test's own event loop. `delay` holds back every piece that the server sends. `swallowing` keeps all
 connections open and takes every byte without passing it on: a black hole, which no kernel notices. `cut()` ends the
-open connections; `refusing` ends new ones at once. `cut_after` ends a connection once the server has sent it that many
-bytes, the last of them delivered.
+open connections; `refusing` ends new ones at once. `budgets` are numbers of bytes, one for each of the next connections:
+after so many from the server (the last of them delivered) the connection ends.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ class Proxy:
         self._target = target
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task] = set()
         self._open = asyncio.Event()
         self._open.set()
         self.port = 0
         self.delay = 0.0
         self.refusing = False
-        self.cut_after: int | None = None
+        self.budgets: list[int] = []
         self.accepted = 0
         self.cuts = 0
 
@@ -39,6 +40,7 @@ class Proxy:
         self._open.set()
         self.cut()
         await self._server.wait_closed()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     @property
     def endpoint(self) -> str:
@@ -64,21 +66,24 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        self._serving.add(asyncio.current_task())
         self._writers.add(writer)
         try:
             if self.refusing:
                 return
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target)
             self._writers.add(up_writer)
+            budget = self.budgets.pop(0) if self.budgets else None
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pump(reader, up_writer, lambda: 0.0, None))
-                both.create_task(self._pump(up_reader, writer, lambda: self.delay, self.cut_after))
+                both.create_task(self._pump(up_reader, writer, lambda: self.delay, budget))
         except* OSError:
             pass  # one side is gone: so is the other
         finally:
             for each in (writer, *([up_writer] if "up_writer" in locals() else [])):
                 self._writers.discard(each)
                 each.transport.abort()
+            self._serving.discard(asyncio.current_task())
 
     async def _pump(
         self,
