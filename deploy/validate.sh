@@ -78,7 +78,7 @@ pods_are_restricted() { # what the namespace's label "restricted" asks, and a dr
         "$venv/bin/python" - "$work/built.yaml" <<'PY'
 import sys, yaml
 pods = [d for d in yaml.safe_load_all(open(sys.argv[1])) if d["kind"] in ("Deployment", "StatefulSet")]
-assert len(pods) == 2, "a Deployment and a StatefulSet"
+assert len(pods) == 3, "the gateway, etcd, OPA"
 for document in pods:
     name, template = document["metadata"]["name"], document["spec"]["template"]
     pod, own = template["spec"], document["spec"]["selector"]["matchLabels"]
@@ -86,16 +86,44 @@ for document in pods:
     assert pod["securityContext"]["runAsNonRoot"] is True, f"{name}: runAsNonRoot"
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, f"{name}: seccomp"
     assert pod["automountServiceAccountToken"] is False, f"{name}: token"
+    # Links would set MINIO_GW_SERVICE_HOST and the like, which the gateway refuses as settings it does not know.
+    assert pod["enableServiceLinks"] is False, f"{name}: enableServiceLinks"
     for container in pod["containers"]:
         security = container["securityContext"]
         assert security["readOnlyRootFilesystem"] is True, f"{name}: readOnlyRootFilesystem"
         assert security["allowPrivilegeEscalation"] is False, f"{name}: allowPrivilegeEscalation"
         assert security["capabilities"] == {"drop": ["ALL"]}, f"{name}: capabilities"
         assert container["livenessProbe"] and container["readinessProbe"], f"{name}: probes"
-gateway = next(d for d in pods if d["kind"] == "Deployment")["spec"]["template"]["spec"]
-drain = next(d for d in yaml.safe_load_all(open(sys.argv[1])) if d["kind"] == "ConfigMap")["data"]["MINIO_GW_DRAIN"]
+gateway = next(d for d in pods if d["metadata"]["name"] == "minio-gw")["spec"]["template"]["spec"]
+drain = next(d for d in yaml.safe_load_all(open(sys.argv[1]))
+             if d["kind"] == "ConfigMap" and d["metadata"]["name"] == "minio-gw")["data"]["MINIO_GW_DRAIN"]
 pause = gateway["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
 assert int(drain) + pause < gateway["terminationGracePeriodSeconds"], "the drain is longer than the pod's grace"
+PY
+}
+
+selectors_find_pods() { # labels written in one file and meant in another: services, budgets, network policies
+    "$venv/bin/kubectl" kustomize deploy/kubernetes/overlays/example >"$work/built.yaml" &&
+        "$venv/bin/python" - "$work/built.yaml" <<'PY'
+import base64, sys, yaml
+documents = list(yaml.safe_load_all(open(sys.argv[1])))
+labels = [d["spec"]["template"]["metadata"]["labels"] for d in documents if d["kind"] in ("Deployment", "StatefulSet")]
+def chosen(where, selector):
+    assert selector and any(selector.items() <= own.items() for own in labels), f"{where}: {selector} is no pod's"
+for document in documents:
+    where, spec = f'{document["kind"]} {document["metadata"]["name"]}', document.get("spec", {})
+    if document["kind"] == "Service":
+        chosen(where, spec["selector"])
+    elif document["kind"] == "PodDisruptionBudget":
+        chosen(where, spec["selector"]["matchLabels"])
+    elif document["kind"] == "NetworkPolicy":
+        chosen(where, spec["podSelector"]["matchLabels"])
+        for rule in spec.get("ingress", []) + spec.get("egress", []):
+            for peer in rule.get("from", []) + rule.get("to", []):
+                if "podSelector" in peer and "namespaceSelector" not in peer:
+                    chosen(where, peer["podSelector"]["matchLabels"])
+    elif document["kind"] == "Secret" and document["metadata"]["name"].startswith("minio-gw-root"):
+        assert len(base64.b64decode(document["data"]["password"])) < 8, "a gateway would start with the example's password"
 PY
 }
 
@@ -148,10 +176,11 @@ check "YAML: yamllint" "$venv/bin/yamllint" --strict -d \
 check "compose: config" compose
 check "compose: refuses to start without secrets" compose_needs_secrets
 check "compose: nginx.conf keeps Host and streams" nginx_conf
-for folder in base etcd overlays/example; do
+for folder in base etcd opa overlays/example; do
     check "kubernetes: $folder" kubernetes "$folder"
 done
 check "kubernetes: pods are restricted, and drain in time" pods_are_restricted
+check "kubernetes: every selector finds pods" selectors_find_pods
 if command -v systemd-analyze >/dev/null; then
     check "systemd: systemd-analyze verify" unit
 else
