@@ -1,34 +1,24 @@
-"""Verify the tokens of an OpenID provider: keys by JWKS over httpx, kept and rotated; PyJWT does the cryptography.
+"""Verify the tokens of an OpenID provider; PyJWT does the cryptography, `sts.jwks` has the keys.
 
-The key decides which algorithms may be used, never the token alone (trap 38). An unknown key id makes one fetch at most
-per interval, shared by all who wait (trap 42); keys that were good stay good while the provider is away. The fetch is
-bounded in time and size and follows no redirect (trap 41). RFC 7517, RFC 7519, RFC 8725.
+The key decides which algorithms may be used, never the token alone (trap 38). No claim is looked at before the signature
+is verified (trap 40). A token that no key proves makes one fetch of the keys, at most one per interval for all such tokens
+together, and is tried once more. RFC 7519, RFC 8725, RFC 9068; what MinIO checked and what not is told where it differs.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import ssl
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import httpx
 import jwt
-from jwt import PyJWK
 
+from sts.jwks import IdpUnavailable, Key, ProviderKeys
 from sts.settings import OpenIdSettings
 
-INTERVAL = 10.0  # seconds between two fetches of the keys
-DEADLINE = 5.0  # seconds for one fetch
-MAX_DOCUMENT = 2**20  # bytes
 MAX_TOKEN = 16_384  # characters
-_BY_KEY_TYPE = {
-    "RSA": frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}),
-    "EC": frozenset({"ES256", "ES384", "ES512"}),
-    "OKP": frozenset({"EdDSA"}),
-}
-_CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})  # RFC 9068 section 2.1
+_OWN_KEYS = ("jwk", "jku", "x5u", "x5c", "crit", "b64")
 
 
 class TokenRefused(Exception):
@@ -39,169 +29,118 @@ class TokenExpired(TokenRefused):
     """The token was good once."""
 
 
-class IdpUnavailable(Exception):
-    """No key has ever been had from the provider."""
+class _Unproved(TokenRefused):
+    """No key that we have proves the token; newer ones may."""
 
 
 class OidcVerifier:
-    """Verifies tokens of one provider. `now` gives epoch seconds."""
+    """Verifies tokens of one provider. `now` gives epoch seconds, `clock` seconds that never run backwards."""
 
-    def __init__(self, settings: OpenIdSettings, now: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: OpenIdSettings, now: Callable[[], float], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.settings = settings
         self._now = now
-        verify = ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True
-        self._client = httpx.AsyncClient(timeout=DEADLINE, follow_redirects=False, trust_env=False, verify=verify)
-        self._keys: dict[str, PyJWK] = {}
-        self._types: dict[str, frozenset[str]] = {}
-        self._issuer = ""
-        self._fetched_at = float("-inf")
-        self._fetching = asyncio.Lock()
-        self._trouble = "the keys have not been fetched yet"
+        self._provider = ProviderKeys(settings, clock)
 
     async def verify(self, token: str) -> Mapping[str, Any]:
-        """Return the verified claims of a token. Raises TokenRefused, TokenExpired, IdpUnavailable."""
+        """Return the verified claims of a token, `exp` a number. Raises TokenRefused, TokenExpired, IdpUnavailable."""
         header = _header(token)
-        kid = await self._key_id(header)
-        algorithm = header.get("alg")
-        if algorithm not in self._types[kid]:
-            raise TokenRefused("The token's algorithm is not one of its key's.")
-        claims = self._decode(token, self._keys[kid], str(algorithm))
+        keys = await self._provider.known()
+        if not keys:
+            raise IdpUnavailable(self._provider.trouble)
+        try:
+            claims = _proved(token, header, keys)
+        except _Unproved:
+            newer = await self._provider.refresh()
+            if newer is keys:
+                raise
+            claims = _proved(token, header, newer)
         self._check(claims)
         return claims
 
     async def ready(self) -> str | None:
         """Return None when keys are there (fetching them if need be), else why not."""
-        if not self._keys:
-            await self._refresh()
-        return None if self._keys else f"identity provider: {self._trouble}"
+        return None if await self._provider.known() else f"identity provider: {self._provider.trouble}"
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
-
-    async def _key_id(self, header: Mapping[str, Any]) -> str:
-        """Return the id of the key that the header names, fetching the keys again once when it is unknown."""
-        for attempt in (1, 2):
-            kid = self._known(header)
-            if kid is not None:
-                return kid
-            if attempt == 1:
-                await self._refresh()
-        if not self._keys:
-            raise IdpUnavailable(self._trouble)
-        raise TokenRefused("The token's key id is not among the provider's keys.")
-
-    def _known(self, header: Mapping[str, Any]) -> str | None:
-        kid = header.get("kid")
-        if kid is not None:
-            return kid if isinstance(kid, str) and kid in self._keys else None
-        fitting = [k for k, algorithms in self._types.items() if header.get("alg") in algorithms]
-        return fitting[0] if len(fitting) == 1 else None
-
-    def _decode(self, token: str, key: PyJWK, algorithm: str) -> dict[str, Any]:
-        try:
-            return jwt.decode(
-                token, key.key, [algorithm],
-                options={"require": [], "verify_aud": False, "verify_exp": False, "verify_sub": False, "verify_jti": False},
-            )  # fmt: skip
-        except jwt.ImmatureSignatureError:
-            raise TokenRefused("The token is not valid yet.") from None
-        except jwt.InvalidTokenError as error:
-            raise TokenRefused(f"The token does not verify: {type(error).__name__}.") from None
+        await self._provider.close()
 
     def _check(self, claims: dict[str, Any]) -> None:
-        """Check what PyJWT leaves to us; `exp` may be a string of digits (minio.md 3.2)."""
-        expires = claims.get("exp")
-        if isinstance(expires, str) and expires.isascii() and expires.isdigit():
-            expires = claims["exp"] = int(expires)
-        if isinstance(expires, bool) or not isinstance(expires, int | float) or not 0 < expires < 2**53:
-            raise TokenRefused("The claim exp is missing or not a number.")
-        if expires <= self._now():
+        """Check times, issuer and audience; the claims are proved. An audience counts where a client id is configured."""
+        now, leeway = self._now(), self.settings.leeway
+        expires = _time(claims, "exp")
+        if expires is None:
+            raise TokenRefused("The claim exp is missing.")
+        if expires <= now:
             raise TokenExpired("The token has expired.")
-        if self._issuer and claims.get("iss") != self._issuer:
+        if any((_time(claims, name) or 0) > now + leeway for name in ("nbf", "iat")):
+            raise TokenRefused("The token is not valid yet.")
+        if any(not isinstance(claims.get(name, ""), str) for name in ("iss", "sub", "azp")):
+            raise TokenRefused("One of the claims iss, sub and azp is not a text.")
+        if self._provider.issuer and claims.get("iss") != self._provider.issuer:
             raise TokenRefused("The claim iss is not the provider's issuer.")
         client = self.settings.client_id
         if client and client not in _audience(claims.get("aud")) and claims.get("azp") != client:
             raise TokenRefused("Neither aud nor azp names the configured client id.")
-
-    async def _refresh(self) -> None:
-        """Fetch the keys, at most once per interval; trouble leaves the old ones in force."""
-        async with self._fetching:
-            loop = asyncio.get_running_loop()
-            if loop.time() - self._fetched_at < INTERVAL:
-                return
-            self._fetched_at = loop.time()
-            try:
-                async with asyncio.timeout(DEADLINE):
-                    self._take(await self._key_set())
-            except (httpx.HTTPError, OSError, TimeoutError, ValueError, KeyError, TypeError, RecursionError) as error:
-                self._trouble = f"{type(error).__name__}: {error}"[:300]
-
-    async def _key_set(self) -> dict[str, Any]:
-        if not self.settings.config_url:
-            return await self._get(self.settings.jwks_url)
-        document = await self._get(self.settings.config_url)
-        self._issuer = str(document["issuer"])
-        return await self._get(str(document["jwks_uri"]))
-
-    async def _get(self, url: str) -> dict[str, Any]:
-        body = bytearray()
-        async with self._client.stream("GET", url) as response:
-            if response.status_code != 200:
-                raise ValueError(f"status {response.status_code}")
-            async for piece in response.aiter_bytes():
-                body += piece
-                if len(body) > MAX_DOCUMENT:
-                    raise ValueError("document too large")
-        document = json.loads(body)
-        if not isinstance(document, dict):
-            raise ValueError("not a JSON object")  # noqa: TRY004 - a wrong document, not a wrong argument
-        return document
-
-    def _take(self, document: dict[str, Any]) -> None:
-        keys: dict[str, PyJWK] = {}
-        types: dict[str, frozenset[str]] = {}
-        for number, entry in enumerate(document["keys"]):
-            algorithms = _algorithms(entry)
-            if not algorithms:
-                continue
-            kid = str(entry.get("kid", f"#{number}"))
-            try:
-                keys[kid] = PyJWK(entry, algorithm=min(algorithms))
-            except (jwt.InvalidKeyError, jwt.PyJWTError, ValueError, TypeError, KeyError):
-                continue  # one odd key must not take the others away
-            types[kid] = algorithms
-        if not keys:
-            raise ValueError("no usable key in the set")
-        self._keys, self._types = keys, types
-
-
-def _algorithms(entry: Any) -> frozenset[str]:
-    """Return the algorithms a key may verify: by its type and curve, narrowed by its own `alg`."""
-    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
-        return frozenset()
-    kind = str(entry.get("kty"))
-    allowed = _BY_KEY_TYPE.get(kind, frozenset())
-    if kind == "EC":
-        allowed = frozenset({_CURVES.get(str(entry.get("crv")), "")}) & allowed
-    return allowed & {entry["alg"]} if isinstance(entry.get("alg"), str) else allowed
+        claims["exp"] = expires
 
 
 def _header(token: str) -> dict[str, Any]:
+    """Return the header, believed in nothing but the choice of a key."""
     if len(token) > MAX_TOKEN:
         raise TokenRefused("The token is too long.")
     try:
         header = jwt.get_unverified_header(token)
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, ValueError, RecursionError):
         raise TokenRefused("The token is not a JWT.") from None
-    if any(name in header for name in ("jwk", "jku", "x5u", "x5c", "crit")):
+    if any(name in header for name in _OWN_KEYS):
         raise TokenRefused("The token brings its own key or critical headers.")
-    if header.get("typ") not in {None, "JWT", "jwt", "at+jwt", "application/at+jwt"}:
+    if str(header.get("typ", "JWT")).lower() not in _TYPES:
         raise TokenRefused("The token's typ is not that of a JWT or an access token.")
-    return dict(header)
+    return header
+
+
+def _proved(token: str, header: Mapping[str, Any], keys: Sequence[Key]) -> dict[str, Any]:
+    """Return the claims when exactly one key fits the header and verifies the signature."""
+    kid, algorithm = header.get("kid"), str(header.get("alg"))
+    named = [key for key in keys if kid is None or key.kid == kid]
+    if not named:
+        raise _Unproved("The token's key id is not among the provider's keys.")
+    fitting = [key for key in named if algorithm in key.algorithms]
+    if not fitting:
+        raise TokenRefused("The token's algorithm is not one of its key's.")
+    if len(fitting) > 1:
+        raise TokenRefused("The token does not say which of the provider's keys signed it.")
+    try:
+        # Times, issuer and audience are checked by our clock and settings, and by MinIO's rules.
+        claims: dict[str, Any] = jwt.decode(
+            token, fitting[0].public, [algorithm],
+            options={"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False,
+                     "verify_sub": False, "verify_jti": False, "verify_iss": False},
+        )  # fmt: skip
+    except jwt.InvalidSignatureError:
+        raise _Unproved("The token's signature does not verify.") from None
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise TokenRefused(f"The token does not verify: {type(error).__name__}.") from None
+    return claims
+
+
+def _time(claims: Mapping[str, Any], name: str) -> int | None:
+    """Return a NumericDate (RFC 7519 section 2), None when absent. As in MinIO it may be a string of digits."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+        raise TokenRefused(f"The claim {name} is not a time.")
+    return int(value)
 
 
 def _audience(value: Any) -> tuple[str, ...]:
+    """Return whom a token is for: a string, a comma list (WSO2) or an array."""
     if isinstance(value, str):
         return (value, *(part.strip() for part in value.split(",")))
     return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()

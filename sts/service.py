@@ -7,6 +7,8 @@ leaves.
 from __future__ import annotations
 
 import base64
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 from iam.model import Credentials
 from iam.policy import PolicyError, parse
 from iam.store import IamStore, SessionRecord, StoreError
-from sts import assume_role, client_grants
+from sts import assume_role, client_grants, web_identity
 from sts.oidc import OidcVerifier
 from sts.principal import policies_of
 from sts.sessions import OUR_CLAIMS, Keyring, mint
@@ -22,13 +24,16 @@ from sts.wire import (
     ExpiredToken,
     InvalidParameterValue,
     MalformedPolicyDocument,
+    PackedPolicyTooLarge,
     ServiceUnavailable,
     StsCall,
     render_result,
 )
 
 MIN_DURATION, MAX_DURATION, DEFAULT_DURATION = 900, 31_536_000, 3600  # seconds
-MAX_POLICY = 2048  # characters
+MAX_POLICY = 2048  # characters of compact JSON
+MAX_TOKEN = 12_288  # characters of a session token: it must fit into one header and into a presigned URL
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
 _AUDITED = ("sub", "azp", "iss", "preferred_username", "policy", "groups", "jti")
 
 
@@ -54,16 +59,22 @@ class StsService:
         if policy is not None:
             claims["sessionPolicy"] = base64.b64encode(policy.encode()).decode()
         credentials = mint(self.keyring, claims, access_key_id=self.new_access_key(), expires_at=expires_at)
+        if credentials.session_token is None or len(credentials.session_token.reveal()) > MAX_TOKEN:
+            raise PackedPolicyTooLarge
         await self._record(call, claims, credentials)
         return render_result(call, credentials, subject=str(claims.get("sub", "")), request_id=request_id)
 
     async def _prove(self, call: StsCall) -> tuple[dict[str, Any], int | None]:
         """Return the claims for the token and when the proof itself ends."""
-        if call.action == "AssumeRole":
-            return dict(assume_role.prove(call)), None
-        if call.action not in {"AssumeRoleWithClientGrants", "AssumeRoleWithWebIdentity"}:
-            raise InvalidParameterValue(f"The action {call.action[:64]} is not supported.")
-        claims = await client_grants.prove(call, self.verifier)
+        match call.action:
+            case "AssumeRole":
+                return dict(assume_role.prove(call)), None
+            case "AssumeRoleWithClientGrants":
+                claims = await client_grants.prove(call, self.verifier)
+            case "AssumeRoleWithWebIdentity":
+                claims = await web_identity.prove(call, self.verifier)
+            case action:
+                raise InvalidParameterValue(f"The action {action[:64]} is not supported.")
         self._authorize(claims)
         return {n: v for n, v in claims.items() if n not in OUR_CLAIMS}, int(claims["exp"])
 
@@ -95,7 +106,7 @@ class StsService:
             provider=call.action,
             issued_at=self.now(),
             expires_at=credentials.expires_at or 0,
-            claims={name: claims[name] for name in _AUDITED if name in claims},
+            claims={n: claims[n] for n in (*_AUDITED, self.claim_prefix + self.claim_name) if n in claims},
         )
         try:
             await self.store.record_session(record)
@@ -113,13 +124,17 @@ def _duration(call: StsCall) -> int | None:
 
 
 def _policy(call: StsCall) -> str | None:
+    """Return the session policy as compact JSON: its length counts, since it travels in every request."""
     text = call.parameters.get("Policy", "")
     if not text:
         return None
-    if len(text) > MAX_POLICY:
-        raise MalformedPolicyDocument(f"The policy is longer than {MAX_POLICY} characters.")
     try:
         parse(text)
     except PolicyError as error:
         raise MalformedPolicyDocument("; ".join(error.problems)[:1000]) from None
-    return text
+    compact = json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
+    if len(compact) > MAX_POLICY:
+        raise MalformedPolicyDocument(f"The policy is longer than {MAX_POLICY} characters.")
+    if _NOT_TEXT.search(compact):
+        raise MalformedPolicyDocument("The policy holds half a character.")
+    return compact

@@ -24,6 +24,7 @@ from iam.model import Credentials, Secret
 
 ALGORITHM = "HS512"
 SECRET_LENGTH = 40  # characters: 240 bits
+MAX_TOKEN = 16_384  # characters
 _ACCESS_KEY = re.compile(r"[0-9A-Z]{20}")
 #: Claims that only we may set (trap 47).
 OUR_CLAIMS = frozenset({"accessKey", "parent", "sessionPolicy", "roleArn", "exp"})
@@ -67,10 +68,10 @@ class Session:
 def derive_keyring(root_secret: Secret) -> Keyring:
     """Derive the keys from the root secret, the same on every gateway that has it.
 
-    scrypt first (RFC 7914), so that a token cannot be used to guess a weak root secret cheaply; then HKDF (RFC 5869)
-    with a purpose each, so that neither key is an access secret (trap 45).
+    scrypt first (RFC 7914; OWASP's cost for 16 MiB), so that a token cannot be used to guess a weak root secret cheaply;
+    then HKDF (RFC 5869) with a purpose each, so that neither key is an access secret (trap 45). A quarter of a second.
     """
-    seed = hashlib.scrypt(root_secret.reveal().encode(), salt=b"minio-gw sessions v1", n=2**14, r=8, p=1)
+    seed = hashlib.scrypt(root_secret.reveal().encode(), salt=b"minio-gw sessions v1", n=2**14, r=8, p=5)
     kid = _expand(seed, b"key id")[:6].hex()
     key = SessionKey(kid, _expand(seed, b"token signing"), _expand(seed, b"secret derivation"))
     return Keyring(kid, {kid: key})
@@ -95,23 +96,33 @@ def mint(keyring: Keyring, claims: Mapping[str, Any], *, access_key_id: str, exp
 
 
 def open_session(keyring: Keyring, token: str, *, now: int) -> Session:
-    """Verify a token and return its session. Raises InvalidSession, ExpiredSession."""
+    """Verify a token and return its session; `now` in epoch seconds. Raises InvalidSession, ExpiredSession."""
+    key, claims = _verified(keyring, token)
+    access_key_id, expires_at, parent = claims.get("accessKey"), claims["exp"], claims.get("parent", "")
+    if not isinstance(access_key_id, str) or not _ACCESS_KEY.fullmatch(access_key_id):
+        raise InvalidSession("accessKey is not as we write it")
+    if type(expires_at) is not int or not isinstance(parent, str):
+        raise InvalidSession("exp or parent is not as we write it")
+    if expires_at <= now:
+        raise ExpiredSession(f"expired at {expires_at}")
+    credentials = Credentials(access_key_id, secret_for(key, access_key_id), Secret(token), expires_at)
+    return Session(credentials, claims, parent, _session_policy(claims))
+
+
+def _verified(keyring: Keyring, token: str) -> tuple[SessionKey, dict[str, Any]]:
+    """Return the key that signed and the claims; only HS512 by one of our keys is believed, and the IdP's times are not ours."""
+    if len(token) > MAX_TOKEN:
+        raise InvalidSession("longer than any we write")
     try:
         key = keyring.keys[str(jwt.get_unverified_header(token).get("kid"))]
-        claims = jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             token, key.signing, [ALGORITHM],
             options={"require": ["exp"], "verify_aud": False, "verify_exp": False, "verify_iat": False, "verify_nbf": False,
                      "verify_sub": False, "verify_jti": False, "verify_iss": False},
         )  # fmt: skip
-    except (jwt.InvalidTokenError, KeyError, ValueError) as error:
+    except (jwt.InvalidTokenError, KeyError, ValueError, RecursionError) as error:
         raise InvalidSession(type(error).__name__) from None
-    access_key_id, expires_at = claims.get("accessKey"), claims["exp"]
-    if not isinstance(access_key_id, str) or not _ACCESS_KEY.fullmatch(access_key_id) or type(expires_at) is not int:
-        raise InvalidSession("accessKey or exp is not as we write it")
-    if expires_at <= now:
-        raise ExpiredSession(f"expired at {expires_at}")
-    credentials = Credentials(access_key_id, secret_for(key, access_key_id), Secret(token), expires_at)
-    return Session(credentials, claims, str(claims.get("parent", "")), _session_policy(claims))
+    return key, claims
 
 
 def _session_policy(claims: Mapping[str, Any]) -> str | None:
@@ -119,6 +130,6 @@ def _session_policy(claims: Mapping[str, Any]) -> str | None:
     if encoded is None:
         return None
     try:
-        return base64.b64decode(str(encoded), validate=True).decode("utf-8")
-    except ValueError:
+        return base64.b64decode(encoded, validate=True).decode("utf-8")
+    except (ValueError, TypeError):
         raise InvalidSession("the session policy does not decode") from None
