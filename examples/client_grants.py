@@ -33,7 +33,7 @@ def get_token(idp_endpoint: str, client_id: str, client_secret: str) -> dict[str
 def assume_role_with_client_grants(sts_endpoint: str, token: str, seconds: int) -> dict[str, str]:
     """Return temporary credentials: accessKey, secretKey, expiration, sessionToken."""
     query = urlencode({"Action": "AssumeRoleWithClientGrants", "DurationSeconds": seconds, "Token": token})
-    with urlopen(Request(f"{sts_endpoint}/?{query}", method="POST"), timeout=30) as answer:
+    with urlopen(Request(f"{sts_endpoint.rstrip('/')}/?{query}", method="POST"), timeout=30) as answer:
         found = ET.fromstring(answer.read()).find(f".//{STS}Credentials")  # noqa: S314 - our own gateway's answer
     if found is None:
         raise ValueError("no credentials in the answer")
@@ -59,6 +59,7 @@ def main() -> int:
     parser.add_argument("-idp-ep", default="https://localhost:9443/oauth2/token")
     parser.add_argument("-cid", default="")
     parser.add_argument("-csec", default="")
+    parser.add_argument("-bucket", default="my-bucketname", help='where "Hello, World" goes; "" leaves that out')
     options = parser.parse_args()
     if not options.cid or not options.csec:
         parser.print_help()
@@ -66,15 +67,18 @@ def main() -> int:
     try:
         token = get_token(options.idp_ep, options.cid, options.csec)
         credentials = assume_role_with_client_grants(options.sts_ep, token["access_token"], int(token["expires_in"]))
-    except (HTTPError, URLError, ValueError, KeyError) as error:
+    except HTTPError as error:
+        print(f"{error.code} {error.reason}", file=sys.stderr)
+        return 1
+    except (URLError, ValueError, KeyError) as error:
         print(error, file=sys.stderr)
         return 1
     show(credentials)
-    return _hello(options.sts_ep, credentials)
+    return _hello(options.sts_ep, options.bucket, credentials) if options.bucket else 0
 
 
-def _hello(endpoint: str, credentials: dict[str, str]) -> int:
-    """Put "Hello, World" to my-bucketname/my-objectname, where boto3 is installed."""
+def _hello(endpoint: str, bucket: str, credentials: dict[str, str]) -> int:
+    """Put "Hello, World" to my-objectname in a bucket, where boto3 is installed."""
     try:
         import boto3  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
@@ -86,7 +90,7 @@ def _hello(endpoint: str, credentials: dict[str, str]) -> int:
     )  # fmt: skip
     text = b"Hello, World"
     try:
-        s3.put_object(Bucket="my-bucketname", Key="my-objectname", Body=text)
+        s3.put_object(Bucket=bucket, Key="my-objectname", Body=text)
     except (BotoCoreError, ClientError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""The command line: argv -> Config -> run.
+"""The command line: argv -> Config -> run. Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
 
 minio-gw [FLAGS] gateway s3 [FLAGS] [ENDPOINT]
 minio-gw [FLAGS] server [FLAGS] DIR
@@ -13,22 +13,28 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway import __version__
-from gateway.config import SETTINGS, Config, ConfigErrors, Problem, load, markdown_table
+from gateway.config import SETTINGS, Config, ConfigErrors, Problem, load, markdown_table, shown
 from gateway.supervisor import WORKER_MARK, supervise
+from iam.store import StoreError
+
+if TYPE_CHECKING:
+    from gateway.store_server import StoreServer
 
 _T = TypeVar("_T")
 _SWITCHES = frozenset({"--quiet", "--json"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit status: 0 done, 1 failed, 2 wrong usage or configuration."""
+    """Run a command; return the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(words)
     if options.command == "settings":
@@ -43,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "admin":
         from gateway import admin  # noqa: PLC0415 - the other commands need none of it
 
-        return _run(admin.run(config, tuple(options.words), as_json=bool(options.json)))
+        return _run(admin.run(config, tuple(options.words)))
     return _serve(config, words)
 
 
@@ -54,14 +60,26 @@ def _serve(config: Config, words: list[str]) -> int:
         if problems:
             return _report(problems, as_json=config.json)
         _banner(config)
-    if config.command == "server":
-        return _run(_server(config))
-    if config.workers > 1 and not worker:
-        return _run(supervise(config, words))
-    from gateway.app import serve  # noqa: PLC0415 - aiohttp and botocore only where they serve
+    status = 0
+    try:
+        if config.command == "server":
+            status = _run(_server(config))
+        elif config.workers > 1 and not worker:
+            status = _run(supervise(config, words))
+        else:
+            from gateway.app import serve  # noqa: PLC0415 - aiohttp and botocore only where they serve
 
-    _run(serve(config, reuse_port=worker))
-    return 0
+            _run(serve(config, reuse_port=worker))
+    except* (OSError, StoreError) as group:
+        for error in _leaves(group):
+            logging.getLogger("minio_gw").error("%s", error)  # noqa: TRY400 - its text says it; no trace
+        status = 1
+    return status
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    inner = [_leaves(e) if isinstance(e, BaseExceptionGroup) else [e] for e in group.exceptions]
+    return [error for errors in inner for error in errors]
 
 
 async def _preflight(config: Config) -> list[Problem]:
@@ -71,26 +89,47 @@ async def _preflight(config: Config) -> list[Problem]:
 
 
 async def _server(config: Config) -> int:
-    """Run the store on DIR and the gateway in front of it."""
+    """Run the store on DIR and the gateway in front of it; the store outlives the gateway's drain."""
     from gateway.app import serve  # noqa: PLC0415
     from gateway.store_server import StoreServer, StoreServerError  # noqa: PLC0415
 
     directory = (config.server_dir or Path()).resolve()
     try:
         store = StoreServer(directory)
-        await store.start()
     except (StoreServerError, OSError) as error:
         return _report([Problem("DIR", str(error), "see the message")], as_json=config.json)
-    backend = replace(config.backend, endpoint=store.endpoint, addressing="path", static=store.credentials)
-    behind = replace(config, backend=backend, data_dir=config.data_dir or directory / ".minio-gw")
     try:
+        if not await _started(store):
+            return 0
+        backend = replace(config.backend, endpoint=store.endpoint, addressing="path", static=store.credentials)
+        behind = replace(config, backend=backend, data_dir=config.data_dir or directory / ".minio-gw")
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(store.keep())
             await serve(behind)
             keeping.cancel()
+    except StoreServerError as error:
+        return _report([Problem("DIR", str(error), "see the message")], as_json=config.json)
     finally:
         await store.stop()
     return 0
+
+
+async def _started(store: StoreServer) -> bool:
+    """Start the store; return False when told to stop meanwhile, before anybody else listens to signals."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    starting, stopping = loop.create_task(store.start()), loop.create_task(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+    return not stop.is_set()
 
 
 def _run(work: Coroutine[Any, Any, _T]) -> _T:
@@ -169,20 +208,45 @@ def _sub(commands: Any, name: str, text: str, shared: argparse.ArgumentParser) -
 
 
 def _settings_help() -> str:
-    lines = [f"  {s.names[0]:<38} {s.help}" + (f" [{s.default}]" if s.default else "") for s in SETTINGS]
-    return "environment:\n" + "\n".join(lines)
+    """Return every variable with its default, as the end of every help."""
+    lines = [
+        f"  {', '.join(s.names)}\n      {s.help}" + (f" (default {s.default})" if s.default else "") for s in SETTINGS
+    ]
+    lines.append("  AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_WEB_IDENTITY_TOKEN_FILE and the rest of AWS's chain\n"
+                 "      the backend's credentials, when any of them is set (see MINIO_GW_BACKEND_CREDENTIALS)")  # fmt: skip
+    return "environment (flags win; with several names the first wins):\n" + "\n".join(lines)
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object per line, whatever the message holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document = {"level": record.levelname.lower(), "time": _utc(record.created), "message": record.getMessage()}
+        if record.exc_info:
+            document["error"] = self.formatException(record.exc_info)
+        return json.dumps(document)
+
+
+class _Lines(logging.Formatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
+        return _utc(record.created)
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _logging(config: Config) -> None:
-    form = (
-        '{"level":"%(levelname)s","time":"%(asctime)s","message":"%(message)s"}'
-        if config.json
-        else "%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.basicConfig(level=logging.WARNING if config.quiet else logging.INFO, format=form, stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("botocore").setLevel(logging.WARNING)
-    logging.getLogger("aiobotocore").setLevel(logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines() if config.json else _Lines("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING if config.quiet else logging.INFO, handlers=[handler])
+    for name in ("httpx", "botocore", "aiobotocore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _wants_json(options: argparse.Namespace) -> bool:
+    """Return whether problems are told as JSON lines: asked before there is a Config."""
+    return bool(options.json) or os.environ.get("MINIO_GW_JSON", "").lower() in {"on", "true", "1"}
 
 
 def _report(problems: Sequence[Problem], *, as_json: bool) -> int:
@@ -204,19 +268,28 @@ def _banner(config: Config) -> None:
     """Say what is served; never a secret."""
     if config.quiet or config.json:
         return
-    host = config.host or "127.0.0.1"
-    scheme = "https" if (config.certs_dir / "public.crt").exists() else "http"
-    store = (
-        "etcd " + ", ".join(config.etcd.endpoints)
-        if config.etcd
-        else str(config.data_dir or "in memory: sessions are known to this gateway only")
-    )
-    identity = (config.openid.config_url or config.openid.jwks_url) if config.openid else "no OpenID provider"
-    print(f"minio-gw {__version__}\nEndpoint: {scheme}://{host}:{config.port}\nAccessKey: {config.root.access_key_id}")
-    print(
-        f"Region: {config.region or 'any'}\nBackend: {config.server_dir or config.backend.endpoint}\nIdentity: {identity}"
-    )
-    print(f"Policy: {config.opa.url if config.opa else 'IAM policies'}\nStore: {store}", flush=True)
+    tls = all((config.certs_dir / name).exists() for name in ("public.crt", "private.key"))
+    host = f"[{config.host}]" if ":" in config.host else config.host or "127.0.0.1"
+    identity = shown(config.openid.config_url or config.openid.jwks_url) if config.openid else "no OpenID provider"
+    lines = {
+        "Endpoint": f"{'https' if tls else 'http'}://{host}:{config.port}",
+        "AccessKey": config.root.access_key_id,
+        "Region": config.region or "any",
+        "Backend": config.server_dir or config.backend.endpoint,
+        "Identity": identity,
+        "Policy": shown(config.opa.url) if config.opa else "IAM policies",
+        "Store": _store_text(config),
+    }
+    print(f"minio-gw {__version__}")
+    print("\n".join(f"{name}: {value}" for name, value in lines.items()), flush=True)
+
+
+def _store_text(config: Config) -> str:
+    if config.etcd:
+        return "etcd " + ", ".join(config.etcd.endpoints)
+    if config.data_dir or config.server_dir:
+        return str(config.data_dir or (config.server_dir or Path()) / ".minio-gw")
+    return "in memory: sessions are known to this gateway only"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Configuration: one table of settings, one pure function from argv, environment and files to a Config.
 
-Flags win over the environment, the environment over MINIO_CONFIG_ENV_FILE. Every problem is found before any is reported.
+Flags win over the environment, the environment over MINIO_CONFIG_ENV_FILE; within one of them the newer of two names wins.
+Names that belong together (user and password, URL and token) are taken together: a token never goes to another family's
+URL. Every problem is found before any is reported, and no problem's text holds a secret.
 Names are MinIO's where its users know them; ours begin with MINIO_GW_.
 """
 
@@ -13,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from iam.model import Credentials, Secret
 from iam.policy import CANNED, Policy, PolicyError, parse
@@ -21,6 +23,12 @@ from iam.store import EtcdSettings
 from sts.settings import OpenIdSettings
 
 AWS_ENDPOINT = "https://s3.amazonaws.com"
+ROOT_PAIRS = (("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"), ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"))
+OPA_PAIRS = (
+    ("MINIO_POLICY_PLUGIN_URL", "MINIO_POLICY_PLUGIN_AUTH_TOKEN"),
+    ("MINIO_IAM_OPA_URL", "MINIO_IAM_OPA_AUTHTOKEN"),
+    ("MINIO_POLICY_OPA_URL", "MINIO_POLICY_OPA_AUTH_TOKEN"),
+)
 _CHAIN_MARKS = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
                 "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
                 "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
@@ -42,6 +50,7 @@ def _s(names: str, text: str, default: str = "", flag: str = "", *, secret: bool
 
 
 SETTINGS: tuple[Setting, ...] = (
+    _s("MINIO_CONFIG_ENV_FILE", "file of NAME=value lines, beneath the environment"),
     _s("MINIO_ADDRESS", "address to listen on, HOST:PORT", ":9000", "--address"),
     _s("MINIO_CERTS_DIR", "folder with public.crt and private.key: TLS when both are there", "~/.minio/certs", "--certs-dir"),
     _s("MINIO_GW_QUIET", "log refusals and errors only", "off", "--quiet"),
@@ -72,7 +81,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_POLICY_DIR", "folder of NAME.json policies, beside the canned ones"),
     _s("MINIO_GW_ANONYMOUS_POLICY", "policies of anonymous requests, comma separated; empty: refused"),
     _s("MINIO_GW_BACKEND_CREDENTIALS", "root, chain (AWS's whole chain) or auto", "auto"),
-    _s("MINIO_GW_BACKEND_REGION", "region to sign with toward the backend", "us-east-1"),
+    _s("MINIO_GW_BACKEND_REGION", "region to sign with toward the backend; an Amazon endpoint names its own", "us-east-1"),
     _s("MINIO_GW_BACKEND_ADDRESSING", "path, virtual or auto", "auto"),
     _s("MINIO_GW_BACKEND_CA", "CA certificates that sign the backend's (PEM)"),
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
@@ -151,6 +160,21 @@ class Config:
     server_dir: Path | None = None
 
 
+def shown(url: str) -> str:
+    """Return a URL as people may see it: without user, password, query and fragment."""
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1", re.split(r"[?#]", url, maxsplit=1)[0])
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of an http or https URL with a host and a possible port, None when it is none."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if good and url.isascii() and url.isprintable() and " " not in url else None
+
+
 class _Reader:
     """Reads settings one by one and collects what is wrong."""
 
@@ -158,30 +182,47 @@ class _Reader:
         self.problems: list[Problem] = []
         self._flags = flags
         self._read_text = read_text
-        self._environ = self._with_file(environ)
+        self._home = environ.get("HOME", "")
+        self._read: dict[Path, str] = {}
+        self._layers = (environ, self._env_file(environ.get("MINIO_CONFIG_ENV_FILE", "")))
         self._check_names()
 
     def bad(self, setting: str, text: str, remedy: str) -> None:
         self.problems.append(Problem(setting, text, remedy))
 
     def source(self, name: str) -> str:
-        """Return which variable of a setting is in use, the first one when none is."""
-        names = next(s.names for s in SETTINGS if name in s.names)
-        return next((n for n in names if self._environ.get(n) or self._environ.get(n + "_FILE")), names[0])
+        """Return where a setting comes from: its flag or one of its variables; the first one when nobody set it."""
+        return self._find(self._setting(name))[0]
 
     def get(self, name: str) -> str:
-        setting = next(s for s in SETTINGS if name in s.names)
-        if setting.flag and setting.flag in self._flags:
-            return self._flags[setting.flag]
-        for variable in setting.names:
-            if self._environ.get(variable):
-                return self._environ[variable]
-            if self._environ.get(variable + "_FILE"):
-                return self._file(variable + "_FILE")
-        return setting.default
+        """Return a setting's text, its default when nobody set it."""
+        return self._find(self._setting(name))[1]
+
+    def is_set(self, name: str) -> bool:
+        setting = self._setting(name)
+        return setting.flag in self._flags or any(self._has(layer, n) for layer in self._layers for n in setting.names)
+
+    def pair(self, pairs: Sequence[tuple[str, str]], *, by_first: bool = False) -> tuple[str, str]:
+        """Return the names of the pair in use: in the strongest layer that has any, the first of them."""
+        for layer in self._layers:
+            for pair in pairs:
+                if any(self._has(layer, name) for name in (pair[:1] if by_first else pair)):
+                    return pair
+        return pairs[0]
+
+    def variable(self, name: str) -> str:
+        """Return the text of this one variable, "" when it is not set."""
+        for layer in self._layers:
+            if layer.get(name):
+                return layer[name]
+            if layer.get(name + "_FILE"):
+                return self.text(name + "_FILE", Path(layer[name + "_FILE"])).strip()
+        return ""
 
     def path(self, name: str) -> Path | None:
         text = self.get(name)
+        if text.startswith("~/") and self._home:
+            return Path(self._home, text[2:])
         return Path(text).expanduser() if text else None
 
     def items(self, name: str) -> tuple[str, ...]:
@@ -190,55 +231,89 @@ class _Reader:
     def switch(self, name: str) -> bool:
         text = self.get(name).lower()
         if text not in {"on", "off", "true", "false", "1", "0"}:
-            self.bad(name, f"{text!r} is neither on nor off", "say on or off")
+            self.bad(self.source(name), f"{text!r} is neither on nor off", "say on or off")
         return text in {"on", "true", "1"}
 
-    def number(self, name: str, low: float, high: float) -> float:
+    def number(self, name: str, low: float, high: float, *, whole: bool = False) -> float:
         text = self.get(name)
-        if not re.fullmatch(r"\d{1,9}(\.\d+)?", text) or not low <= float(text) <= high:
-            self.bad(name, f"{text!r} is not a number from {low:g} to {high:g}", "give such a number")
+        if (
+            not re.fullmatch(r"[0-9]{1,9}" if whole else r"[0-9]{1,9}(\.[0-9]+)?", text)
+            or not low <= float(text) <= high
+        ):
+            kind = "whole number" if whole else "number"
+            self.bad(self.source(name), f"{text!r} is not a {kind} from {low:g} to {high:g}", "give such a number")
             return low
         return float(text)
 
-    def url(self, name: str) -> str:
+    def choice(self, name: str, *words: str) -> str:
         text = self.get(name)
-        if text and (urlsplit(text).scheme not in {"http", "https"} or not urlsplit(text).hostname):
-            self.bad(
-                self.source(name), f"{text!r} is no http or https URL", "give a whole URL, as http://host:port/path"
-            )
+        if text not in words:
+            self.bad(self.source(name), f"{text!r} is unknown", f"say {', '.join(words[:-1])} or {words[-1]}")
         return text
 
-    def _file(self, variable: str) -> str:
-        try:
-            return self._read_text(Path(self._environ[variable])).strip()
-        except OSError as error:
-            self.bad(variable, f"cannot be read: {error.strerror or error}", "name a file this user may read")
-            return ""
+    def url(self, name: str, text: str) -> str:
+        if text and _split(text) is None:
+            self.bad(name, f"{shown(text)!r} is no http or https URL", "give a whole URL, as http://host:port/path")
+        return text
 
-    def _with_file(self, environ: Mapping[str, str]) -> Mapping[str, str]:
-        name = environ.get("MINIO_CONFIG_ENV_FILE")
-        if not name:
-            return environ
+    def text(self, setting: str, path: Path) -> str:
+        """Return a file's text, "" with a problem when it cannot be read."""
+        if path in self._read:
+            return self._read[path]
+        self._read[path] = ""
         try:
-            lines = self._read_text(Path(name)).splitlines()
+            self._read[path] = self._read_text(path)
         except OSError as error:
-            self.bad(
-                "MINIO_CONFIG_ENV_FILE", f"cannot be read: {error.strerror or error}", "name a file this user may read"
-            )
-            return environ
-        pairs = (
-            line.strip().removeprefix("export ").partition("=")
-            for line in lines
-            if "=" in line and line.strip()[0] != "#"
-        )
-        return {**{n.strip(): v.strip().strip("\"'") for n, _, v in pairs}, **environ}
+            self.bad(setting, f"{path} cannot be read: {error.strerror or error}", "name a file this user may read")
+        except UnicodeDecodeError:
+            self.bad(setting, f"{path} is not UTF-8", "name a text file")
+        return self._read[path]
+
+    @staticmethod
+    def _setting(name: str) -> Setting:
+        return next(s for s in SETTINGS if name in s.names)
+
+    @staticmethod
+    def _has(layer: Mapping[str, str], name: str) -> bool:
+        return bool(layer.get(name) or layer.get(name + "_FILE"))
+
+    def _find(self, setting: Setting) -> tuple[str, str]:
+        if setting.flag and setting.flag in self._flags:
+            return setting.flag, self._flags[setting.flag]
+        for layer in self._layers:
+            for name in setting.names:
+                if self._has(layer, name):
+                    return name, self.variable(name)
+        return setting.names[0], setting.default
+
+    def _env_file(self, name: str) -> Mapping[str, str]:
+        """Return the variables of MINIO_CONFIG_ENV_FILE: NAME=value or export NAME=value, # begins a comment line."""
+        if not name:
+            return {}
+        found = {}
+        for number, line in enumerate(self.text("MINIO_CONFIG_ENV_FILE", Path(name)).splitlines(), 1):
+            variable, equals, value = line.strip().removeprefix("export ").partition("=")
+            if not line.strip() or line.strip().startswith("#"):
+                continue
+            if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable.strip()):
+                self.bad("MINIO_CONFIG_ENV_FILE", f"line {number} is not NAME=value", "mend the line")
+            elif variable.startswith("AWS_"):
+                self.bad("MINIO_CONFIG_ENV_FILE", f"{variable.strip()} is not read here", "set it in the environment")
+            else:
+                found[variable.strip()] = _unquoted(value.strip())
+        return found
 
     def _check_names(self) -> None:
         known = {n for s in SETTINGS for n in s.names}
-        for name in sorted(self._environ):
+        for name in sorted({name for layer in self._layers for name in layer}):
             if name.startswith("MINIO_GW_") and name not in known and name.removesuffix("_FILE") not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 self.bad(name, "is no setting of minio-gw", f"did you mean {near[0]}?" if near else "remove it")
+
+
+def _unquoted(value: str) -> str:
+    quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if quoted else value
 
 
 def load(
@@ -259,14 +334,15 @@ def load(
     values: dict[str, Any] = {
         "command": command, "host": host, "port": port, "certs_dir": reader.path("MINIO_CERTS_DIR"),
         "quiet": reader.switch("MINIO_GW_QUIET"), "json": reader.switch("MINIO_GW_JSON"),
-        "workers": int(reader.number("MINIO_GW_WORKERS", 1, 256)), "root": _root(reader),
+        "workers": _workers(reader, command, port), "root": _root(reader, needed=command != "admin"),
         "region": reader.get("MINIO_REGION"), "domains": tuple(d.lower() for d in reader.items("MINIO_DOMAIN")),
         "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
         "openid": _openid(reader), "claim_name": reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
         "claim_prefix": reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), "opa": _opa(reader), "etcd": _etcd(reader),
         "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,
         "anonymous_policies": _anonymous(reader, policies), "trusted_proxies": _networks(reader),
-        "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6)), "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
+        "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6, whole=True)),
+        "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
         "server_dir": Path(positional) if command == "server" else None,
     }  # fmt: skip
     if reader.problems:
@@ -276,16 +352,30 @@ def load(
 
 def _address(reader: _Reader) -> tuple[str, int]:
     text = reader.get("MINIO_ADDRESS")
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]*)):(\d{1,5})", text)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]*)):([0-9]{1,5})", text)
     if match is None or int(match[3]) > 65535:
-        reader.bad("--address", f"{text!r} is not HOST:PORT", "give an address as :9000 or 127.0.0.1:9000")
+        reader.bad(
+            reader.source("MINIO_ADDRESS"), f"{text!r} is not HOST:PORT", "give an address as :9000 or 127.0.0.1:9000"
+        )
         return "", 9000
     return match[1] or match[2] or "", int(match[3])
 
 
-def _root(reader: _Reader) -> Credentials:
-    user, password = reader.get("MINIO_ROOT_USER"), reader.get("MINIO_ROOT_PASSWORD")
-    names = reader.source("MINIO_ROOT_USER"), reader.source("MINIO_ROOT_PASSWORD")
+def _workers(reader: _Reader, command: str, port: int) -> int:
+    workers = int(reader.number("MINIO_GW_WORKERS", 1, 256, whole=True))
+    if workers > 1 and command == "server":
+        reader.bad(reader.source("MINIO_GW_WORKERS"), "is for the gateway command", "serve DIR with one process")
+    if workers > 1 and port == 0:
+        reader.bad(reader.source("MINIO_ADDRESS"), "port 0 gives every worker its own port", "choose a port")
+    return workers
+
+
+def _root(reader: _Reader, *, needed: bool) -> Credentials:
+    """Return the root pair. There is no default (trap 67); `minio-gw admin` needs none."""
+    names = reader.pair(ROOT_PAIRS)
+    user, password = (reader.variable(name) for name in names)
+    if not needed and not user and not password:
+        return Credentials("", Secret(""))
     if not user:
         reader.bad(names[0], "is missing", "set the root account's access key; there is no default")
     elif not re.fullmatch(r"[\x21-\x7e]{3,128}", user) or set(user) & set("=,/"):
@@ -302,32 +392,29 @@ def _root(reader: _Reader) -> Credentials:
 
 def _backend(reader: _Reader, environ: Mapping[str, str], endpoint: str) -> BackendSettings:
     url = endpoint or AWS_ENDPOINT
-    url = url if "://" in url else f"https://{url}"
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or parts.path not in {"", "/"}
-        or parts.query
-        or parts.username
-    ):
-        reader.bad("ENDPOINT", f"{endpoint!r} is no endpoint", "give https://host[:port] without a path")
-    credentials = reader.get("MINIO_GW_BACKEND_CREDENTIALS")
-    if credentials not in {"auto", "root", "chain"}:
-        reader.bad("MINIO_GW_BACKEND_CREDENTIALS", f"{credentials!r} is unknown", "say auto, root or chain")
+    parts = _split(url if "://" in url else f"https://{url}")
+    if parts is None or parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
+        reader.bad("ENDPOINT", f"{shown(endpoint)!r} is no endpoint", "give https://host[:port] without a path")
+        parts = urlsplit(AWS_ENDPOINT)
+    host = parts.hostname or ""
+    credentials = reader.choice("MINIO_GW_BACKEND_CREDENTIALS", "auto", "root", "chain")
     if credentials == "auto":
         credentials = "chain" if any(environ.get(mark) for mark in _CHAIN_MARKS) else "root"
-    addressing = reader.get("MINIO_GW_BACKEND_ADDRESSING")
-    if addressing not in {"auto", "path", "virtual"}:
-        reader.bad("MINIO_GW_BACKEND_ADDRESSING", f"{addressing!r} is unknown", "say auto, path or virtual")
+    addressing = reader.choice("MINIO_GW_BACKEND_ADDRESSING", "auto", "path", "virtual")
     if addressing == "auto":
-        addressing = "virtual" if (parts.hostname or "").endswith(".amazonaws.com") else "path"
+        addressing = "virtual" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else "path"
     region, ca_file = reader.get("MINIO_GW_BACKEND_REGION"), reader.path("MINIO_GW_BACKEND_CA")
+    named = re.fullmatch(r"s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-[0-9])\.amazonaws\.com(?:\.cn)?", host)
+    if named and not reader.is_set("MINIO_GW_BACKEND_REGION"):
+        region = named[1]
     return BackendSettings(f"{parts.scheme}://{parts.netloc}", region, addressing, credentials, ca_file)
 
 
 def _openid(reader: _Reader) -> OpenIdSettings | None:
-    jwks, discovery = reader.url("MINIO_IAM_JWKS_URL"), reader.url("MINIO_IDENTITY_OPENID_CONFIG_URL")
+    jwks, discovery = (
+        reader.url(reader.source(name), reader.get(name))
+        for name in ("MINIO_IAM_JWKS_URL", "MINIO_IDENTITY_OPENID_CONFIG_URL")
+    )
     if not jwks and not discovery:
         return None
     return OpenIdSettings(
@@ -337,23 +424,31 @@ def _openid(reader: _Reader) -> OpenIdSettings | None:
 
 
 def _opa(reader: _Reader) -> OpaConfig | None:
-    url = reader.url("MINIO_IAM_OPA_URL")
+    """Return the policy service: the plugin before OPA, as MinIO; the token is the one of the same family."""
+    names = reader.pair(OPA_PAIRS, by_first=True)
+    url = reader.url(names[0], reader.variable(names[0]))
     timeout, raw = reader.number("MINIO_GW_OPA_TIMEOUT", 0.05, 60), reader.switch("MINIO_GW_OPA_RAW_HEADERS")
-    token = reader.get("MINIO_IAM_OPA_AUTHTOKEN")
+    token = reader.variable(names[1])
+    if token and not (token.isascii() and token.isprintable()):
+        reader.bad(names[1], "is no header value", "use printable ASCII characters")
     return OpaConfig(url, Secret(token) if token else None, timeout, raw) if url else None
 
 
 def _etcd(reader: _Reader) -> EtcdSettings | None:
     endpoints = tuple(e if "://" in e else f"http://{e}" for e in reader.items("MINIO_ETCD_ENDPOINTS"))
     for endpoint in endpoints:
-        if urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).hostname:
+        parts = _split(endpoint)
+        if parts is None or parts.path not in {"", "/"} or parts.query or "@" in parts.netloc:
             reader.bad(
-                "MINIO_ETCD_ENDPOINTS", f"{endpoint!r} is no endpoint", "give http(s)://host:port, comma separated"
+                "MINIO_ETCD_ENDPOINTS",
+                f"{shown(endpoint)!r} is no endpoint",
+                "give http(s)://host:port, comma separated",
             )
+    if len({endpoint.partition(":")[0] for endpoint in endpoints}) > 1:
+        reader.bad("MINIO_ETCD_ENDPOINTS", "mixes http and https", "use one scheme for all members")
     certificate, key = reader.path("MINIO_ETCD_CLIENT_CERT"), reader.path("MINIO_ETCD_CLIENT_CERT_KEY")
-    if (certificate is None) != (key is None):
-        missing = "MINIO_ETCD_CLIENT_CERT" if certificate is None else "MINIO_ETCD_CLIENT_CERT_KEY"
-        reader.bad(missing, "is missing: the other half of the pair is set", "set both, or neither")
+    _both(reader, "MINIO_ETCD_CLIENT_CERT", "MINIO_ETCD_CLIENT_CERT_KEY")
+    _both(reader, "MINIO_GW_ETCD_USERNAME", "MINIO_GW_ETCD_PASSWORD")
     password = reader.get("MINIO_GW_ETCD_PASSWORD")
     if not endpoints:
         return None
@@ -361,6 +456,13 @@ def _etcd(reader: _Reader) -> EtcdSettings | None:
         endpoints, reader.get("MINIO_ETCD_PATH_PREFIX"), certificate, key, reader.path("MINIO_GW_ETCD_CA"),
         reader.get("MINIO_GW_ETCD_USERNAME"), Secret(password) if password else None,
     )  # fmt: skip
+
+
+def _both(reader: _Reader, one: str, other: str) -> None:
+    """Half a pair is a mistake."""
+    if bool(reader.get(one)) != bool(reader.get(other)):
+        missing = other if reader.get(one) else one
+        reader.bad(missing, "is missing: the other half of the pair is set", "set both, or neither")
 
 
 def _policies(

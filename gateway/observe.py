@@ -1,27 +1,34 @@
-"""What operators see: request ids, and one access line per request.
+"""What operators see: request ids, one access line per request, and counters.
 
-Only the fields named here can be in a line: no query, header or token has a way in (trap 54).
+Only the fields named here can be in a line or a counter: no query, header or token has a way in (trap 54).
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TextIO
 
+SERIES = (
+    1024  # label sets of one counter; what comes later is counted as "other", since clients choose some of the words
+)
+
 
 class RequestIds:
-    """Request ids as MinIO's: sixteen upper-case hexadecimal digits, counting up from the clock at start."""
+    """Request ids as MinIO's: the nanosecond clock in sixteen upper-case hexadecimal digits, never one twice."""
 
-    def __init__(self, start: int | None = None) -> None:
-        self._numbers = itertools.count(time.time_ns() if start is None else start)
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
+        self._last = 0
 
     def next(self) -> str:
-        """Return an id that this process has not given out."""
-        return f"{next(self._numbers) & 0xFFFFFFFFFFFFFFFF:016X}"
+        """Return an id that this process has not given out; the clock may stand still or go back."""
+        self._last = max(self._last + 1, self._clock())
+        return f"{self._last & 0xFFFFFFFFFFFFFFFF:016X}"
 
 
 @dataclass(slots=True)
@@ -44,12 +51,17 @@ class AccessLine:
 
 
 class AccessLog:
-    """Writes access lines, as text or as JSON."""
+    """Writes access lines, as text or as JSON.
+
+    `lost` counts those that could not be written (a full disk, a closed pipe): a log that is away must not fail
+    requests, and must not go unnoticed.
+    """
 
     def __init__(self, *, as_json: bool, quiet: bool, out: TextIO | None = None) -> None:
         self._json = as_json
         self._quiet = quiet
         self._out = out or sys.stdout
+        self.lost = 0
 
     def write(self, line: AccessLine) -> None:
         """Write one line; quiet keeps those with an error or a refusal."""
@@ -58,13 +70,75 @@ class AccessLog:
         if self._json:
             text = json.dumps({"level": "info", "time": _now(), **asdict(line)}, ensure_ascii=True)
         else:
-            text = "%s %s %s %s %d %s %s %s in=%d out=%d %.1fms%s%s" % (  # noqa: UP031 - the cheapest on the hot path
-                _now(), line.request_id, line.source_ip, line.operation, line.status, line.method, _one_line(line.path),
+            text = _one_line("%s %s %s %s %d %s %s %s in=%d out=%d %.1fms%s%s" % (  # noqa: UP031 - the cheapest on the hot path
+                _now(), line.request_id, line.source_ip, line.operation, line.status, line.method, line.path,
                 line.access_key_id, line.bytes_in, line.bytes_out, line.seconds * 1000,
-                f" {line.error}" if line.error else "", f" ({_one_line(line.reason)})" if line.reason else "",
-            )  # fmt: skip
-        self._out.write(text + "\n")
-        self._out.flush()
+                f" {line.error}" if line.error else "", f" ({line.reason})" if line.reason else "",
+            ))  # fmt: skip
+        try:
+            self._out.write(text + "\n")
+            self._out.flush()
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            self.lost += 1
+
+
+class Counters:
+    """What Prometheus asks: requests, errors, bytes and issued sessions since this process began."""
+
+    def __init__(self) -> None:
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._errors: Counter[tuple[str, str]] = Counter()
+        self._bytes_in = self._bytes_out = self._sessions = 0
+        self._seconds = 0.0
+
+    def count(self, line: AccessLine) -> None:
+        """Count one finished request."""
+        _add(self._requests, (line.operation, str(line.status)))
+        if line.error:
+            _add(self._errors, (line.operation, line.error))
+        if line.operation.startswith("Assume") and line.status == 200:
+            self._sessions += 1
+        self._bytes_in += line.bytes_in
+        self._bytes_out += line.bytes_out
+        self._seconds += line.seconds
+
+    def render(self, gauges: Mapping[str, float] | None = None) -> str:
+        """Return the text exposition (https://prometheus.io/docs/instrumenting/exposition_formats/).
+
+        `gauges` adds values that others know (requests in flight, log lines lost) by name, without `minio_gw_`.
+        """
+        requests = self._requests.items()
+        denied = sum(n for (_, code), n in self._errors.items() if code == "AccessDenied")
+        lines = [
+            *_metric("requests_total", "counter", "requests by operation and status", ("operation", "status"), requests),
+            *_metric("errors_total", "counter", "refusals by operation and S3 or STS code", ("operation", "code"), self._errors.items()),
+            *_metric("denials_total", "counter", "requests that a policy refused", (), [((), denied)]),
+            *_metric("sts_sessions_total", "counter", "temporary credentials issued", (), [((), self._sessions)]),
+            *_metric("received_bytes_total", "counter", "bytes of request bodies", (), [((), self._bytes_in)]),
+            *_metric("sent_bytes_total", "counter", "bytes of answer bodies", (), [((), self._bytes_out)]),
+            *_metric("request_seconds_total", "counter", "seconds spent on requests", (), [((), self._seconds)]),
+        ]  # fmt: skip
+        for name, value in (gauges or {}).items():
+            lines += _metric(name, "gauge", name.replace("_", " "), (), [((), value)])
+        return "\n".join(lines) + "\n"
+
+
+def _add(counter: Counter[tuple[str, str]], labels: tuple[str, str]) -> None:
+    counter[labels if labels in counter or len(counter) < SERIES else ("other", "other")] += 1
+
+
+def _metric(
+    name: str, kind: str, text: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float]]
+) -> list[str]:
+    lines = [f"# HELP minio_gw_{name} {text}", f"# TYPE minio_gw_{name} {kind}"]
+    for values, number in samples:
+        pairs = ",".join(f'{label}="{_label(value)}"' for label, value in zip(labels, values, strict=True))
+        lines.append(f"minio_gw_{name}{f'{{{pairs}}}' if pairs else ''} {number:.15g}")
+    return lines
+
+
+def _label(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _now() -> str:

@@ -6,13 +6,18 @@ is not ready.
 
 from __future__ import annotations
 
-import os
 import socket
+import ssl
+import tempfile
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.config import Config, Problem
 from iam.store import StoreError
+
+ETCD_WITHIN = 3.0  # seconds
 
 
 async def check(config: Config) -> list[Problem]:
@@ -27,39 +32,66 @@ async def check(config: Config) -> list[Problem]:
 
 
 def _listener(config: Config) -> list[Problem]:
-    with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, config.port))
-        except (OSError, UnicodeError) as error:
-            return [
-                Problem(
-                    "--address",
-                    f"cannot listen on {config.host or '*'}:{config.port}: {error}",
-                    "choose a free address",
-                )
-            ]
+    """Bind as the server will, without SO_REUSEPORT: another gateway on the port is a mistake, too."""
+    try:
+        found = socket.getaddrinfo(
+            config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )  # fmt: skip
+        for family, kind, protocol, _, address in found:
+            _bind(family, kind, protocol, address)
+    except (OSError, UnicodeError) as error:
+        where = f"{config.host or '*'}:{config.port}"
+        return [
+            Problem("--address", f"cannot listen on {where}: {_why(error)}", "choose a free address of this machine")
+        ]
     return []
 
 
+def _bind(family: int, kind: int, protocol: int, address: Any) -> None:
+    """Raise OSError when the address cannot be had. A family that this machine lacks is not needed."""
+    try:
+        probe = socket.socket(family, kind, protocol)
+    except OSError:
+        return
+    with probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind(address)
+
+
 def _certificates(config: Config) -> list[Problem]:
-    present = [name for name in ("public.crt", "private.key") if (config.certs_dir / name).exists()]
-    if len(present) == 1:
-        return [
-            Problem(
-                "--certs-dir",
-                f"{config.certs_dir} has {present[0]} without the other half",
-                "put public.crt and private.key there, or neither",
-            )
-        ]
-    problems = [Problem("--certs-dir", f"{name} cannot be read", "let this user read it") for name in present
-                if not os.access(config.certs_dir / name, os.R_OK)]  # fmt: skip
     etcd = config.etcd
-    for name, path in (("MINIO_ETCD_CLIENT_CERT", etcd and etcd.client_cert), ("MINIO_ETCD_CLIENT_CERT_KEY", etcd and etcd.client_cert_key),
-                       ("MINIO_GW_ETCD_CA", etcd and etcd.ca_file), ("MINIO_GW_BACKEND_CA", config.backend.ca_file)):  # fmt: skip
-        if path and not os.access(path, os.R_OK):
-            problems.append(Problem(name, f"{path} cannot be read", "name a file this user may read"))
+    bundles = [("MINIO_GW_BACKEND_CA", config.backend.ca_file), ("MINIO_GW_ETCD_CA", etcd.ca_file if etcd else None)]
+    problems = [problem for name, path in bundles if path for problem in _bundle(name, path)]
+    if etcd and etcd.client_cert and etcd.client_cert_key:
+        problems += _key_pair("MINIO_ETCD_CLIENT_CERT", etcd.client_cert, etcd.client_cert_key)
+    certificate, key = config.certs_dir / "public.crt", config.certs_dir / "private.key"
+    present = [path.name for path in (certificate, key) if path.exists()]
+    if len(present) == 2:
+        return [*_key_pair("--certs-dir", certificate, key), *problems]
+    if present:
+        text = f"{config.certs_dir} has {present[0]} without the other half"
+        problems.append(Problem("--certs-dir", text, "put public.crt and private.key there, or neither"))
     return problems
+
+
+def _key_pair(name: str, certificate: Path, key: Path) -> list[Problem]:
+    try:
+        # A password, so that OpenSSL does not ask the terminal for one.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        text = f"{certificate} and {key} cannot be used: {_why(error)}"
+        return [Problem(name, text, "give a readable PEM certificate and its key, without a passphrase")]
+    return []
+
+
+def _bundle(name: str, path: Path) -> list[Problem]:
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ValueError) as error:
+        return [Problem(name, f"{path} cannot be used: {_why(error)}", "name a readable file of PEM certificates")]
+    return []
 
 
 def _own_endpoint(config: Config) -> list[Problem]:
@@ -68,39 +100,49 @@ def _own_endpoint(config: Config) -> list[Problem]:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if port != config.port or config.command != "gateway":
         return []
-    try:
-        theirs = {info[4][0] for info in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)}
-        ours = {
-            info[4][0]
-            for info in socket.getaddrinfo(config.host or socket.gethostname(), port, type=socket.SOCK_STREAM)
-        }
-    except OSError:
+    everywhere = config.host in {"", "0.0.0.0", "::"}
+    ours = set() if everywhere else _addresses(config.host)
+    theirs = _addresses(parts.hostname or "")
+    if not any(_is_local(address) if everywhere else address in ours for address in theirs):
         return []
-    if not config.host or config.host in {"0.0.0.0", "::"}:
-        ours |= {"127.0.0.1", "::1", "0.0.0.0"}
-    if theirs & ours:
-        return [
-            Problem(
-                "ENDPOINT",
-                f"{config.backend.endpoint} is this gateway itself",
-                "name the S3 store's endpoint, or another --address",
-            )
-        ]
-    return []
+    text, remedy = (
+        f"{config.backend.endpoint} is this gateway itself",
+        "name the S3 store's endpoint, or another --address",
+    )
+    return [Problem("ENDPOINT", text, remedy)]
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return set()  # a backend that cannot be found is not at our address
+
+
+def _is_local(address: str) -> bool:
+    """Return whether an address is one of this machine's: only those can be bound."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _data_dir(config: Config) -> list[Problem]:
     if config.data_dir is None:
         return []
     try:
-        config.data_dir.mkdir(parents=True, exist_ok=True)
+        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=config.data_dir):
+            return []
     except OSError as error:
-        return [Problem("MINIO_GW_DATA_DIR", f"cannot be made: {error.strerror}", "name a folder this user may write")]
-    if not os.access(config.data_dir, os.W_OK):
-        return [
-            Problem("MINIO_GW_DATA_DIR", f"{config.data_dir} cannot be written", "name a folder this user may write")
-        ]
-    return []
+        text = f"{config.data_dir} cannot be written: {_why(error)}"
+        return [Problem("MINIO_GW_DATA_DIR", text, "name a folder this user may write")]
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 async def _etcd(config: Config) -> list[Problem]:
@@ -109,7 +151,7 @@ async def _etcd(config: Config) -> list[Problem]:
     from iam.etcd import EtcdStore  # noqa: PLC0415 - gRPC costs memory; only who has etcd pays
 
     try:
-        store = EtcdStore(replace(config.etcd, timeout=min(config.etcd.timeout, 3.0)))
+        store = EtcdStore(replace(config.etcd, timeout=min(config.etcd.timeout, ETCD_WITHIN)))
         await store.open()
         try:
             await store.ping()

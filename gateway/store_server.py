@@ -166,7 +166,7 @@ class StoreServer:
             try:
                 await self.start()
                 pause = 1.0
-            except StoreServerError as error:
+            except (StoreServerError, OSError) as error:
                 _log.error("%s", error)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
