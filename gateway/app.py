@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.backend import Backend
 from gateway.config import Config
-from gateway.errors import ExpiredToken, InvalidAccessKeyId, InvalidTokenId
+from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId, InvalidTokenId, render
 from gateway.observe import AccessLog, RequestIds
 from gateway.shell import Gateway
 from gateway.sigv4 import SigningKeys
@@ -36,6 +36,8 @@ from sts.sessions import ExpiredSession, InvalidSession, Keyring, derive_keyring
 MAX_HEAD_LINE = 16_384  # bytes of a request line or of one header: a session token in a presigned URL fits
 SESSIONS_KEPT = 16_384
 STORE_FILE = "iam.sqlite"
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
+METRICS = frozenset({"/minio/prometheus/metrics", "/minio/v2/metrics/cluster"})  # MinIO's paths, the old and the new
 _log = logging.getLogger("minio_gw.app")
 
 
@@ -134,10 +136,12 @@ class Application:
         self.draining = False
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        """Answer health here, everything else through the gateway's shell."""
+        """Answer health and metrics here, everything else through the gateway's shell."""
         path = http.raw_path.partition("?")[0]
         if path.startswith("/minio/health/"):
             return await self._health(path)
+        if path in METRICS:
+            return self._metrics(http.method, path)
         return await self.gateway.handle(http)
 
     async def _health(self, path: str) -> web.Response:
@@ -148,6 +152,21 @@ class Application:
             return web.Response(status=404)
         reasons = await self.not_ready()
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+
+    def _metrics(self, method: str, path: str) -> web.Response:
+        """Tell Prometheus what this process counted, where the settings make that public; else refuse.
+
+        MinIO's other way, a bearer token, is not built, so `jwt` is a refusal: default deny.
+        """
+        if method not in {"GET", "HEAD"} or not self._config.metrics_public:
+            request_id = self.gateway.ids.next()
+            return web.Response(
+                status=AccessDenied.status, body=render(AccessDenied(), resource=path, request_id=request_id),
+                content_type="application/xml", headers={"x-amz-request-id": request_id},
+            )  # fmt: skip
+        gauges = {"requests_in_flight": self.gateway.inflight, "log_lines_lost": self.gateway.log.lost}
+        text = self.gateway.counters.render(gauges)
+        return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
 
     async def not_ready(self) -> list[str]:
         """Return why this gateway is not ready; empty when it is."""

@@ -65,6 +65,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_IDENTITY_OPENID_CLIENT_ID", "client id that aud or azp must name; empty: not checked"),
     _s("MINIO_IDENTITY_OPENID_CLAIM_NAME", "claim that names the policies", "policy"),
     _s("MINIO_IDENTITY_OPENID_CLAIM_PREFIX", "glued in front of the claim's name"),
+    _s("MINIO_GW_OPENID_LEEWAY", "seconds the provider's clock may be ahead of ours", "0"),
     _s("MINIO_POLICY_PLUGIN_URL MINIO_IAM_OPA_URL MINIO_POLICY_OPA_URL", "policy service (OPA) asked before every forward"),
     _s("MINIO_POLICY_PLUGIN_AUTH_TOKEN MINIO_IAM_OPA_AUTHTOKEN MINIO_POLICY_OPA_AUTH_TOKEN",
        "sent verbatim as Authorization to the policy service", secret=True),
@@ -86,6 +87,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_BACKEND_CA", "CA certificates that sign the backend's (PEM)"),
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
     _s("MINIO_GW_DRAIN", "seconds running requests may take after SIGTERM", "30"),
+    _s("MINIO_PROMETHEUS_AUTH_TYPE", "public: anybody may read the metrics; jwt: nobody yet", "jwt"),
     _s("MINIO_GW_TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, comma separated"),
 )  # fmt: skip
 
@@ -158,6 +160,7 @@ class Config:
     max_inflight: int
     drain: float
     server_dir: Path | None = None
+    metrics_public: bool = False
 
 
 def shown(url: str) -> str:
@@ -344,6 +347,7 @@ def load(
         "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6, whole=True)),
         "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
         "server_dir": Path(positional) if command == "server" else None,
+        "metrics_public": reader.choice("MINIO_PROMETHEUS_AUTH_TYPE", "jwt", "public") == "public",
     }  # fmt: skip
     if reader.problems:
         raise ConfigErrors(reader.problems, Config(**values))
@@ -415,11 +419,12 @@ def _openid(reader: _Reader) -> OpenIdSettings | None:
         reader.url(reader.source(name), reader.get(name))
         for name in ("MINIO_IAM_JWKS_URL", "MINIO_IDENTITY_OPENID_CONFIG_URL")
     )
+    leeway = int(reader.number("MINIO_GW_OPENID_LEEWAY", 0, 300, whole=True))
     if not jwks and not discovery:
         return None
     return OpenIdSettings(
         jwks, discovery, reader.get("MINIO_IDENTITY_OPENID_CLIENT_ID"), reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
-        reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"),
+        reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), leeway=leeway,
     )  # fmt: skip
 
 

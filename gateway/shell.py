@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import aiohttp
@@ -31,12 +31,12 @@ from gateway.errors import (
     SlowDown,
     render,
 )
-from gateway.observe import AccessLine, AccessLog, RequestIds
+from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.request import S3Request, parse
 from gateway.story import World
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision
-from sts.service import StsService
+from sts.service import ACTIONS, StsService
 from sts.wire import StsError, parse_call, render_error
 
 MAX_FORM = 2**20  # bytes of an STS call
@@ -60,9 +60,10 @@ class Gateway:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     max_inflight: int = 2048
     inflight: int = 0
+    counters: Counters = field(default_factory=Counters)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request, whatever happens, and log it."""
+        """Answer one request, whatever happens; log it and count it."""
         started = time.perf_counter()
         line = AccessLine(self.ids.next(), http.method, http.raw_path.partition("?")[0], self._source_ip(http))
         self.inflight += 1
@@ -73,6 +74,7 @@ class Gateway:
         finally:
             self.inflight -= 1
             line.seconds = time.perf_counter() - started
+            self.counters.count(line)
             self.log.write(line)
 
     async def _answer(self, http: web.BaseRequest, line: AccessLine) -> web.StreamResponse:
@@ -185,7 +187,7 @@ class Gateway:
                 ).principal
             query = http.raw_path.partition("?")[2]
             call = parse_call(query, body, request.header("content-type"), signer=signer, source_ip=line.source_ip)
-            line.operation = call.action if call.action.isalnum() else "STS"
+            line.operation = call.action if call.action in ACTIONS else "STS"  # an invented name is no label
             document = await self.sts.call(call, request_id=line.request_id)
             return _xml(http, document, line)
         except (StsError, S3Error) as error:

@@ -30,6 +30,7 @@ from sts.wire import (
     render_result,
 )
 
+ACTIONS = frozenset({"AssumeRole", "AssumeRoleWithClientGrants", "AssumeRoleWithWebIdentity"})
 MIN_DURATION, MAX_DURATION, DEFAULT_DURATION = 900, 31_536_000, 3600  # seconds
 MAX_POLICY = 2048  # characters of compact JSON
 MAX_TOKEN = 12_288  # characters of a session token: it must fit into one header and into a presigned URL

@@ -1,0 +1,220 @@
+"""Ids, access lines and counters; and the metrics as Prometheus reads them, from a real gateway on loopback."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.app import METRICS, Application
+from gateway.config import load
+from gateway.observe import SERIES, AccessLine, AccessLog, Counters, RequestIds
+from sts.service import ACTIONS
+from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
+
+SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\[\\n"])*",?)+)\})? (\S+)')
+LABEL = re.compile(r'([a-z]+)="((?:[^"\\]|\\.)*)"')
+CODES = {"\\\\": "\\", "\\n": "\n", '\\"': '"'}
+
+
+def read(text: str) -> dict[tuple[str, frozenset], float]:
+    """Read the text exposition as its definition says; a line that is none of it fails."""
+    found = {}
+    assert text.endswith("\n")
+    for line in text[:-1].split("\n"):
+        if re.fullmatch(r"# HELP minio_gw_\w+ .+|# TYPE minio_gw_\w+ (counter|gauge)", line):
+            continue
+        name, labels, number = SAMPLE.fullmatch(line).groups()
+        pairs = [
+            (one, re.sub(r"\\.", lambda code: CODES[code[0]], value)) for one, value in LABEL.findall(labels or "")
+        ]
+        key = name, frozenset(pairs)
+        assert key not in found
+        found[key] = float(number)
+    return found
+
+
+def sample(found, name: str, **labels: str) -> float | None:
+    return found.get((f"minio_gw_{name}", frozenset(labels.items())))
+
+
+def line(**members) -> AccessLine:
+    return AccessLine("ID", "GET", "/bucket/key", "192.0.2.1", **members)
+
+
+class FullDisk(io.StringIO):
+    """A stream that takes nothing more."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_request_ids_never_repeat():
+    """A clock that stands still, or goes back, gives new ids all the same, each of them later than the last."""
+    times = iter([1000, 1000, 999, 5000, 0])
+    ids = RequestIds(lambda: next(times))
+    assert [int(ids.next(), 16) for _ in range(5)] == [1000, 1001, 1002, 5000, 5001]
+
+
+def test_request_ids_look_like_minios():
+    """An id is sixteen upper-case hexadecimal digits."""
+    assert re.fullmatch("[0-9A-F]{16}", RequestIds().next())
+
+
+def test_a_json_line_has_exactly_the_named_fields():
+    """Nothing has a way into a log line but its fields: no query, no header, no token (trap 54)."""
+    out = io.StringIO()
+    AccessLog(as_json=True, quiet=False, out=out).write(line(operation="GetObject", status=200, bytes_out=7))
+    document = json.loads(out.getvalue())
+    assert set(document) == {"level", "time", *AccessLine.__slots__}
+    assert (document["operation"], document["status"], document["bytes_out"]) == ("GetObject", 200, 7)
+
+
+@given(st.text(), st.text(), st.booleans())
+def test_a_request_is_one_line(path, reason, as_json):
+    """Whatever stands in a path or a reason, a request is one printable line: nobody forges a second one."""
+    out = io.StringIO()
+    made = AccessLine("ID", "GET", path, "192.0.2.1", status=403, error="AccessDenied", reason=reason)
+    AccessLog(as_json=as_json, quiet=False, out=out).write(made)
+    text = out.getvalue()
+    assert text.endswith("\n")
+    assert text[:-1].isprintable()
+
+
+def test_quiet_keeps_refusals_and_errors():
+    """A quiet log leaves out what went well, and nothing else."""
+    out = io.StringIO()
+    log = AccessLog(as_json=False, quiet=True, out=out)
+    for status in (200, 304, 399, 400, 403, 500):
+        log.write(line(status=status))
+    assert [int(text.split()[4]) for text in out.getvalue().splitlines()] == [400, 403, 500]
+
+
+@pytest.mark.parametrize("out", [FullDisk(), io.StringIO()], ids=["full", "closed"])
+def test_lines_that_cannot_be_written_are_counted(out):
+    """A log that is away fails no request, and does not go unnoticed."""
+    if not isinstance(out, FullDisk):
+        out.close()
+    log = AccessLog(as_json=False, quiet=False, out=out)
+    log.write(line(status=200))
+    log.write(line(status=200))
+    assert log.lost == 2
+
+
+def test_counters_count_what_was_served():
+    """Requests by operation and status, refusals by code, denials, sessions, bytes and seconds."""
+    counters = Counters()
+    counters.count(line(operation="GetObject", status=200, bytes_out=10, seconds=0.5))
+    counters.count(line(operation="GetObject", status=200, bytes_out=5, seconds=0.25))
+    counters.count(line(operation="PutObject", status=403, error="AccessDenied", bytes_in=3))
+    counters.count(line(operation="AssumeRole", status=200))
+    counters.count(line(operation="AssumeRole", status=403, error="AccessDenied"))
+    found = read(counters.render({"log_lines_lost": 4}))
+    assert sample(found, "requests_total", operation="GetObject", status="200") == 2
+    assert sample(found, "requests_total", operation="AssumeRole", status="403") == 1
+    assert sample(found, "errors_total", operation="PutObject", code="AccessDenied") == 1
+    assert sample(found, "denials_total") == 2
+    assert sample(found, "sts_sessions_total") == 1
+    assert (sample(found, "received_bytes_total"), sample(found, "sent_bytes_total")) == (3, 15)
+    assert sample(found, "request_seconds_total") == 0.75
+    assert sample(found, "log_lines_lost") == 4
+
+
+def test_a_counter_has_a_bounded_number_of_series():
+    """Words that clients invent cannot fill the memory: what comes late is counted as `other`, and nothing is lost."""
+    counters = Counters()
+    for number in range(2 * SERIES):
+        counters.count(line(operation=f"Invented{number}", status=400, error="InvalidParameterValue"))
+    found = read(counters.render())
+    requests = {labels: n for (name, labels), n in found.items() if name == "minio_gw_requests_total"}
+    assert len(requests) == SERIES + 1
+    assert sum(requests.values()) == 2 * SERIES
+    assert sample(found, "requests_total", operation="other", status="other") == SERIES
+
+
+@given(st.text())
+def test_a_label_says_what_was_counted(word):
+    """Any text is a label: quotes, backslashes and newlines are escaped as the format says."""
+    counters = Counters()
+    counters.count(line(operation=word, status=200))
+    assert sample(read(counters.render()), "requests_total", operation=word, status="200") == 1
+
+
+@asynccontextmanager
+async def serving(**environ: str):
+    """A gateway on loopback, in this process; its backend is a port where nobody listens."""
+    settings = {"MINIO_ROOT_USER": ROOT_USER, "MINIO_ROOT_PASSWORD": ROOT_PASSWORD, "MINIO_GW_QUIET": "on"} | environ
+    application = Application(load("gateway", {}, "http://127.0.0.1:9", settings, Path.read_text, lambda _: []))
+    runner = web.ServerRunner(web.Server(application.handle, access_log=None))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        yield client, application
+    await runner.cleanup()
+    await application.close()
+
+
+@pytest.mark.parametrize("path", sorted(METRICS))
+@pytest.mark.parametrize("environ", [{}, {"MINIO_PROMETHEUS_AUTH_TYPE": "jwt"}], ids=["default", "jwt"])
+async def test_metrics_are_refused_unless_public(path, environ):
+    """Without a word from the operator nobody reads the metrics, whatever bearer token comes along."""
+    async with serving(**environ) as (client, _):
+        for headers in ({}, {"Authorization": "Bearer e30.e30."}):
+            answer = await client.get(path, headers=headers)
+            assert answer.status_code == 403
+            assert "<Code>AccessDenied</Code>" in answer.text
+            assert answer.headers["x-amz-request-id"] in answer.text
+            assert "minio_gw_" not in answer.text
+
+
+@pytest.mark.parametrize("path", sorted(METRICS))
+async def test_public_metrics_count_every_finished_request(path):
+    """A refused request and a refused STS call are in the next scrape, with the gauges; scrapes and health are not."""
+    async with serving(MINIO_PROMETHEUS_AUTH_TYPE="public") as (client, _):
+        await client.get("/bucket/key")
+        await client.post("/", data={"Action": "AssumeRole", "Version": "2011-06-15"})
+        await client.get("/minio/health/live")
+        await client.get(path)
+        answer = await client.get(path)
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        found = read(answer.text)
+        assert sample(found, "errors_total", operation="AssumeRole", code="AccessDenied") == 1
+        assert sum(n for (name, _), n in found.items() if name == "minio_gw_requests_total") == 2
+        assert sample(found, "requests_in_flight") == 0
+        assert sample(found, "log_lines_lost") == 0
+
+
+async def test_lost_log_lines_are_told():
+    """A log that cannot be written shows in the metrics, while requests go on being answered."""
+    async with serving(MINIO_PROMETHEUS_AUTH_TYPE="public") as (client, application):
+        application.gateway.log._out = FullDisk()
+        assert (await client.get("/bucket/key")).status_code == 403
+        assert sample(read((await client.get(min(METRICS))).text), "log_lines_lost") == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_metrics_are_only_read(method):
+    """Another method than GET and HEAD on the metrics is refused, not forwarded as an S3 request."""
+    async with serving(MINIO_PROMETHEUS_AUTH_TYPE="public") as (client, _):
+        assert (await client.request(method, min(METRICS))).status_code == 403
+        assert (await client.head(min(METRICS))).status_code == 200
+
+
+async def test_invented_actions_are_no_series():
+    """The names that nobody serves share one series: an unknown client cannot crowd out the operations' own."""
+    async with serving(MINIO_PROMETHEUS_AUTH_TYPE="public") as (client, _):
+        for name in ("Invented1", "Invented2", *sorted(ACTIONS)):
+            await client.post("/", data={"Action": name, "Version": "2011-06-15"})
+        found = read((await client.get(min(METRICS))).text)
+        counted = {dict(labels)["operation"] for name, labels in found if name == "minio_gw_requests_total"}
+        assert counted == {"STS", *ACTIONS}
