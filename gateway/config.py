@@ -165,7 +165,12 @@ class Config:
 
 def shown(url: str) -> str:
     """Return a URL as people may see it: without user, password, query and fragment."""
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1", re.split(r"[?#]", url, maxsplit=1)[0])
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
+    start = scheme[0] if scheme else ""
+    head, *rest = re.split(r"[?#]", url[len(start) :], maxsplit=1)
+    if any("@" in part for part in rest):  # a password with ? or #, or a query with @: nobody can tell
+        return f"{start}..."
+    return start + head.rpartition("@")[2]
 
 
 def _split(url: str) -> SplitResult | None:
@@ -226,7 +231,12 @@ class _Reader:
         text = self.get(name)
         if text.startswith("~/") and self._home:
             return Path(self._home, text[2:])
-        return Path(text).expanduser() if text else None
+        try:
+            return Path(text).expanduser() if text else None
+        except RuntimeError:  # a user without a home folder; a default in it is then simply not there
+            if self.is_set(name):
+                self.bad(self.source(name), f"{text!r} is in a home folder that nobody knows", "give the whole path")
+            return Path(text)
 
     def items(self, name: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in self.get(name).split(",") if part.strip())
