@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.loaders import Loader
 
-from gateway import errors
+from gateway import checksums, errors
 from gateway.errors import MethodNotAllowed
 from gateway.request import S3Request
 
@@ -33,11 +33,10 @@ AUTH_PARAMETERS = frozenset({
 })  # fmt: skip
 
 #: Framing and integrity headers of any request with a body.
-_BODY_HEADERS = frozenset({
+_BODY_HEADERS = checksums.HEADERS | {
     "content-type", "content-md5", "content-encoding", "x-amz-sdk-checksum-algorithm", "x-amz-trailer",
-    "x-amz-decoded-content-length", "x-amz-checksum-crc32", "x-amz-checksum-crc32c", "x-amz-checksum-crc64nvme",
-    "x-amz-checksum-sha1", "x-amz-checksum-sha256",
-})  # fmt: skip
+    "x-amz-decoded-content-length",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

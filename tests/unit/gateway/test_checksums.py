@@ -6,13 +6,18 @@ import base64
 import hashlib
 
 import pytest
+import xxhash
+from botocore.httpchecksum import _CHECKSUM_CLS
+from botocore.loaders import Loader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.checksums import new, verify_body
+from gateway.checksums import HEADERS, BodyCheck, new, verify_body
 from gateway.errors import BadDigest, InvalidDigest, InvalidRequest, S3Error, XAmzContentSHA256Mismatch
 
-NAMES = ("crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512")
+NAMES = (
+    "crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512", "xxhash3", "xxhash64", "xxhash128",
+)  # fmt: skip
 BODY = b"<Delete><Object><Key>a</Key></Object></Delete>"
 
 
@@ -72,14 +77,74 @@ def test_pieces_do_not_matter(pieces: list[bytes], name: str) -> None:
     assert checksum.base64() == b64(name, b"".join(pieces))
 
 
+def reflected_crc(data: bytes, polynomial: int, bits: int) -> bytes:
+    """Return a reflected CRC bit by bit, as its specification words it."""
+    value = ones = (1 << bits) - 1
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (polynomial if value & 1 else 0)
+    return (value ^ ones).to_bytes(bits // 8, "big")
+
+
+@given(st.binary(max_size=300))
+def test_other_implementations_agree(data: bytes) -> None:
+    """The CRCs are those of their polynomials (RFC 3720, NVM Command Set), the xxHashes those of their own library."""
+    expected = {
+        "crc32c": reflected_crc(data, 0x82F63B78, 32),
+        "crc64nvme": reflected_crc(data, 0x9A6C9329AC4BC9B5, 64),
+        "xxhash64": xxhash.xxh64_digest(data),
+        "xxhash3": xxhash.xxh3_64_digest(data),
+        "xxhash128": xxhash.xxh3_128_digest(data),
+    }
+    for name, digest in expected.items():
+        assert b64(name, data) == base64.b64encode(digest).decode()
+
+
+def test_every_algorithm_of_the_model_is_known() -> None:
+    """Each name of the model's ChecksumAlgorithm is ours, and botocore computes the same wherever it computes at all."""
+    algorithms = Loader().load_service_model("s3", "service-2")["shapes"]["ChecksumAlgorithm"]["enum"]
+    assert {name.lower() for name in algorithms} == set(NAMES)
+    assert {f"x-amz-checksum-{name}" for name in NAMES} == HEADERS
+    assert set(NAMES) - {"md5"} == set(_CHECKSUM_CLS)
+    for name, oracle in _CHECKSUM_CLS.items():
+        assert b64(name) == oracle().handle(BODY)
+
+
 def test_an_algorithm_nobody_knows_is_refused() -> None:
     """An unknown name raises InvalidRequest, and only then."""
     with pytest.raises(InvalidRequest):
-        new("xxhash64")
+        new("adler32")
     with pytest.raises(InvalidRequest):
-        verify_body(BODY, {"x-amz-checksum-xxhash64": "AAAAAAAAAAA="})
+        verify_body(BODY, {"x-amz-checksum-adler32": "AAAAAAAAAAA="})
     with pytest.raises(InvalidRequest):
-        verify_body(BODY, {"x-amz-sdk-checksum-algorithm": "XXHASH64"})
+        verify_body(BODY, {"x-amz-sdk-checksum-algorithm": "ADLER32"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_trailer_is_compared_at_the_end(name: str) -> None:
+    """A body that passes in pieces is judged by the trailer that follows it: right, wrong, malformed or missing."""
+
+    def passed(trailers: dict[str, str]) -> None:
+        check = BodyCheck({"x-amz-trailer": header}, (header,))
+        check.update(BODY[:9])
+        check.update(BODY[9:])
+        check.finish(trailers)
+
+    header = f"x-amz-checksum-{name}"
+    passed({header: b64(name)})
+    with pytest.raises(BadDigest):
+        passed({header: b64(name, b"other")})
+    for malformed in ({header: "AAA"}, {header: ""}, {}):
+        with pytest.raises(InvalidRequest):
+            passed(malformed)
+
+
+def test_a_checksum_in_header_and_trailer_is_refused() -> None:
+    """Header and trailer together are two checksums, of one algorithm or of two."""
+    for trailer in ("x-amz-checksum-crc32", "x-amz-checksum-sha1"):
+        with pytest.raises(InvalidRequest, match="single"):
+            BodyCheck({"x-amz-checksum-crc32": b64("crc32")}, (trailer,))
 
 
 @pytest.mark.parametrize("name", NAMES)
