@@ -16,12 +16,12 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.backend import Backend
+from gateway.case import World
 from gateway.config import Config
 from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId, InvalidTokenId, render
 from gateway.observe import AccessLog, RequestIds
 from gateway.shell import Gateway
 from gateway.sigv4 import SigningKeys
-from gateway.story import World
 from iam.authorize import AllOf, Authorizer, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.model import Credentials, Principal, PrincipalType
@@ -123,7 +123,7 @@ class Application:
         self.verifier = OidcVerifier(config.openid, time.time) if config.openid else None
         world = World(
             identities.lookup, self.authorizer, SigningKeys(), config.region, config.anonymous_policies,
-            raw_headers=config.opa is not None and config.opa.raw_headers,
+            raw_headers=config.opa is not None and config.opa.raw_headers, filter_listings=config.filter_listings,
         )  # fmt: skip
         service = StsService(
             keyring, self.store, self.verifier, lambda name: name in config.policies, config.opa is None, now,

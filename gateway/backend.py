@@ -20,6 +20,7 @@ from yarl import URL
 from gateway.config import BackendSettings
 from gateway.errors import ServiceUnavailable
 from gateway.forward import Target, UpstreamRequest
+from gateway.regions import Regions, is_amazon
 from iam.model import Credentials, Secret
 
 READ_TIMEOUT = 300.0  # seconds without a byte from the backend
@@ -34,6 +35,8 @@ class Backend:
     def __init__(self, settings: BackendSettings, root: Credentials) -> None:
         parts = urlsplit(settings.endpoint)
         self.target = Target(parts.netloc, settings.region, parts.scheme == "https", settings.addressing == "virtual")
+        self.regions = Regions(self.target)
+        self.has_regions = is_amazon(self.target)
         self._settings = settings
         self._fixed = settings.static or (root if settings.credentials == "root" else None)
         self._chain: Any = None

@@ -81,6 +81,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_DATA_DIR", "folder of the embedded store; empty: in memory"),
     _s("MINIO_GW_POLICY_DIR", "folder of NAME.json policies, beside the canned ones"),
     _s("MINIO_GW_ANONYMOUS_POLICY", "policies of anonymous requests, comma separated; empty: refused"),
+    _s("MINIO_GW_LIST_FILTER", "leave out of listings what the caller may not read; one decision per key", "off"),
     _s("MINIO_GW_BACKEND_CREDENTIALS", "root, chain (AWS's whole chain) or auto", "auto"),
     _s("MINIO_GW_BACKEND_REGION", "region to sign with toward the backend; an Amazon endpoint names its own", "us-east-1"),
     _s("MINIO_GW_BACKEND_ADDRESSING", "path, virtual or auto", "auto"),
@@ -161,6 +162,7 @@ class Config:
     drain: float
     server_dir: Path | None = None
     metrics_public: bool = False
+    filter_listings: bool = False
 
 
 def shown(url: str) -> str:
@@ -357,6 +359,7 @@ def load(
         "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6, whole=True)),
         "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
         "server_dir": Path(positional) if command == "server" else None,
+        "filter_listings": reader.switch("MINIO_GW_LIST_FILTER"),
         "metrics_public": reader.choice("MINIO_PROMETHEUS_AUTH_TYPE", "jwt", "public") == "public",
     }  # fmt: skip
     if reader.problems:

@@ -7,8 +7,8 @@ unknown header can (trap 53). The path is the canonical URI that the client's si
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import md5, sha256
 
@@ -17,18 +17,8 @@ from gateway.authenticate import Caller, PayloadMode
 from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
 from gateway.operations import AUTH_PARAMETERS, Operation
 from gateway.request import S3Request
-from gateway.sigv4 import Scope, SigningKeys, canonical_query, sign_headers, uri_encode
+from gateway.sigv4 import EMPTY_SHA256, Scope, SigningKeys, canonical_query, sign_headers, uri_encode
 from iam.model import Credentials
-
-#: What an S3 answer may carry to the client; hop-by-hop headers (RFC 9110 section 7.6.1) and cookies are not among it.
-_ANSWER_HEADERS = frozenset({
-    "accept-ranges", "age", "allow", "cache-control", "content-disposition", "content-encoding", "content-language",
-    "content-length", "content-md5", "content-range", "content-type", "etag", "expires", "last-modified", "location",
-    "retry-after", "vary",
-})  # fmt: skip
-_ANSWER_PREFIXES = ("x-amz-",)
-#: Ours instead of the backend's.
-_ANSWER_NEVER = frozenset({"x-amz-request-id", "x-amz-id-2", "x-amz-security-token"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +69,62 @@ def build(
         payload_hash = _replace_body(headers, body)
     elif "copy-source" in "".join(operation.needs_headers):
         headers["x-amz-copy-source"] = _copy_source(request)
-    timestamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    headers |= {"host": host, "x-amz-date": timestamp, "x-amz-content-sha256": payload_hash}
-    if credentials.session_token:
-        headers["x-amz-security-token"] = credentials.session_token.reveal()
-    scope = Scope(timestamp[:8], target.region, "s3")
-    key = keys.get(credentials.secret.reveal(), scope)
-    authorization, signature = sign_headers(
-        request.method, path, canonical_query(query), headers, payload_hash,
-        key=key, scope=scope, access_key_id=credentials.access_key_id, timestamp=timestamp,
+    head, chain = _Signer(target, credentials, keys, now).sign(
+        request.method, host, path, query, headers, payload_hash
     )  # fmt: skip
-    headers["authorization"] = authorization
-    chain = ChunkChain(key, timestamp, scope, signature)
-    return UpstreamRequest(
-        request.method,
-        f"{'https' if target.secure else 'http'}://{host}{path}" + (f"?{_encoded(query)}" if query else ""),
-        headers,
-        len(body) if body is not None else request.content_length,
-        None if body is not None else relay(request, caller, chain),
-        body,
-    )
+    if body is not None:
+        return replace(head, length=len(body), body=body)
+    return replace(head, length=request.content_length, relay=relay(request, caller, chain))
+
+
+def own(
+    method: str,
+    bucket: str,
+    key: str = "",
+    query: Sequence[tuple[str, str]] = (),
+    *,
+    target: Target,
+    credentials: Credentials,
+    keys: SigningKeys,
+    now: int,
+) -> UpstreamRequest:
+    """Return a request without a body that the gateway makes for itself; `key` decoded."""
+    host, path = _located(bucket, "/" + uri_encode(key, slash=False), target)
+    return _Signer(target, credentials, keys, now).sign(method, host, path, list(query), {}, EMPTY_SHA256)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """Signs requests for the backend at one moment; `now` in epoch seconds."""
+
+    target: Target
+    credentials: Credentials
+    keys: SigningKeys
+    now: int
+
+    def sign(
+        self,
+        method: str,
+        host: str,
+        path: str,
+        query: list[tuple[str, str]],
+        headers: dict[str, str],
+        payload_hash: str,
+    ) -> tuple[UpstreamRequest, ChunkChain]:
+        """Return the signed request, still without a body, and the chain that its chunks are signed with."""
+        timestamp = datetime.fromtimestamp(self.now, UTC).strftime("%Y%m%dT%H%M%SZ")
+        headers |= {"host": host, "x-amz-date": timestamp, "x-amz-content-sha256": payload_hash}
+        if self.credentials.session_token:
+            headers["x-amz-security-token"] = self.credentials.session_token.reveal()
+        scope = Scope(timestamp[:8], self.target.region, "s3")
+        key = self.keys.get(self.credentials.secret.reveal(), scope)
+        authorization, signature = sign_headers(
+            method, path, canonical_query(query), headers, payload_hash,
+            key=key, scope=scope, access_key_id=self.credentials.access_key_id, timestamp=timestamp,
+        )  # fmt: skip
+        headers["authorization"] = authorization
+        url = f"{'https' if self.target.secure else 'http'}://{host}{path}" + (f"?{_encoded(query)}" if query else "")
+        return UpstreamRequest(method, url, headers, None), ChunkChain(key, timestamp, scope, signature)
 
 
 def relay(request: S3Request, caller: Caller, outgoing: ChunkChain) -> UnsignedRelay | SignedRelay | None:
@@ -120,32 +146,19 @@ def trailer_names(request: S3Request, mode: PayloadMode) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in request.header("x-amz-trailer").split(",") if name.strip())
 
 
-def answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the backend's headers that the client may see."""
-    kept = [(n, v) for n, v in headers if _may_answer(n.lower())]
-    return [(n, v) for n, v in (_without_framing(*pair) for pair in kept) if v or n.lower() != "content-encoding"]
-
-
-def _without_framing(name: str, value: str) -> tuple[str, str]:
-    """Take aws-chunked out of Content-Encoding: it was the framing of an upload, and some stores keep it (trap 12)."""
-    if name.lower() != "content-encoding" or "aws-chunked" not in value:
-        return name, value
-    return name, ",".join(part for part in (p.strip() for p in value.split(",")) if part != "aws-chunked")
-
-
-def _may_answer(name: str) -> bool:
-    return name not in _ANSWER_NEVER and (name in _ANSWER_HEADERS or name.startswith(_ANSWER_PREFIXES))
-
-
 def _place(request: S3Request, caller: Caller, target: Target) -> tuple[str, str]:
     """Return host and path at the backend (trap 61: the bucket is the one that was judged, wherever it stood)."""
-    bucket = request.path.bucket
+    rest = caller.target if request.path.virtual_host else "/" + caller.target[1:].partition("/")[2]
+    return _located(request.path.bucket, rest, target)
+
+
+def _located(bucket: str, rest: str, target: Target) -> tuple[str, str]:
+    """Return host and path of a bucket ("" for none) and what follows it, as the target addresses buckets."""
     if not bucket:
         return target.authority, "/"
-    rest = caller.target if request.path.virtual_host else "/" + caller.target[1:].partition("/")[2]
     if target.virtual_host and "." not in bucket:
         return f"{bucket}.{target.authority}", rest
-    return target.authority, f"/{bucket}{rest}" if rest != "/" or request.path.key else f"/{bucket}"
+    return target.authority, f"/{bucket}{rest if rest != '/' else ''}"
 
 
 def _query(request: S3Request, operation: Operation) -> list[tuple[str, str]]:

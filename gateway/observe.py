@@ -48,6 +48,7 @@ class AccessLine:
     bytes_in: int = 0
     bytes_out: int = 0
     seconds: float = 0.0
+    backend_request_id: str = ""
 
 
 class AccessLog:
@@ -70,9 +71,10 @@ class AccessLog:
         if self._json:
             text = json.dumps({"level": "info", "time": _now(), **asdict(line)}, ensure_ascii=True)
         else:
-            text = _one_line("%s %s %s %s %d %s %s %s in=%d out=%d %.1fms%s%s" % (  # noqa: UP031 - the cheapest on the hot path
+            text = _one_line("%s %s %s %s %d %s %s %s in=%d out=%d %.1fms%s%s%s" % (  # noqa: UP031 - the cheapest on the hot path
                 _now(), line.request_id, line.source_ip, line.operation, line.status, line.method, line.path,
                 line.access_key_id, line.bytes_in, line.bytes_out, line.seconds * 1000,
+                f" backend={line.backend_request_id}" if line.backend_request_id else "",
                 f" {line.error}" if line.error else "", f" ({line.reason})" if line.reason else "",
             ))  # fmt: skip
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 import aiohttp
 from aiohttp import web
 
-from gateway import forward, story, xml
+from gateway import answers, story, xml
 from gateway.authenticate import authenticate
 from gateway.backend import Backend
+from gateway.case import World
+from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.errors import (
-    AccessDenied,
     EntityTooLarge,
     IncompleteBody,
     InternalError,
@@ -31,9 +33,11 @@ from gateway.errors import (
     SlowDown,
     render,
 )
+from gateway.exchange import CUT, Exchange
+from gateway.forward import UpstreamRequest
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
+from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, Plan, Reply
 from gateway.request import S3Request, parse
-from gateway.story import World
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision
 from sts.service import ACTIONS, StsService
@@ -43,8 +47,9 @@ MAX_FORM = 2**20  # bytes of an STS call
 MAX_ANSWER = 16 * 2**20  # bytes of an answer that is edited (ListBuckets, DeleteObjects)
 BODY_TIMEOUT = 120.0  # seconds without a byte of an upload
 DECISIONS_AT_ONCE = 32
+PATIENCE = 5.0  # seconds without a byte, after which a client is told that we are still there
+_DECLARATION = re.compile(rb"\A\s*<\?xml[^>]*\?>\s*")
 _log = logging.getLogger("minio_gw.shell")
-_CUT = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 @dataclass
@@ -121,59 +126,40 @@ class Gateway:
 
     async def _s3(self, http: web.BaseRequest, request: S3Request, line: AccessLine) -> web.StreamResponse:
         plan = story.begin(request, self.world, int(time.time()))
-        while isinstance(plan, story.NeedsBody | story.NeedsDecisions):
+        body = _Upload(http, line) if _has_body(http) else None
+        while not isinstance(plan, Reply):
             _note(line, plan)
-            if isinstance(plan, story.NeedsBody):
-                plan = plan.then(await _read_body(http, plan.limit, line))
-            else:
+            if isinstance(plan, NeedsBody):
+                plan, body = plan.then(await _read_body(http, plan.limit, line)), None
+            elif isinstance(plan, NeedsDecisions):
                 plan = plan.then(await decide_all(self.world.authorizer, plan.questions))
+            else:
+                answered = await self._forward(http, plan, body, line)
+                if isinstance(answered, web.StreamResponse):
+                    return answered
+                plan, body = answered, None
         _note(line, plan)
-        if isinstance(plan, story.Refused):
-            return _xml(http, xml.merge_delete_result(None, plan.refused, AccessDenied()), line)
-        return await self._forward(http, request, plan, line)
+        return _reply(http, plan, line)
 
     async def _forward(
-        self, http: web.BaseRequest, request: S3Request, plan: story.Forward, line: AccessLine
-    ) -> web.StreamResponse:
-        upstream = forward.build(
-            request, plan.operation, plan.caller, target=self.backend.target, credentials=await self.backend.credentials(),
-            keys=self.world.keys, now=int(time.time()), body=plan.body,
-        )  # fmt: skip
-        upload = _Upload(http, upstream, line) if plan.body is None and _has_body(http) else None
+        self, http: web.BaseRequest, plan: Forward, body: _Upload | None, line: AccessLine
+    ) -> web.StreamResponse | Plan:
+        """Send a request; return the response that was streamed to the client, or how the story goes on."""
+        answer = await Exchange(self.backend, self.world.keys).send(plan, body if plan.body is None else None)
+        line.backend_request_id = answer.headers.get("x-amz-request-id", "")[:64]
+        headers = answers.client_headers(answer.headers.items(), plan.request, self.world.region)
         try:
-            answer = await self.backend.send(upstream, upload.stream() if upload else None)
-        except _CUT as error:
-            if upload is not None and upload.error is not None:
-                raise upload.error from error
-            raise ServiceUnavailable(
-                "The backend does not answer.", reason=f"backend: {type(error).__name__}"
-            ) from error
-        try:
-            if upload is not None and upload.error is not None:
-                raise upload.error
-            if answer.status == 200 and (plan.refused or plan.keep is not None):
-                return await self._edited(http, plan, answer, line)
-            return await _stream_back(http, answer, line)
+            if answer.status != 200 or (plan.then is None and plan.edit is None):
+                return await _stream_back(http, answer, headers, line)
+            if plan.then is None:
+                return await _edited(http, plan, answer, headers, line)
+            document = await _document(answer)
+            document = plan.edit(document) if plan.edit else document
+            return plan.then(Answer(answer.status, answers.edited(headers), document))
+        except CUT as error:
+            raise ServiceUnavailable(reason=f"backend: {type(error).__name__}") from error
         finally:
             answer.release() if answer.content.at_eof() else answer.close()
-
-    async def _edited(
-        self, http: web.BaseRequest, plan: story.Forward, answer: aiohttp.ClientResponse, line: AccessLine
-    ) -> web.StreamResponse:
-        """Edit an answer that shows more, or less, than this caller's request means."""
-        body = await answer.content.read(MAX_ANSWER + 1)
-        while not answer.content.at_eof() and len(body) <= MAX_ANSWER:
-            body += await answer.content.read(MAX_ANSWER + 1)
-        if len(body) > MAX_ANSWER:
-            raise InternalError(reason="the backend's answer is too large to edit")
-        if plan.refused:
-            return _xml(http, xml.merge_delete_result(body, plan.refused, AccessDenied()), line)
-        names = xml.bucket_names(body)
-        decisions = await decide_all(self.world.authorizer, plan.keep(names).questions) if plan.keep else []
-        kept = frozenset(name for i, name in enumerate(names) if any(decisions[2 * i : 2 * i + 2]))
-        if not kept:
-            raise AccessDenied(reason=f"no bucket may be listed: {plan.reason}")
-        return _xml(http, xml.keep_buckets(body, kept), line)
 
     async def _sts(self, http: web.BaseRequest, request: S3Request, line: AccessLine) -> web.StreamResponse:
         line.operation = "STS"
@@ -214,34 +200,42 @@ async def decide_all(authorizer: Authorizer, questions: Sequence[AccessRequest])
 
 
 class _Upload:
-    """The body on its way up: verified while it crosses; what went wrong stands in `error`."""
+    """The body on its way up, verified while it crosses."""
 
-    def __init__(self, http: web.BaseRequest, upstream: forward.UpstreamRequest, line: AccessLine) -> None:
+    def __init__(self, http: web.BaseRequest, line: AccessLine) -> None:
         self._http = http
-        self._relay = upstream.relay
         self._line = line
-        self.error: S3Error | None = None
+        self._error: S3Error | None = None
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    def check(self) -> None:
+        """Raise what went wrong with the body, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    async def through(self, upstream: UpstreamRequest) -> AsyncIterator[bytes]:
         """Yield what the backend gets; raising cuts its connection short of the announced length."""
         await _continue(self._http)
         try:
-            if self._relay is None:
-                while piece := await _next_piece(self._http, self._line):
-                    yield piece
-                return
-            # One piece is always held back: the announced length cannot be reached before the framing is whole.
-            held = b""
-            while piece := await _next_piece(self._http, self._line):
-                out = self._relay.feed(piece)
-                if out and held:
-                    yield held
-                held = out or held
-            self._relay.finish()
-            yield held
+            async for piece in self._pieces(upstream.relay):
+                yield piece
         except S3Error as error:
-            self.error = error
+            self._error = error
             raise
+
+    async def _pieces(self, relay: UnsignedRelay | SignedRelay | None) -> AsyncIterator[bytes]:
+        if relay is None:
+            while piece := await _next_piece(self._http, self._line):
+                yield piece
+            return
+        # One piece is always held back: the announced length cannot be reached before the framing is whole.
+        held = b""
+        while piece := await _next_piece(self._http, self._line):
+            out = relay.feed(piece)
+            if out and held:
+                yield held
+            held = out or held
+        relay.finish()
+        yield held
 
 
 async def _next_piece(http: web.BaseRequest, line: AccessLine) -> bytes:
@@ -283,12 +277,10 @@ async def _continue(http: web.BaseRequest) -> None:
         http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-async def _stream_back(http: web.BaseRequest, answer: aiohttp.ClientResponse, line: AccessLine) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, reason=answer.reason)
-    for name, value in forward.answer_headers(answer.headers.items()):
-        response.headers.add(name, value)
-    _own_headers(response, line)
-    line.status = answer.status
+async def _stream_back(
+    http: web.BaseRequest, answer: aiohttp.ClientResponse, headers: Headers, line: AccessLine
+) -> web.StreamResponse:
+    response = _response(answer, headers, line)
     if http.method == "HEAD" or answer.status in {204, 304}:
         if http.method == "HEAD" and "Content-Length" not in answer.headers:
             response.headers["Content-Length"] = "0"
@@ -300,12 +292,64 @@ async def _stream_back(http: web.BaseRequest, answer: aiohttp.ClientResponse, li
             await response.write(piece)
             line.bytes_out += len(piece)
         await response.write_eof()
-    except _CUT as error:
-        line.error, line.reason = "Cut", f"{type(error).__name__}"
-        # A short body must not look whole: the client sees its connection end.
-        if http.transport is not None:
-            http.transport.abort()
+    except CUT as error:
+        _cut(http, error, line)
     return response
+
+
+async def _edited(
+    http: web.BaseRequest, plan: Forward, answer: aiohttp.ClientResponse, headers: Headers, line: AccessLine
+) -> web.StreamResponse:
+    """Edit a document that may be long in coming: the white space before it keeps the client's connection alive."""
+    edit = plan.edit or bytes
+    reading = asyncio.get_running_loop().create_task(_document(answer))
+    response = _response(answer, answers.edited(headers), line)
+    try:
+        done, _ = await asyncio.wait({reading}, timeout=PATIENCE)
+        if done:
+            return _xml(http, edit(reading.result()), line, headers=answers.edited(headers))
+        await response.prepare(http)
+        await response.write(xml.PROLOG.encode())
+        while not done:
+            await response.write(b" ")
+            done, _ = await asyncio.wait({reading}, timeout=PATIENCE)
+        body = _DECLARATION.sub(b"", edit(reading.result()), count=1)
+        line.bytes_out = len(body)
+        await response.write(body)
+        await response.write_eof()
+    except (*CUT, S3Error) as error:
+        if not response.prepared:
+            raise
+        _cut(http, error, line)
+    finally:
+        reading.cancel()
+    return response
+
+
+def _response(answer: aiohttp.ClientResponse, headers: Headers, line: AccessLine) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, reason=answer.reason)
+    for name, value in headers:
+        response.headers.add(name, value)
+    _own_headers(response, line)
+    line.status = answer.status
+    return response
+
+
+def _cut(http: web.BaseRequest, error: BaseException, line: AccessLine) -> None:
+    """A short body must not look whole: the client sees its connection end."""
+    line.error, line.reason = "Cut", type(error).__name__
+    if http.transport is not None:
+        http.transport.abort()
+
+
+async def _document(answer: aiohttp.ClientResponse) -> bytes:
+    """Read an answer whole."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MAX_ANSWER:
+            raise InternalError(reason="the backend's answer is too large to edit")
+    return bytes(body)
 
 
 def _has_body(http: web.BaseRequest) -> bool:
@@ -319,7 +363,7 @@ def _is_sts(http: web.BaseRequest, request: S3Request) -> bool:
     return form or "Action" in request.parameters
 
 
-def _note(line: AccessLine, plan: story.Plan) -> None:
+def _note(line: AccessLine, plan: Plan) -> None:
     line.operation = plan.operation.name
     line.access_key_id = plan.caller.principal.access_key_id or "-"
     line.parent = plan.caller.principal.parent or "-"
@@ -331,8 +375,17 @@ def _own_headers(response: web.StreamResponse, line: AccessLine) -> None:
     response.headers["X-Content-Type-Options"] = "nosniff"
 
 
-def _xml(http: web.BaseRequest, body: bytes, line: AccessLine, status: int = 200) -> web.Response:
+def _reply(http: web.BaseRequest, plan: Reply, line: AccessLine) -> web.Response:
+    return _xml(http, plan.body, line, plan.status, plan.headers)
+
+
+def _xml(
+    http: web.BaseRequest, body: bytes, line: AccessLine, status: int = 200, headers: Headers = ()
+) -> web.Response:
     response = web.Response(status=status, body=b"" if http.method == "HEAD" else body, content_type="application/xml")
+    for name, value in headers:
+        if name.lower() != "content-type":
+            response.headers.add(name, value)
     _own_headers(response, line)
     line.bytes_out = len(body)
     return response

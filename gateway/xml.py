@@ -15,7 +15,7 @@ from gateway.errors import MalformedXML, S3Error
 
 S3_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MAX_KEYS = 1000
-_PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
+PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
 #: Members of ObjectIdentifier: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ObjectIdentifier.html
 _OBJECT_MEMBERS = ("Key", "VersionId", "ETag", "LastModifiedTime", "Size")
 
@@ -31,10 +31,10 @@ class DeleteEntry:
 
 def parse_delete(body: bytes) -> tuple[tuple[DeleteEntry, ...], bool]:
     """Return the entries of a `<Delete>` document and whether it asks for quiet mode. Raises MalformedXML."""
-    root = _root(body, "Delete")
+    root = document(body, "Delete")
     entries, quiet = [], None
     for child in root:
-        name = _local(child)
+        name = local(child)
         if name == "Object":
             entries.append(_entry(child))
         elif name == "Quiet" and quiet is None:
@@ -54,7 +54,7 @@ def render_delete(entries: tuple[DeleteEntry, ...], *, quiet: bool) -> bytes:
         + "</Object>"
         for e in entries
     )
-    return f'{_PROLOG}<Delete xmlns="{S3_NAMESPACE}">{objects}<Quiet>{str(quiet).lower()}</Quiet></Delete>'.encode()
+    return f'{PROLOG}<Delete xmlns="{S3_NAMESPACE}">{objects}<Quiet>{str(quiet).lower()}</Quiet></Delete>'.encode()
 
 
 def merge_delete_result(body: bytes | None, refused: tuple[DeleteEntry, ...], error: S3Error) -> bytes:
@@ -67,29 +67,35 @@ def merge_delete_result(body: bytes | None, refused: tuple[DeleteEntry, ...], er
     )
     inner = ""
     if body is not None:
-        for child in _root(body, "DeleteResult"):
-            inner += _plain(child)
-    return f'{_PROLOG}<DeleteResult xmlns="{S3_NAMESPACE}">{inner}{errors}</DeleteResult>'.encode()
+        for child in document(body, "DeleteResult"):
+            inner += rendered(child)
+    return f'{PROLOG}<DeleteResult xmlns="{S3_NAMESPACE}">{inner}{errors}</DeleteResult>'.encode()
 
 
 def bucket_names(body: bytes) -> tuple[str, ...]:
     """Return the bucket names of a ListAllMyBucketsResult, in its order."""
-    root = _root(body, "ListAllMyBucketsResult")
+    root = document(body, "ListAllMyBucketsResult")
     return tuple(_bucket_name(bucket) for bucket in _buckets(root))
 
 
 def keep_buckets(body: bytes, kept: frozenset[str]) -> bytes:
     """Return a ListAllMyBucketsResult with only the kept buckets."""
-    inner = ""
-    for child in _root(body, "ListAllMyBucketsResult"):
-        if _local(child) == "Buckets":
-            inner += "<Buckets>" + "".join(_plain(b) for b in child if _bucket_name(b) in kept) + "</Buckets>"
-        else:
-            inner += _plain(child)
-    return f'{_PROLOG}<ListAllMyBucketsResult xmlns="{S3_NAMESPACE}">{inner}</ListAllMyBucketsResult>'.encode()
+    root = document(body, "ListAllMyBucketsResult")
+    for parent in root:
+        if local(parent) == "Buckets":
+            parent[:] = [bucket for bucket in parent if _bucket_name(bucket) in kept]
+    return whole(root)
 
 
-def _root(body: bytes, name: str) -> ET.Element:
+def whole(root: ET.Element) -> bytes:
+    """Return a document of S3's namespace."""
+    name = local(root)
+    inner = "".join(rendered(child) for child in root)
+    return f'{PROLOG}<{name} xmlns="{S3_NAMESPACE}">{inner}</{name}>'.encode()
+
+
+def document(body: bytes, *names: str) -> ET.Element:
+    """Return the root of a document, which must have one of these names. Raises MalformedXML."""
     if re.search(rb"<!(?!--)(?!\[CDATA\[)", body):  # DOCTYPE or ENTITY: nothing of S3 needs one
         raise MalformedXML(reason="a document type declaration")
     try:
@@ -97,12 +103,12 @@ def _root(body: bytes, name: str) -> ET.Element:
         root = ET.fromstring(body)  # noqa: S314 - no DTD got here, so no entity can expand
     except (ET.ParseError, UnicodeDecodeError, ValueError, LookupError) as error:
         raise MalformedXML(reason=str(error)) from None
-    if _local(root) != name:
+    if local(root) not in names:
         raise MalformedXML(reason=f"root element {root.tag!r}")
     return root
 
 
-def _local(element: ET.Element) -> str:
+def local(element: ET.Element) -> str:
     """Return an element's name; only S3's namespace or none is ours."""
     tag = str(element.tag)
     if not tag.startswith("{"):
@@ -120,7 +126,7 @@ def _leaf(element: ET.Element) -> str:
 def _entry(element: ET.Element) -> DeleteEntry:
     members: dict[str, str] = {}
     for child in element:
-        name = _local(child)
+        name = local(child)
         if name not in _OBJECT_MEMBERS or name in members:
             raise MalformedXML(reason=f"element {name} in Object")
         members[name] = _leaf(child)
@@ -132,18 +138,18 @@ def _entry(element: ET.Element) -> DeleteEntry:
 
 
 def _buckets(root: ET.Element) -> list[ET.Element]:
-    return [bucket for child in root if _local(child) == "Buckets" for bucket in child]
+    return [bucket for child in root if local(child) == "Buckets" for bucket in child]
 
 
 def _bucket_name(bucket: ET.Element) -> str:
-    return next((child.text or "" for child in bucket if _local(child) == "Name"), "")
+    return next((child.text or "" for child in bucket if local(child) == "Name"), "")
 
 
-def _plain(element: ET.Element) -> str:
+def rendered(element: ET.Element) -> str:
     """Render an element without its namespace prefix; the root declares S3's."""
-    name = _local(element)
+    name = local(element)
     if len(element):
-        return f"<{name}>" + "".join(_plain(child) for child in element) + f"</{name}>"
+        return f"<{name}>" + "".join(rendered(child) for child in element) + f"</{name}>"
     return f"<{name}>{_text(element.text or '')}</{name}>"
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.authenticate import authenticate
 from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
 from gateway.errors import SignatureDoesNotMatch
-from gateway.forward import Target, answer_headers, build, trailer_names
+from gateway.forward import Target, build, trailer_names
 from gateway.operations import resolve
 from gateway.sigv4 import EMPTY_SHA256, SigningKeys
 from iam.model import Credentials, Secret
@@ -231,22 +231,3 @@ def test_unsigned_chunks_are_relayed_with_their_announced_trailers():
     assert isinstance(forwarded(request, now).relay, UnsignedRelay)
     mode = authenticate(request, lookup, SigningKeys(), now=now).mode
     assert trailer_names(request, mode) == ("x-amz-checksum-crc32", "x-b")
-
-
-def test_answer_headers_are_filtered():
-    """What S3 says of an object crosses; ids, tokens, cookies, hop-by-hop headers and the server's name do not."""
-    shown = [("ETag", '"e"'), ("Content-Length", "3"), ("Content-Type", "a/b"), ("x-amz-meta-a", "1"), ("x-amz-version-id", "v"),
-             ("Last-Modified", "d"), ("Content-Range", "r"), ("Retry-After", "3")]  # fmt: skip
-    hidden = [("Server", "s"), ("Set-Cookie", "c"), ("Connection", "close"), ("Transfer-Encoding", "chunked"), ("Date", "d"),
-              ("X-Amz-Request-Id", "i"), ("x-amz-id-2", "i"), ("x-amz-security-token", "t"), ("Upgrade", "h2c"),
-              ("Access-Control-Allow-Origin", "*"), ("WWW-Authenticate", "w"), ("Location-Secret", "l")]  # fmt: skip
-    assert answer_headers([pair for both in zip(hidden, shown, strict=False) for pair in both] + hidden) == shown
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [("aws-chunked", None), ("gzip", "gzip"), ("aws-chunked,gzip", "gzip"), ("gzip, aws-chunked", "gzip"), ("", None)],
-)
-def test_trap_12_the_framing_of_an_upload_is_no_encoding_of_the_object(value, shown):
-    """aws-chunked is taken out of Content-Encoding, and nothing else is."""
-    assert dict(answer_headers([("Content-Encoding", value)])).get("Content-Encoding") == shown

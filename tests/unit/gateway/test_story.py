@@ -9,10 +9,13 @@ from hashlib import md5, sha256
 
 import pytest
 
-from gateway.errors import S3Error, render
+from gateway.case import World
+from gateway.deletion import MAX_DOCUMENT
+from gateway.errors import AccessDenied, InternalError, S3Error, render
+from gateway.plans import Answer, Forward, NeedsBody, NeedsDecisions, Reply
 from gateway.sigv4 import SigningKeys
-from gateway.story import MAX_XML, Forward, NeedsBody, NeedsDecisions, Refused, World, begin
-from gateway.xml import DeleteEntry, parse_delete, render_delete
+from gateway.story import begin
+from gateway.xml import DeleteEntry, document, local, parse_delete, render_delete
 from iam.authorize import AllOf, IamPolicies
 from iam.model import Allow, Deny
 from iam.opa import OpaAuthorizer, OpaSettings
@@ -79,7 +82,7 @@ def test_what_policy_allows_is_forwarded(method, target, headers, operation):
     plan = plan_of(*signed(method, target, headers, who=ANN))
     assert isinstance(plan, Forward)
     assert (plan.operation.name, plan.caller.principal) == (operation, PRINCIPALS["ANNKEY"])
-    assert (plan.body, plan.refused, plan.keep) == (None, (), None)
+    assert (plan.body, plan.edit, plan.then) == (None, None, None)
 
 
 def test_the_owner_may_all():
@@ -204,22 +207,35 @@ def test_list_buckets_shows_all_to_whom_it_is_allowed():
     """Who may list all buckets gets the backend's answer as it is."""
     plan = plan_of(*signed("GET", "/"))
     assert isinstance(plan, Forward)
-    assert plan.keep is None
+    assert plan.then is None
+
+
+def buckets(*names: str) -> Answer:
+    """Return the backend's answer to ListBuckets."""
+    inner = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in names)
+    text = f"<ListAllMyBucketsResult><Owner><ID>o</ID></Owner><Buckets>{inner}</Buckets></ListAllMyBucketsResult>"
+    return Answer(200, (("x-amz-id-2", "i"),), text.encode())
 
 
 def test_list_buckets_is_filtered_for_others():
-    """Who may not is asked about bucket by bucket: two questions each, of which the owner of one sees that one."""
+    """Who may not list all of them is shown those that he may list, under the backend's headers."""
     plan = plan_of(*signed("GET", "/", who=ANN))
     assert isinstance(plan, Forward)
-    questions = plan.keep(["ann", "other"]).questions
-    assert [(q.action, q.bucket) for q in questions] == [
-        ("s3:ListBucket", "ann"),
-        ("s3:GetBucketLocation", "ann"),
-        ("s3:ListBucket", "other"),
-        ("s3:GetBucketLocation", "other"),
-    ]
-    assert [bool(LOCAL.decide_now(q)) for q in questions] == [True, False, False, False]
-    assert "s3:ListAllMyBuckets" in plan.reason
+    shown = plan.then(buckets("ann", "other"))
+    assert isinstance(shown, Reply)
+    assert shown.headers == (("x-amz-id-2", "i"),)
+    assert b"<Name>ann</Name>" in shown.body
+    assert b"other" not in shown.body
+    with pytest.raises(AccessDenied, match="s3:ListAllMyBuckets"):
+        plan.then(buckets("other"))
+
+
+def test_an_answer_that_is_not_s3s_is_the_backends_mistake():
+    """A listing that cannot be read is an InternalError, never shown and never the client's fault."""
+    plan = plan_of(*signed("GET", "/", who=ANN))
+    for body in (b"<html>", b"<Other/>", b'<!DOCTYPE a [<!ENTITY b "c">]><ListAllMyBucketsResult/>', b""):
+        with pytest.raises(InternalError):
+            plan.then(Answer(200, (), body))
 
 
 def test_list_buckets_waits_for_a_decision_from_elsewhere(remote):
@@ -227,8 +243,16 @@ def test_list_buckets_waits_for_a_decision_from_elsewhere(remote):
     plan = plan_of(*signed("GET", "/", who=EVE), remote)
     assert isinstance(plan, NeedsDecisions)
     assert [q.action for q in plan.questions] == ["s3:ListAllMyBuckets"]
-    assert plan.then([Allow()]).keep is None
-    assert plan.then([Deny("no")]).keep is not None
+    assert plan.then([Allow()]).then is None
+    questions = plan.then([Deny("no")]).then(buckets("a", "b"))
+    assert isinstance(questions, NeedsDecisions)
+    assert [(q.action, q.bucket) for q in questions.questions] == [
+        ("s3:ListBucket", "a"),
+        ("s3:GetBucketLocation", "a"),
+        ("s3:ListBucket", "b"),
+        ("s3:GetBucketLocation", "b"),
+    ]
+    assert b"<Name>b</Name>" in questions.then([Deny("no"), Deny("no"), Deny("no"), Allow()]).body
 
 
 def test_delete_objects_needs_its_body_first():
@@ -236,7 +260,19 @@ def test_delete_objects_needs_its_body_first():
     request, now, _ = delete("mine/a")
     plan = plan_of(request, now)
     assert isinstance(plan, NeedsBody)
-    assert (plan.operation.name, plan.limit) == ("DeleteObjects", MAX_XML)
+    assert (plan.operation.name, plan.limit) == ("DeleteObjects", MAX_DOCUMENT)
+
+
+DELETED = b"<DeleteResult><Deleted><Key>mine/a</Key></Deleted></DeleteResult>"
+
+
+def refused(plan) -> list[str]:
+    """Return the keys that a DeleteObjects answer reports as denied."""
+    assert isinstance(plan, Reply)
+    errors = [child for child in document(plan.body, "DeleteResult") if local(child) == "Error"]
+    members = [{local(leaf): leaf.text for leaf in error} for error in errors]
+    assert {one["Code"] for one in members} <= {"AccessDenied"}
+    return [one["Key"] for one in members]
 
 
 @pytest.mark.parametrize("quiet", [False, True])
@@ -246,15 +282,15 @@ def test_trap_28_delete_objects_is_split(quiet):
     plan = plan_of(request, now).then(body)
     assert isinstance(plan, Forward)
     assert parse_delete(plan.body) == ((DeleteEntry("mine/a"), DeleteEntry("mine/b")), quiet)
-    assert plan.refused == (DeleteEntry("theirs"),)
+    assert refused(plan.then(Answer(200, (), DELETED))) == ["theirs"]
 
 
 def test_trap_28_when_every_key_is_refused_nothing_is_sent():
     """With no key allowed the plan is an answer of ours."""
     request, now, body = delete("theirs", "others")
     plan = plan_of(request, now).then(body)
-    assert isinstance(plan, Refused)
-    assert plan.refused == (DeleteEntry("theirs"), DeleteEntry("others"))
+    assert isinstance(plan, Reply)
+    assert refused(plan) == ["theirs", "others"]
 
 
 def test_trap_26_deleting_a_version_is_a_right_of_its_own():
@@ -262,7 +298,8 @@ def test_trap_26_deleting_a_version_is_a_right_of_its_own():
     body = render_delete((DeleteEntry("mine/a", "v1"), DeleteEntry("mine/a")), quiet=False)
     request, now, _ = delete(body=body)
     plan = plan_of(request, now).then(body)
-    assert (plan.refused, parse_delete(plan.body)[0]) == ((DeleteEntry("mine/a", "v1"),), (DeleteEntry("mine/a"),))
+    assert parse_delete(plan.body)[0] == (DeleteEntry("mine/a"),)
+    assert refused(plan.then(Answer(200, (), DELETED))) == ["mine/a"]
 
 
 def test_bypassing_retention_is_asked_for_every_key(remote):
@@ -276,7 +313,7 @@ def test_bypassing_retention_is_asked_for_every_key(remote):
     ]
     yes, no = Allow(), Deny("no")
     found = plan.then([yes, no, yes, yes, yes, no])
-    assert [e.key for e in found.refused] == ["b", "c"]
+    assert refused(found.then(Answer(200, (), DELETED))) == ["b", "c"]
     assert [e.key for e in parse_delete(found.body)[0]] == ["a"]
 
 
@@ -294,9 +331,9 @@ def test_bypassing_retention_is_asked_for_every_key(remote):
 def test_a_body_that_is_not_what_was_signed_is_refused(change, code):
     """A rebuilt document must not launder a body that its own digests or the schema contradict."""
     request, now, body = delete(*(() if "body" in change else ("mine/a",)), **change)
-    with pytest.raises(S3Error) as refused:
+    with pytest.raises(S3Error) as refusal:
         plan_of(request, now).then(body)
-    assert refused.value.code == code
+    assert refusal.value.code == code
 
 
 def test_an_aws_chunked_delete_is_read_as_its_payload():

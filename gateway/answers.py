@@ -1,0 +1,87 @@
+"""The backend's answer as the client may see it: headers by allow-list, and what names the backend translated.
+
+A client signs with the region that it is told and follows the location that it is given; both are the gateway's, not the
+backend's. Hop-by-hop headers (RFC 9110 section 7.6.1) and cookies never cross.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from xml.sax.saxutils import escape
+
+from gateway.operations import Operation
+from gateway.plans import Headers
+from gateway.request import S3Request
+from gateway.xml import PROLOG, S3_NAMESPACE
+
+BACKEND_REQUEST_ID = "x-minio-gw-backend-request-id"
+REGION_HEADER = "x-amz-bucket-region"
+_KEPT = frozenset({
+    "accept-ranges", "age", "allow", "cache-control", "content-disposition", "content-encoding", "content-language",
+    "content-length", "content-md5", "content-range", "content-type", "etag", "expires", "last-modified",
+    "retry-after", "vary",
+})  # fmt: skip
+_PREFIX = "x-amz-"
+_NEVER = frozenset({"x-amz-security-token"})
+#: Describe bytes that are no longer those of the answer once it was edited.
+_OF_THE_BYTES = frozenset({"content-length", "content-md5", "content-encoding", "etag"})
+_LOCATION = re.compile(rb"<Location>[^<]*</Location>")
+
+
+def translation(operation: Operation, request: S3Request, region: str) -> Callable[[bytes], bytes] | None:
+    """Return what edits a successful answer of this operation, None when its bytes cross untouched.
+
+    `region` is the gateway's own, "" when it takes every region.
+    """
+    if operation.name == "CompleteMultipartUpload":
+        location = f"<Location>{escape(own_url(request))}</Location>".encode()
+        return lambda body: _LOCATION.sub(lambda _: location, body, count=1)
+    if operation.name == "GetBucketLocation" and region:
+        return lambda _: _location_constraint(region)
+    return None
+
+
+def own_url(request: S3Request) -> str:
+    """Return the URL under which the client asked, without its query."""
+    return f"{'https' if request.secure else 'http'}://{request.header('host')}{request.target}"
+
+
+def client_headers(headers: Iterable[tuple[str, str]], request: S3Request, region: str) -> Headers:
+    """Return the headers that the client may see, in their order."""
+    seen = []
+    for name, value in headers:
+        translated = _translated(name.lower(), value, request, region)
+        if translated is not None:
+            seen.append((translated[0] if translated[0] != name.lower() else name, translated[1]))
+    return tuple(seen)
+
+
+def edited(headers: Headers) -> Headers:
+    """Return the headers of an answer whose document is another now."""
+    return tuple((n, v) for n, v in headers if n.lower() not in _OF_THE_BYTES and "checksum" not in n.lower())
+
+
+def _translated(name: str, value: str, request: S3Request, region: str) -> tuple[str, str] | None:
+    if name == "x-amz-request-id":
+        return BACKEND_REQUEST_ID, value
+    if name == "location":  # CreateBucket's: the store may name itself in it
+        return name, f"/{request.path.bucket}"
+    if name == REGION_HEADER and region:
+        return name, region
+    if name == "content-encoding":
+        return _without_framing(value)
+    return (name, value) if name not in _NEVER and (name in _KEPT or name.startswith(_PREFIX)) else None
+
+
+def _without_framing(value: str) -> tuple[str, str] | None:
+    """Take aws-chunked out of Content-Encoding: it was the framing of an upload, and some stores keep it (trap 12)."""
+    if "aws-chunked" in value:
+        value = ",".join(part for part in (p.strip() for p in value.split(",")) if part != "aws-chunked")
+    return ("content-encoding", value) if value else None
+
+
+def _location_constraint(region: str) -> bytes:
+    """Return a GetBucketLocation answer; us-east-1 is the empty one."""
+    text = "" if region == "us-east-1" else escape(region)
+    return f'{PROLOG}<LocationConstraint xmlns="{S3_NAMESPACE}">{text}</LocationConstraint>'.encode()

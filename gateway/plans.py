@@ -1,0 +1,81 @@
+"""What the story decides: one of these plans, carried out by the shell without a question of its own.
+
+    Forward          send it to the backend; with `then` the story goes on with the answer, else the answer is streamed
+    Reply            answer it here
+    NeedsBody        read the request's body first
+    NeedsDecisions   have these questions answered first
+
+The three that need something carry the rest of the story in `then`, so that a story is one straight function wherever
+it must wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.authenticate import Caller
+from gateway.operations import Operation
+from gateway.request import S3Request
+from iam.model import AccessRequest, Decision
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The backend's answer, read whole: `headers` are those that a client may see."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Send `request` to the backend.
+
+    `body` replaces the client's. `edit` translates the document of a successful answer (status 200); `then`, which sees
+    it after `edit`, goes on with the story when the answer is successful. Any other answer is streamed to the client.
+    """
+
+    request: S3Request
+    operation: Operation
+    caller: Caller
+    body: bytes | None = None
+    edit: Callable[[bytes], bytes] | None = None
+    then: Callable[[Answer], Plan] | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Answer with this document; `headers` without those that the shell gives every answer."""
+
+    operation: Operation
+    caller: Caller
+    body: bytes
+    status: int = 200
+    headers: Headers = ()
+
+
+@dataclass(frozen=True)
+class NeedsBody:
+    """The body must be read first, `limit` bytes at most."""
+
+    operation: Operation
+    caller: Caller
+    limit: int
+    then: Callable[[bytes], Plan]
+
+
+@dataclass(frozen=True)
+class NeedsDecisions:
+    """These questions must be answered first, in their order."""
+
+    operation: Operation
+    caller: Caller
+    questions: tuple[AccessRequest, ...]
+    then: Callable[[Sequence[Decision]], Plan]
+
+
+Plan = Forward | Reply | NeedsBody | NeedsDecisions
