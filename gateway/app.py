@@ -201,7 +201,15 @@ async def serve(config: Config, *, reuse_port: bool = False) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     application = Application(config)
-    await application.store.open()
+    try:
+        await application.store.open()
+        await _serve(application, config, stop, reuse_port=reuse_port)
+    finally:
+        await application.close()
+
+
+async def _serve(application: Application, config: Config, stop: asyncio.Event, *, reuse_port: bool) -> None:
+    """Listen until told to stop, then drain."""
     server = web.Server(
         application.handle, access_log=None, max_line_size=MAX_HEAD_LINE, max_field_size=MAX_HEAD_LINE,
         auto_decompress=False, keepalive_timeout=75, lingering_time=2, handler_cancellation=True, read_bufsize=2**18,
@@ -226,7 +234,6 @@ async def serve(config: Config, *, reuse_port: bool = False) -> None:
         await _drained(application, config.drain)
         await runner.cleanup()
         watching.cancel()
-    await application.close()
 
 
 async def _drained(application: Application, bound: float) -> None:

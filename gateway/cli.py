@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = _config(options)
     except ConfigErrors as errors:
         more = _run(_preflight(errors.partial)) if errors.partial and options.command != "admin" else []
-        return _report([*errors.problems, *more], as_json=bool(options.json))
+        return _report([*errors.problems, *more], as_json=_wants_json(options))
     _logging(config)
     if options.command == "admin":
         from gateway import admin  # noqa: PLC0415 - the other commands need none of it
@@ -173,7 +173,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS,
     )  # fmt: skip
     parser.add_argument("--version", "-v", action="version", version=f"minio-gw {__version__}")
-    parser.set_defaults(json=None)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     kinds = _sub(commands, "gateway", "serve as a gateway", shared).add_subparsers(
         dest="kind", required=True, metavar="s3"
@@ -246,7 +245,7 @@ def _logging(config: Config) -> None:
 
 def _wants_json(options: argparse.Namespace) -> bool:
     """Return whether problems are told as JSON lines: asked before there is a Config."""
-    return bool(options.json) or os.environ.get("MINIO_GW_JSON", "").lower() in {"on", "true", "1"}
+    return hasattr(options, "json") or os.environ.get("MINIO_GW_JSON", "").lower() in {"on", "true", "1"}
 
 
 def _report(problems: Sequence[Problem], *, as_json: bool) -> int:
