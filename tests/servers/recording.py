@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -28,9 +29,12 @@ class Recorded:
 
 @dataclass
 class RecordingBackend:
-    """Listens on loopback; `requests` is what came. `answer` may be changed by a test."""
+    """Listens on loopback; `requests` is what came.
 
-    answer: bytes = b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: "e"\r\n\r\n'
+    `answer` may be changed by a test, to a function of the request too; an empty answer hangs up.
+    """
+
+    answer: bytes | Callable[[Recorded], bytes] = b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: "e"\r\n\r\n'
     requests: list[Recorded] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,4 +74,7 @@ class RecordingBackend:
                         return
                     recorded.body += piece
                 recorded.complete = True
-                client.sendall(self.answer)
+                answer = self.answer if isinstance(self.answer, bytes) else self.answer(recorded)
+                if not answer:
+                    return
+                client.sendall(answer)

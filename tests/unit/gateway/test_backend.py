@@ -1,0 +1,261 @@
+"""backend: what was signed is what the store receives, over real sockets; credentials from their source or none."""
+
+from __future__ import annotations
+
+import gzip
+
+import aiohttp
+import pytest
+
+from gateway.backend import Backend
+from gateway.config import BackendSettings
+from gateway.errors import ServiceUnavailable
+from gateway.forward import Target, UpstreamRequest
+from iam.model import Credentials, Secret
+from tests.servers.processes import free_port
+from tests.servers.recording import RecordingBackend
+
+ROOT = Credentials("ROOTKEY", Secret("root-secret"))
+STATIC = Credentials("STATICKEY", Secret("static-secret"))
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.fixture
+def store():
+    """A store that records every byte."""
+    server = RecordingBackend()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def make():
+    """Make backends that are closed at the end of the test."""
+    made: list[Backend] = []
+
+    def one(endpoint: str, credentials: str = "root", addressing: str = "path", **how) -> Backend:
+        made.append(Backend(BackendSettings(endpoint, "us-east-1", addressing, credentials, **how), ROOT))
+        return made[-1]
+
+    yield one
+    for backend in made:
+        await backend.close()
+
+
+def request(store, method: str = "GET", target: str = "/bkt/k", length: int | None = None, **how) -> UpstreamRequest:
+    headers = {"host": "signed.example.test", "authorization": "AWS4-HMAC-SHA256 x"} | how.pop("headers", {})
+    return UpstreamRequest(method, store.endpoint + target, headers, length, **how)
+
+
+async def pieces(*parts: bytes):
+    for part in parts:
+        yield part
+
+
+async def sent(backend: Backend, what: UpstreamRequest, body=None) -> tuple[int, bytes]:
+    """Send a request; return the answer's status and its bytes as they came."""
+    answer = await backend.send(what, body)
+    try:
+        return answer.status, await answer.read()
+    finally:
+        answer.release()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "addressing", "target"),
+    [
+        ("http://127.0.0.1:9", "path", Target("127.0.0.1:9", "us-east-1", secure=False)),
+        ("https://s3.amazonaws.com", "virtual", Target("s3.amazonaws.com", "us-east-1", secure=True, virtual_host=True)),
+        ("https://[::1]:9000", "path", Target("[::1]:9000", "us-east-1", secure=True)),
+    ],
+)  # fmt: skip
+async def test_where_it_is(make, endpoint, addressing, target):
+    """Authority, region, scheme and addressing are the settings' own."""
+    assert make(endpoint, addressing=addressing).target == target
+
+
+@pytest.mark.parametrize(
+    "target", ["/bkt/a//b/../c", "/bkt/%2F%7e%2e", "/bkt/k?prefix=a%20b%2B&acl=", "/bkt/a'(b)!*;,"]
+)
+async def test_path_and_query_reach_the_store_byte_for_byte(make, store, target):
+    """Nothing decodes, encodes again or normalizes what was signed."""
+    await sent(make(store.endpoint), request(store, target=target))
+    assert store.requests[0].line == f"GET {target} HTTP/1.1"
+
+
+async def test_the_signed_headers_are_all_that_is_sent(make, store):
+    """The client library adds nothing of its own, and the signed host stands."""
+    await sent(make(store.endpoint), request(store, headers={"range": "bytes=0-1"}))
+    assert store.requests[0].headers == {
+        "host": "signed.example.test",
+        "authorization": "AWS4-HMAC-SHA256 x",
+        "range": "bytes=0-1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "announced"),
+    [("GET", None, None), ("GET", 0, None), ("HEAD", 0, None), ("PUT", 0, "0"), ("PUT", None, "0"), ("POST", 0, "0")],
+)
+async def test_a_body_of_no_bytes_is_announced_where_one_may_be(make, store, method, length, announced):
+    """PUT and POST say Content-Length: 0, as some stores demand; a GET says nothing."""
+    await sent(make(store.endpoint), request(store, method, length=length))
+    assert store.requests[0].headers.get("content-length") == announced
+
+
+async def test_a_body_streams_with_its_announced_length(make, store):
+    """The pieces arrive as one body under the length that was signed, without another framing."""
+    assert await sent(make(store.endpoint), request(store, "PUT", length=6), pieces(b"abc", b"def")) == (200, b"")
+    assert (store.requests[0].body, store.requests[0].complete) == (b"abcdef", True)
+    assert "transfer-encoding" not in store.requests[0].headers
+
+
+async def test_a_rebuilt_body_is_sent_whole(make, store):
+    """The body that the story rebuilt goes in place of the client's."""
+    await sent(make(store.endpoint), request(store, "POST", length=9, body=b"<Delete/>"))
+    assert store.requests[0].body == b"<Delete/>"
+
+
+async def test_a_body_that_fails_never_becomes_whole(make, store):
+    """An upload cut by its verification reaches the store short of its length, and is not tried again."""
+
+    async def failing():
+        yield b"half"
+        raise ServiceUnavailable
+
+    with pytest.raises((ServiceUnavailable, aiohttp.ClientError)):
+        await sent(make(store.endpoint), request(store, "PUT", length=8), failing())
+    assert [r.complete for r in store.requests] in ([], [False])
+
+
+async def test_answers_come_back_as_they_are(make, store):
+    """A compressed object is not unpacked, a redirect is not followed, a cookie is not kept."""
+    packed = gzip.compress(b"hello", mtime=0)
+    store.answer = (
+        b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/\r\nSet-Cookie: a=1\r\n"
+        b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    ) + packed
+    backend = make(store.endpoint)
+    assert await sent(backend, request(store)) == (307, packed)
+    assert await sent(backend, request(store)) == (307, packed)
+    assert len(store.requests) == 2
+    assert "cookie" not in store.requests[1].headers
+
+
+async def test_the_environments_proxy_is_not_ours(make, store, monkeypatch):
+    """A proxy variable meant for others does not lead signed requests elsewhere."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    assert (await sent(make(store.endpoint), request(store)))[0] == 200
+
+
+def dies_once(store) -> None:
+    """Let the store answer its first request, then hang up on the next one that comes over the kept connection."""
+    store.answer = lambda _: b"" if len(store.requests) == 2 else OK
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+async def test_a_dead_kept_connection_is_not_the_clients_trouble(make, store, method):
+    """A request without a body is repeated once when the kept-alive connection had died."""
+    dies_once(store)
+    backend = make(store.endpoint)
+    await sent(backend, request(store))
+    assert (await sent(backend, request(store, method)))[0] == 200
+    assert [r.line.split()[0] for r in store.requests] == ["GET", method, method]
+
+
+async def test_a_body_is_never_sent_twice(make, store):
+    """An upload over a connection that had died fails: what is left of its body must not become an object."""
+    dies_once(store)
+    backend = make(store.endpoint)
+    await sent(backend, request(store))
+    with pytest.raises(aiohttp.ClientError):
+        await sent(backend, request(store, "PUT", length=4), pieces(b"body"))
+    assert len(store.requests) == 2
+
+
+async def test_a_post_is_never_sent_twice(make, store):
+    """A POST may have been done before its answer was lost."""
+    dies_once(store)
+    backend = make(store.endpoint)
+    await sent(backend, request(store))
+    with pytest.raises(aiohttp.ClientError):
+        await sent(backend, request(store, "POST", length=2, body=b"ab"))
+    assert len(store.requests) == 2
+
+
+async def test_a_store_that_always_hangs_up_is_asked_twice_at_most(make, store):
+    """A repeated request is repeated once, then its error is told."""
+    store.answer = b""
+    with pytest.raises(aiohttp.ClientError):
+        await sent(make(store.endpoint), request(store))
+    assert len(store.requests) == 2
+
+
+async def test_the_root_pair_signs_unless_there_is_one_for_the_store(make):
+    """`root` means the root pair; a pair of its own goes before everything."""
+    assert await make("http://127.0.0.1:9").credentials() == ROOT
+    assert await make("http://127.0.0.1:9", static=STATIC).credentials() == STATIC
+    assert await make("http://127.0.0.1:9", "chain", static=STATIC).credentials() == STATIC
+
+
+@pytest.fixture
+def bare_environment(monkeypatch, tmp_path):
+    """An environment in which AWS's chain finds nothing and asks no network."""
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+                 "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+async def test_the_chain_reads_the_environment(make, bare_environment, monkeypatch):
+    """Keys and token of the environment sign toward the store, not the root pair."""
+    for name, value in (
+        ("ACCESS_KEY_ID", "ENVKEY"),
+        ("SECRET_ACCESS_KEY", "env-secret"),
+        ("SESSION_TOKEN", "env-token"),
+    ):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    found = await make("http://127.0.0.1:9", "chain").credentials()
+    assert found == Credentials("ENVKEY", Secret("env-secret"), Secret("env-token"))
+
+
+async def test_the_chain_reads_the_shared_file(make, bare_environment):
+    """Permanent keys of the credentials file have no token."""
+    text = "[default]\naws_access_key_id = FILEKEY\naws_secret_access_key = file-secret\n"
+    (bare_environment / "credentials").write_text(text)
+    assert await make("http://127.0.0.1:9", "chain").credentials() == Credentials("FILEKEY", Secret("file-secret"))
+
+
+async def test_a_chain_without_credentials_never_falls_back_to_root(make, bare_environment):
+    """Nothing found is ServiceUnavailable, now and later, until something is found."""
+    backend = make("http://127.0.0.1:9", "chain")
+    for _ in range(2):
+        with pytest.raises(ServiceUnavailable) as refused:
+            await backend.credentials()
+        assert "ROOTKEY" not in str(refused.value)
+    (bare_environment / "credentials").write_text("[default]\naws_access_key_id = L\naws_secret_access_key = s\n")
+    assert (await backend.credentials()).access_key_id == "L"
+
+
+async def test_a_store_that_answers_anything_is_there(make, store):
+    """Readiness asks for an answer, not for a success, and carries no credentials."""
+    store.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    assert await make(store.endpoint).probe() is None
+    assert "authorization" not in store.requests[0].headers
+
+
+async def test_probes_are_rare(make, store):
+    """However often readiness is asked for, the store is asked once in two seconds."""
+    backend = make(store.endpoint)
+    assert [await backend.probe() for _ in range(20)] == [None] * 20
+    assert len(store.requests) == 1
+
+
+async def test_a_store_that_is_away_is_named(make):
+    """A refused connection is the reason why the gateway is not ready."""
+    assert await make(f"http://127.0.0.1:{free_port()}").probe() == "backend: ClientConnectorError"
