@@ -31,7 +31,8 @@ class Recorded:
 class RecordingBackend:
     """Listens on loopback; `requests` is what came.
 
-    `answer` may be changed by a test, to a function of the request too; an empty answer hangs up.
+    `answer` may be changed by a test, to a function of the request too; an empty answer, or one
+    that says Connection: close, hangs up.
     """
 
     answer: bytes | Callable[[Recorded], bytes] = b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: "e"\r\n\r\n'
@@ -78,3 +79,5 @@ class RecordingBackend:
                 if not answer:
                     return
                 client.sendall(answer)
+                if b"connection: close" in answer.partition(b"\r\n\r\n")[0].lower():
+                    return

@@ -1,0 +1,120 @@
+"""A gateway's shell on a loopback port, in this process: its parts are the real ones, and a client signs for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.app import new_access_key
+from gateway.backend import Backend
+from gateway.config import BackendSettings
+from gateway.observe import AccessLog, RequestIds
+from gateway.shell import Gateway
+from gateway.sigv4 import SigningKeys
+from gateway.story import World
+from iam.authorize import AllOf, IamPolicies
+from iam.embedded import EmbeddedStore
+from iam.policy import parse
+from sts.service import StsService
+from sts.sessions import derive_keyring
+from tests.servers.processes import BACKEND
+from tests.unit.gateway.signing import ROOT, lookup, sign
+
+ANNS = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket", "s3:PutObject"], "Resource": ["arn:aws:s3:::ann", "arn:aws:s3:::ann/*"]},
+        {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::ann/mine/*"},
+    ],
+}  # fmt: skip
+KEYRING = derive_keyring(ROOT.secret)  # once: it is slow on purpose
+POLICIES = {"ann": parse(json.dumps(ANNS))}
+
+
+@dataclass
+class Answer:
+    """What a client got."""
+
+    status: int
+    headers: CIMultiDict[str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The code of an error document."""
+        return re.search(rb"<Code>(\w+)</Code>", self.body)[1].decode()
+
+
+@dataclass
+class Front:
+    """A gateway on a loopback port, and its client."""
+
+    gateway: Gateway
+    port: int
+    log: io.StringIO
+    client: aiohttp.ClientSession
+
+    def headers(self, method: str, target: str, headers=None, **how) -> dict[str, str]:
+        return sign(method, target, headers, host=f"127.0.0.1:{self.port}", **how)
+
+    async def call(self, method, target, headers=None, body=b"", *, unsigned=None, **how) -> Answer:
+        """Make one signed request; `unsigned` headers are added after signing, or are all (`who` None)."""
+        given = self.headers(method, target, headers, **how) if how.get("who", ROOT) else {}
+        url = URL(f"http://127.0.0.1:{self.port}{target}", encoded=True)
+        async with self.client.request(
+            method, url, headers=given | (unsigned or {}), data=body or None, skip_auto_headers=["User-Agent", "Accept"]
+        ) as answer:
+            return Answer(answer.status, CIMultiDict(answer.headers), await answer.read())
+
+    async def raw(self, method: str, target: str, headers: dict[str, str]):
+        """Send a head and return the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        writer.write(f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode())
+        return reader, writer
+
+    async def lines(self) -> list[dict]:
+        """Return the access log, once every request has ended."""
+        await until(lambda: not self.gateway.inflight)
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other threads and servers
+            await asyncio.sleep(0.002)
+
+
+async def serve(stack: contextlib.AsyncExitStack, endpoint: str, authorizer=None, who=lookup, **how) -> Front:
+    """Start a gateway in front of a store; the stack stops it. `who` looks credentials up, `how` is the shell's own."""
+    iam, backend = EmbeddedStore(None), Backend(BackendSettings(endpoint, "us-east-1", "path", "root"), BACKEND)
+    await iam.open()
+    stack.push_async_callback(iam.close)
+    stack.push_async_callback(backend.close)
+    world = World(who, AllOf(authorizer or IamPolicies(lambda: POLICIES)), SigningKeys())
+    sts = StsService(KEYRING, iam, None, POLICIES.__contains__, True, lambda: int(time.time()), new_access_key)
+    log = io.StringIO()
+    gateway = Gateway(world, backend, sts, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
+    port = await listen(stack, gateway.handle)
+    return Front(gateway, port, log, await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False)))
+
+
+async def listen(stack: contextlib.AsyncExitStack, handle) -> int:
+    """Serve a handler on a free loopback port until the stack ends, as `app.serve` does; return the port."""
+    server = web.Server(handle, access_log=None, auto_decompress=False, handler_cancellation=True)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner.addresses[0][1]

@@ -1,0 +1,403 @@
+"""shell: plans carried out over real sockets, between a client and a store that records every byte."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import md5, sha256
+from ipaddress import ip_network
+from xml.etree import ElementTree as ET
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from gateway import shell
+from gateway.chunked import ChunkChain
+from gateway.shell import DECISIONS_AT_ONCE, decide_all
+from gateway.sigv4 import SigningKeys, parse_authorization
+from gateway.xml import S3_NAMESPACE, DeleteEntry, bucket_names, parse_delete, render_delete
+from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secret
+from iam.opa import OpaAuthorizer, OpaSettings
+from tests.servers.processes import BACKEND, free_port
+from tests.servers.recording import RecordingBackend
+from tests.unit.gateway.front import listen, serve, until
+from tests.unit.gateway.signing import ANN, EVE, ROOT
+from tests.unit.gateway.test_chunked import encode_signed
+
+STREAMING = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+
+
+@pytest.fixture
+def store():
+    """A store that records every byte."""
+    server = RecordingBackend()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def make(store):
+    """Make gateways in front of the store; all are stopped at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield lambda *given, endpoint=store.endpoint, **how: serve(stack, endpoint, *given, **how)
+
+
+@pytest.fixture
+async def front(make):
+    """The ordinary gateway."""
+    return await make()
+
+
+def ok(body: bytes = b"", headers: str = "", status: str = "200 OK") -> bytes:
+    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def test_a_request_crosses_and_its_answer_comes_back(front, store):
+    """Bytes and S3's headers come back from the store; request id and server name are ours."""
+    store.answer = ok(b"\x00data", 'ETag: "e"\r\nServer: store\r\nX-Amz-Request-Id: theirs\r\nSet-Cookie: a=1\r\n')
+    answer = await front.call("GET", "/ann/a//b%2Fc", who=ANN)
+    assert (answer.status, answer.body, answer.headers["ETag"]) == (200, b"\x00data", '"e"')
+    assert answer.headers["Server"] == "minio-gw"
+    assert re.fullmatch("[0-9A-F]{16}", answer.headers["x-amz-request-id"])
+    assert "Set-Cookie" not in answer.headers
+    assert store.requests[0].line == "GET /ann/a//b%2Fc HTTP/1.1"
+    assert BACKEND.access_key_id in store.requests[0].headers["authorization"]
+
+
+async def test_every_request_has_an_id_of_its_own_in_answer_document_and_log(front):
+    """The id in the header is the one in the error document and in the access line, and nobody else's."""
+    answers = [await front.call("GET", "/other/k", who=ANN) for _ in range(3)]
+    ids = [answer.headers["x-amz-request-id"] for answer in answers]
+    assert len(set(ids)) == 3
+    assert [ET.fromstring(answer.body).findtext("RequestId") for answer in answers] == ids
+    assert [line["request_id"] for line in await front.lines()] == ids
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "how", "code", "status"),
+    [
+        ("PUT", "/ann/k", {"who": replace(ROOT, secret=Secret("wrong"))}, "SignatureDoesNotMatch", 403),
+        ("PUT", "/ann/k", {"who": Credentials("NOBODY", Secret("s"))}, "InvalidAccessKeyId", 403),
+        ("PUT", "/ann/k", {"who": EVE}, "AccessDenied", 403),
+        ("PUT", "/ann/k", {"who": None}, "AccessDenied", 403),
+        ("PUT", "/ann/k", {"unsigned": {"x-amz-acl": "private"}}, "AccessDenied", 403),
+        ("PUT", "/ann/k?unknown=1", {}, "NotImplemented", 501),
+        ("PATCH", "/ann/k", {}, "MethodNotAllowed", 405),
+        ("PUT", "/ann/k", {"payload": STREAMING}, "MissingContentLength", 411),
+        ("PUT", "/ann/k", {"payload": "nonsense"}, "InvalidArgument", 400),
+        ("PUT", "/ann/k", {"headers": {"x-amz-copy-source": "/other/k"}, "who": ANN}, "AccessDenied", 403),
+        ("PUT", "/.b/k", {}, "InvalidBucketName", 400),
+        ("POST", "/ann?delete=", {}, "MalformedXML", 400),
+        ("PUT", "/ann/%ff", {}, "InvalidURI", 400),
+    ],
+)
+async def test_a_refusal_comes_before_anything_is_sent(front, store, method, target, how, code, status):
+    """Whatever is refused is refused here, by S3's code and status, and the store hears nothing of it."""
+    answer = await front.call(method, target, body=b"body", **how)
+    assert (answer.status, answer.code, answer.headers["Content-Type"]) == (status, code, "application/xml")
+    assert store.requests == []
+    assert (await front.lines())[0]["error"] == code
+
+
+async def test_a_refusal_does_not_wait_for_the_body(front, store):
+    """A refused upload is answered while its body is still to come, and the connection is given up (trap 14)."""
+    headers = front.headers("PUT", "/ann/k", {"Content-Length": str(10 * 2**30)}, who=EVE)
+    reader, writer = await front.raw("PUT", "/ann/k", headers)
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 403 ")
+    assert b"connection: close" in head.lower()
+    assert store.requests == []
+
+
+async def test_trap_21_continue_is_said_only_after_authorization(front, store):
+    """A client that waits is told to go on when it may, and gets its final answer at once when it may not."""
+    waiting = {"Content-Length": "4"}
+    for who, first in ((EVE, b"HTTP/1.1 403 "), (ANN, b"HTTP/1.1 100 Continue\r\n")):
+        reader, writer = await front.raw("PUT", "/ann/k", front.headers("PUT", "/ann/k", waiting, who=who) | {"Expect": "100-continue"})  # fmt: skip
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(first)
+            if who is ANN:
+                writer.write(b"body")
+                assert b"HTTP/1.1 200 OK" in await reader.readuntil(b"200 OK")
+        writer.close()
+    assert [r.body for r in store.requests] == [b"body"]
+
+
+@pytest.mark.parametrize(
+    ("target", "who", "status"), [("/ann/k", ANN, 200), ("/other/k", ANN, 403), ("/ann/k", EVE, 403)]
+)
+async def test_head_has_no_body(front, store, target, who, status):
+    """An answer to HEAD ends with its headers, refusals too; the object's length is still told."""
+    store.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: a/b\r\n\r\n"
+    headers = front.headers("HEAD", target, who=who) | {"Connection": "close"}
+    reader, writer = await front.raw("HEAD", target, headers)
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert (int(head.split()[1]), body) == (status, b"")
+    assert (b"content-length: 5" in head.lower()) == (status == 200)
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+async def test_answers_that_have_no_body_end(front, store, status):
+    """204 and 304 leave the connection usable for the next request."""
+    store.answer = f'HTTP/1.1 {status}\r\nETag: "e"\r\n\r\n'.encode()
+    for _ in range(2):
+        answer = await front.call("GET", "/ann/k", who=ANN)
+        assert (answer.status, answer.body, answer.headers["ETag"]) == (int(status[:3]), b"", '"e"')
+
+
+async def test_the_stores_errors_pass_as_they_are(front, store):
+    """An error document of the store is the client's, byte for byte."""
+    store.answer = ok(b"<Error><Code>NoSuchKey</Code></Error>", "Content-Type: application/xml\r\n", "404 Not Found")
+    answer = await front.call("GET", "/ann/k", who=ANN)
+    assert (answer.status, answer.body) == (404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+
+async def test_a_store_that_is_away_is_service_unavailable(make):
+    """The client is told to come back, and not where the store is."""
+    port = free_port()
+    front = await make(endpoint=f"http://127.0.0.1:{port}")
+    answer = await front.call("GET", "/ann/k", who=ANN)
+    assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "ServiceUnavailable", "1")
+    assert str(port).encode() not in answer.body
+
+
+async def test_an_answer_cut_short_does_not_look_whole(front, store):
+    """When the store dies in the middle of an object the client's connection ends too."""
+    store.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nhalf"
+    with pytest.raises(aiohttp.ClientError):
+        await front.call("GET", "/ann/k", who=ANN)
+    assert (await front.lines())[0]["error"] == "Cut"
+
+
+async def test_more_requests_than_the_limit_are_told_to_slow_down(make, store):
+    """The request beyond the limit gets SlowDown and when to come back; a place that gets free is used."""
+    front = await make(max_inflight=1)
+    headers = front.headers("PUT", "/ann/k", {"Content-Length": "8"})
+    reader, writer = await front.raw("PUT", "/ann/k", headers)
+    writer.write(b"half")
+    await until(lambda: store.requests and store.requests[0].body == b"half")
+    answer = await front.call("GET", "/ann/k")
+    assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "SlowDown", "1")
+    writer.write(b"half")
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+    await until(lambda: front.gateway.inflight == 0)
+    assert (await front.call("GET", "/ann/k")).status == 200
+    assert [r.line.split()[0] for r in store.requests] == ["PUT", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "address"),
+    [
+        ((), "6.6.6.6", "127.0.0.1"),
+        (("10.0.0.0/8",), "6.6.6.6", "127.0.0.1"),
+        (("127.0.0.0/8",), "6.6.6.6", "6.6.6.6"),
+        (("127.0.0.0/8",), "1.1.1.1, 6.6.6.6", "6.6.6.6"),
+        (("127.0.0.0/8", "10.0.0.0/8"), "1.1.1.1, 6.6.6.6, 10.1.2.3", "6.6.6.6"),
+        (("127.0.0.0/8",), "", "127.0.0.1"),
+        (("127.0.0.0/8",), "not an address", "not an address"),
+    ],
+)
+async def test_trap_19_forwarded_for_is_believed_from_listed_proxies_only(make, trusted, forwarded, address):
+    """The address is the last hop that no listed proxy vouches beyond: a client cannot write its own."""
+    front = await make(trusted_proxies=tuple(map(ip_network, trusted)))
+    await front.call("GET", "/ann/k", unsigned={"X-Forwarded-For": forwarded})
+    assert (await front.lines())[0]["source_ip"] == address
+
+
+def listing(*names: str) -> bytes:
+    buckets = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in names)
+    return f'<ListAllMyBucketsResult xmlns="{S3_NAMESPACE}"><Owner><ID>o</ID></Owner><Buckets>{buckets}</Buckets></ListAllMyBucketsResult>'.encode()
+
+
+async def test_list_buckets_shows_what_the_caller_may_list(front, store):
+    """The owner gets the store's answer unchanged, a session its own buckets, one with none AccessDenied."""
+    store.answer = ok(listing("ann", "other"))
+    assert (await front.call("GET", "/")).body == listing("ann", "other")
+    assert bucket_names((await front.call("GET", "/", who=ANN)).body) == ("ann",)
+    denied = await front.call("GET", "/", who=EVE)
+    assert (denied.status, denied.code) == (403, "AccessDenied")
+    assert b"other" not in denied.body
+
+
+async def test_an_answer_too_large_to_edit_is_not_shown(front, store, monkeypatch):
+    """What cannot be filtered whole is an error, never the unfiltered rest."""
+    monkeypatch.setattr(shell, "MAX_ANSWER", 100)
+    store.answer = ok(listing("ann", "other"))
+    assert (await front.call("GET", "/", who=ANN)).code == "InternalError"
+
+
+def deletion(*keys: str) -> tuple[dict[str, str], bytes]:
+    body = render_delete(tuple(DeleteEntry(key) for key in keys), quiet=False)
+    return {"Content-MD5": base64.b64encode(md5(body).digest()).decode()}, body
+
+
+async def test_trap_28_delete_objects_is_split(front, store):
+    """The store is asked for the allowed keys only; its answer gains an error for each of the others."""
+    store.answer = ok(
+        f'<DeleteResult xmlns="{S3_NAMESPACE}"><Deleted><Key>mine/a</Key></Deleted></DeleteResult>'.encode()
+    )
+    headers, body = deletion("mine/a", "theirs")
+    answer = await front.call("POST", "/ann?delete=", headers, body, who=ANN)
+    assert parse_delete(store.requests[0].body) == ((DeleteEntry("mine/a"),), False)
+    found = [(e.tag.partition("}")[2], e[0].text) for e in ET.fromstring(answer.body)]
+    assert (answer.status, found) == (200, [("Deleted", "mine/a"), ("Error", "theirs")])
+
+
+async def test_trap_28_with_every_key_refused_the_store_is_not_asked(front, store):
+    """All refused: S3's answer of errors, from here."""
+    headers, body = deletion("theirs", "others")
+    answer = await front.call("POST", "/ann?delete=", headers, body, who=ANN)
+    assert (answer.status, answer.body.count(b"<Code>AccessDenied</Code>")) == (200, 2)
+    assert store.requests == []
+
+
+async def test_a_delete_document_is_bounded(front, store):
+    """A body that must be read whole is refused by its announced length, before it is read."""
+    headers = front.headers("POST", "/ann?delete=", {"Content-Length": str(2**21 + 1)})
+    reader, writer = await front.raw("POST", "/ann?delete=", headers)
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+    assert (await front.lines())[0]["error"] == "EntityTooLarge"
+    assert store.requests == []
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_trap_10_a_corrupt_chunk_never_becomes_an_object(front, store, good):
+    """Signed chunks arrive signed for the store; with a false one the upload stays short and its client is told."""
+    headers = {"x-amz-decoded-content-length": "8", "Content-Length": "266"}
+    sent = front.headers("PUT", "/ann/k", headers, payload=STREAMING)
+    claim = parse_authorization(sent["Authorization"], sent["X-Amz-Date"])
+    key = SigningKeys().get(ROOT.secret.reveal(), claim.scope)
+    body = encode_signed([b"1234", b"5678"], ChunkChain(key, claim.timestamp, claim.scope, claim.signature))
+    if not good:
+        body = body.replace(b"5678", b"567x")
+    answer = await front.call("PUT", "/ann/k", body=body, who=None, unsigned=sent)
+    if good:
+        assert (answer.status, store.requests[0].complete, len(store.requests[0].body)) == (200, True, len(body))
+        assert body not in store.requests[0].body
+    else:
+        assert (answer.status, answer.code) == (403, "SignatureDoesNotMatch")
+        assert [r.complete for r in store.requests] in ([], [False])
+
+
+async def test_the_access_line_names_the_caller_and_holds_no_secret(front):
+    """Operation, key, parent, sizes and the reason of a refusal are told; query, token and signature never."""
+    await front.call("GET", "/ann/k?versionId=v-in-query", who=ANN)
+    (line,) = await front.lines()
+    told = {n: line[n] for n in ("operation", "access_key_id", "parent", "path", "status", "error")}
+    assert told == {"operation": "-", "access_key_id": "-", "parent": "-", "path": "/ann/k", "status": 403, "error": "AccessDenied"}  # fmt: skip
+    assert "s3:GetObjectVersion" in line["reason"]
+    for secret in ("ann-token", "ann-secret", "v-in-query", "Signature"):
+        assert secret not in front.log.getvalue()
+
+
+async def test_a_failure_of_ours_is_internal_error_and_logged_once(make, store, caplog):
+    """What nobody foresaw is answered in S3's words, without a word of the trace, which the operator finds by its id."""
+
+    def broken(key, token):
+        raise RuntimeError("the secret reason")
+
+    answer = await (await make(who=broken)).call("GET", "/ann/k")
+    assert (answer.status, answer.code) == (500, "InternalError")
+    assert b"secret reason" not in answer.body
+    (record,) = [r for r in caplog.records if r.name == "minio_gw.shell"]
+    assert answer.headers["x-amz-request-id"] in record.getMessage()
+    assert store.requests == []
+
+
+@pytest.mark.parametrize("line", [b"x-amz-meta-a: \xff", b"Range: bytes=0-1\r\nRange: bytes=2-3"])
+async def test_trap_20_headers_that_could_be_read_in_two_ways_are_refused(front, store, line):
+    """Bytes that are no UTF-8, and a header sent twice, are 400."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(b"GET /ann/k HTTP/1.1\r\nHost: h\r\n" + line + b"\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+    assert store.requests == []
+
+
+async def test_sts_is_answered_here(front, store):
+    """AssumeRole signed by the root account gives credentials; unsigned it is an STS error; the store hears nothing."""
+    form = b"Action=AssumeRole&Version=2011-06-15&DurationSeconds=900"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    payload = sha256(form).hexdigest()
+    answer = await front.call("POST", "/", headers, form, service="sts", payload=payload)
+    assert (answer.status, b"<SessionToken>" in answer.body) == (200, True)
+    refused = await front.call("POST", "/", None, form, who=None, unsigned=headers)
+    assert (refused.status, refused.code, b"<ErrorResponse" in refused.body) == (403, "AccessDenied", True)
+    tampered = await front.call("POST", "/", headers, form + b"0", service="sts", payload=payload)
+    assert (tampered.status, tampered.code) == (403, "SignatureDoesNotMatch")
+    assert store.requests == []
+
+
+class PolicyService:
+    """A policy service on a real port: it judges by the input, and holds questions until `together` are there."""
+
+    def __init__(self, judge: Callable[[dict], bool], together: int = 1) -> None:
+        self.judge, self.together = judge, together
+        self.running = self.most = self.asked = 0
+        self.gate = asyncio.Event()
+
+    async def handle(self, http: web.BaseRequest) -> web.Response:
+        self.asked += 1
+        self.running += 1
+        self.most = max(self.most, self.running)
+        if self.running >= self.together:
+            self.gate.set()
+        await self.gate.wait()
+        document = (await http.json())["input"]
+        self.running -= 1
+        return web.json_response({"result": self.judge(document)})
+
+
+@contextlib.asynccontextmanager
+async def policy_service(*how):
+    """Yield a policy service and an authorizer that asks it."""
+    service = PolicyService(*how)
+    async with contextlib.AsyncExitStack() as stack:
+        url = f"http://127.0.0.1:{await listen(stack, service.handle)}/v1/data/authz"
+        authorizer = OpaAuthorizer(OpaSettings(url, timeout=10.0))
+        stack.push_async_callback(authorizer.close)
+        yield service, authorizer
+
+
+async def test_a_policy_service_is_asked_and_its_no_is_final(make, store):
+    """Every question of a copy goes over; one no and the store hears nothing, all yes and it is sent."""
+    async with policy_service(lambda question: question["bucket"] in {"ann", "src"}) as (service, authorizer):
+        front = await make(authorizer)
+        copied = await front.call("PUT", "/ann/k", {"x-amz-copy-source": "/src/k"}, who=EVE)
+        assert (copied.status, service.asked, len(store.requests)) == (200, 2, 1)
+        refused = await front.call("PUT", "/ann/k", {"x-amz-copy-source": "/other/k"}, who=EVE)
+        assert (refused.status, refused.code, len(store.requests)) == (403, "AccessDenied", 1)
+        line = (await front.lines())[1]
+        assert (line["operation"], line["access_key_id"], line["parent"]) == ("CopyObject", "EVEKEY", "eve@idp")
+
+
+async def test_list_buckets_asks_the_policy_service_bucket_by_bucket(make, store):
+    """The service's word on each bucket decides what is shown."""
+    store.answer = ok(listing("ann", "loc", "other"))
+    allowed = {("s3:ListBucket", "ann"), ("s3:GetBucketLocation", "loc")}
+    async with policy_service(lambda q: (q["action"], q["bucket"]) in allowed) as (service, authorizer):
+        answer = await (await make(authorizer)).call("GET", "/", who=EVE)
+    assert bucket_names(answer.body) == ("ann", "loc")
+    assert service.asked == 1 + 2 * 3
+
+
+async def test_decisions_come_in_order_and_a_bounded_number_at_a_time():
+    """A hundred questions: as many at once as the bound says, no more, and each answer at its question's place."""
+    who = Principal(PrincipalType.USER, "AK")
+    questions = [AccessRequest(who, "s3:GetObject", "bkt", str(i)) for i in range(100)]
+    async with policy_service(lambda q: int(q["object"]) % 3 == 0, DECISIONS_AT_ONCE) as (service, authorizer):
+        decisions = await decide_all(authorizer, questions)
+    assert [bool(decision) for decision in decisions] == [i % 3 == 0 for i in range(100)]
+    assert (service.most, service.asked) == (DECISIONS_AT_ONCE, 100)
