@@ -158,10 +158,12 @@ async def serving(**environ: str):
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = site._server.sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        yield client, application
-    await runner.cleanup()
-    await application.close()
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            yield client, application
+    finally:
+        await runner.cleanup()
+        await application.close()
 
 
 @pytest.mark.parametrize("path", sorted(METRICS))
