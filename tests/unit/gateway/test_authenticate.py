@@ -225,6 +225,7 @@ def test_trap_50_a_token_of_another_session_or_in_two_places_is_refused():
     assert code_of(*signed("GET", "/bkt/k", who=mixed)) == "InvalidTokenId"
     assert code_of(*signed("GET", "/bkt/k?X-Amz-Security-Token=t")) == "InvalidRequest"
     assert code_of(*signed("GET", "/bkt/k?X-Amz-Security-Token=t", who=ANN)) == "InvalidRequest"
+    assert code_of(*presigned("GET", "/bkt/k", {"X-Amz-Security-Token": "ann-token"}, who=ANN)) == "InvalidRequest"
 
 
 def test_the_scope_must_be_ours():

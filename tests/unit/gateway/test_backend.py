@@ -42,9 +42,11 @@ async def make():
         await backend.close()
 
 
-def request(store, method: str = "GET", target: str = "/bkt/k", length: int | None = None, **how) -> UpstreamRequest:
+def request(
+    store, method: str = "GET", target: str = "/bkt/k", length: int | None = None, host="127.0.0.1", **how
+) -> UpstreamRequest:
     headers = {"host": "signed.example.test", "authorization": "AWS4-HMAC-SHA256 x"} | how.pop("headers", {})
-    return UpstreamRequest(method, store.endpoint + target, headers, length, **how)
+    return UpstreamRequest(method, store.endpoint.replace("127.0.0.1", host) + target, headers, length, **how)
 
 
 async def pieces(*parts: bytes):
@@ -135,9 +137,9 @@ async def test_answers_come_back_as_they_are(make, store):
         b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/\r\nSet-Cookie: a=1\r\n"
         b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     ) + packed
-    backend = make(store.endpoint)
-    assert await sent(backend, request(store)) == (307, packed)
-    assert await sent(backend, request(store)) == (307, packed)
+    backend = make(store.endpoint.replace("127.0.0.1", "localhost"))  # a name: cookies of bare addresses are rare
+    for _ in range(2):
+        assert await sent(backend, request(store, host="localhost")) == (307, packed)
     assert len(store.requests) == 2
     assert "cookie" not in store.requests[1].headers
 
@@ -243,8 +245,8 @@ async def test_a_chain_without_credentials_never_falls_back_to_root(make, bare_e
 
 
 async def test_a_store_that_answers_anything_is_there(make, store):
-    """Readiness asks for an answer, not for a success, and carries no credentials."""
-    store.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    """Readiness asks for an answer, not for a success, follows no redirect, and carries no credentials."""
+    store.answer = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
     assert await make(store.endpoint).probe() is None
     assert "authorization" not in store.requests[0].headers
 
