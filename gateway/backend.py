@@ -36,7 +36,7 @@ class Backend:
         parts = urlsplit(settings.endpoint)
         self.target = Target(parts.netloc, settings.region, parts.scheme == "https", settings.addressing == "virtual")
         self.regions = Regions(self.target)
-        self.has_regions = is_amazon(self.target)
+        self.has_regions = settings.regions == "on" or (settings.regions == "auto" and is_amazon(self.target))
         self._settings = settings
         self._fixed = settings.static or (root if settings.credentials == "root" else None)
         self._chain: Any = None

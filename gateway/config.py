@@ -84,6 +84,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_LIST_FILTER", "leave out of listings what the caller may not read; one decision per key", "off"),
     _s("MINIO_GW_BACKEND_CREDENTIALS", "root, chain (AWS's whole chain) or auto", "auto"),
     _s("MINIO_GW_BACKEND_REGION", "region to sign with toward the backend; an Amazon endpoint names its own", "us-east-1"),
+    _s("MINIO_GW_BACKEND_REGIONS", "on: a bucket's region is asked before its first upload; auto: at Amazon", "auto"),
     _s("MINIO_GW_BACKEND_ADDRESSING", "path, virtual or auto", "auto"),
     _s("MINIO_GW_BACKEND_CA", "CA certificates that sign the backend's (PEM)"),
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
@@ -121,6 +122,7 @@ class BackendSettings:
     credentials: str
     ca_file: Path | None = None
     static: Credentials | None = None
+    regions: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +426,10 @@ def _backend(reader: _Reader, environ: Mapping[str, str], endpoint: str) -> Back
     named = re.fullmatch(r"s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-[0-9])\.amazonaws\.com(?:\.cn)?", host)
     if named and not reader.is_set("MINIO_GW_BACKEND_REGION"):
         region = named[1]
-    return BackendSettings(f"{parts.scheme}://{parts.netloc}", region, addressing, credentials, ca_file)
+    regions = reader.choice("MINIO_GW_BACKEND_REGIONS", "auto", "on", "off")
+    return BackendSettings(
+        f"{parts.scheme}://{parts.netloc}", region, addressing, credentials, ca_file, regions=regions
+    )
 
 
 def _openid(reader: _Reader) -> OpenIdSettings | None:

@@ -84,7 +84,8 @@ def _kept(case: Case, answer: Answer, names: Sequence[str], decisions: Sequence[
 
 def list_keys(case: Case) -> Plan:
     """Authorize on prefix and delimiter; filter the results where that is wanted and the caller is not the owner."""
-    filtering = case.world.filter_listings and not case.caller.principal.owner
+    principal = case.caller.principal
+    filtering = case.world.filter_listings and (not principal.owner or principal.session_policy is not None)
     needs = required(case.operation, case.request)
     return case.must(needs, lambda: _Filter(case).page({}, 1) if filtering else case.forward())
 
@@ -102,7 +103,8 @@ class _Filter:
         if number > MAX_PAGES:
             raise ServiceUnavailable("This listing has too many keys that may not be shown.", reason="hidden pages")
         request = self._case.request
-        query = tuple((n, v) for n, v in request.query if n not in markers) + tuple(markers.items())
+        replaced = {parameter for _, parameter in self._kind.markers}
+        query = (*((n, v) for n, v in request.query if n not in replaced), *markers.items())
         return self._case.forward(
             request=replace(request, query=query) if markers else request,
             then=lambda answer: self._judge(answer, number),
