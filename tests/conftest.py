@@ -8,6 +8,11 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.config import Config
+from hypothesis import HealthCheck, settings
+
+# A busy machine is not a wrong answer: no test of ours is about how long one example took.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
