@@ -1,0 +1,28 @@
+"""The tests mirror the tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+#: Modules whose tests are elsewhere, and where.
+ELSEWHERE = {
+    "gateway/app.py": "tests/faults/test_two_gateways.py",  # wiring: seen whole, in processes
+    "gateway/case.py": "tests/unit/gateway/test_story.py",  # the stories are its only users
+    "gateway/plans.py": "tests/unit/gateway/test_story.py",  # dataclasses
+    "gateway/errors.py": "tests/unit/gateway/test_story.py",
+    "gateway/actions.py": "tests/unit/gateway/test_operations.py",
+    "iam/etcd.py": "tests/contracts/test_stores.py",
+    "iam/etcd_pb2.py": "tests/contracts/test_stores.py",  # generated
+}
+
+
+def test_every_module_has_its_tests():
+    """Each module has a file of tests of its own name, or a stated place where it is tested."""
+    missing = []
+    for module in sorted(p for package in ("gateway", "sts", "iam") for p in (ROOT / package).glob("**/*.py")):
+        name = str(module.relative_to(ROOT))
+        own = ROOT / "tests/unit" / module.relative_to(ROOT).parent / f"test_{module.name}"
+        if module.name != "__init__.py" and not own.exists() and not (ROOT / ELSEWHERE.get(name, "?")).exists():
+            missing.append(name)
+    assert not missing
