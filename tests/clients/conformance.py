@@ -1,0 +1,96 @@
+"""`make conformance`: the client matrix, docs/clients.md written from it, and one figure on the last line.
+
+    kept N of M      M calls passed directly at the store; N of them had the same outcome through the gateway
+
+Exit status 1 when a difference stands that `intended` does not explain, or when a program broke.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.clients.matrix import RESULTS, said  # noqa: E402
+from tests.clients.programs.report import SERVERS_OWN  # noqa: E402
+
+PAGE = ROOT / "docs" / "clients.md"
+INTRO = """# Clients
+
+Written by `make conformance`; do not edit. Each client is the real program or library. It makes the same calls twice: directly
+at the store (SeaweedFS, with its own keys) and through the gateway, with temporary credentials from an OpenID token. A call
+*passes* directly when the store gives the answer that the call is about; it passes through when the gateway's answer is the
+same: status, headers, every member of the document, every byte of a body. What the store refuses must be refused with the
+same status and code. Times, ids that a server invents and its own address are not compared.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the matrix, write the page, print the figure."""
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    command = [sys.executable, "-m", "pytest", "-m", "conformance", "tests/clients", *arguments]
+    broken = subprocess.run(command, cwd=ROOT, check=False).returncode
+    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    if not arguments:
+        PAGE.write_text(page(results))
+    findings = sum(not d["why"] for r in results for d in r["differences"])
+    print(f"{findings} unexplained differences; docs/clients.md tells of every call that the store refuses")  # noqa: T201
+    print(f"kept {total(results, 'through')} of {total(results, 'direct')}", flush=True)  # noqa: T201
+    return 1 if broken or findings or not results else 0
+
+
+def total(results: Sequence[dict[str, Any]], column: str) -> int:
+    """Return a column's sum."""
+    return sum(r[column] for r in results)
+
+
+def page(results: Sequence[dict[str, Any]]) -> str:
+    """Return docs/clients.md."""
+    rows = [f"| {r['client']} | {r['version']} | {r['tried']} | {r['direct']} | {r['through']} |" for r in results]
+    summary = ["| client | version | calls tried | passed direct | passed through |", "|---|---|---|---|---|", *rows,
+               f"| all | | {total(results, 'tried')} | {total(results, 'direct')} | {total(results, 'through')} |"]  # fmt: skip
+    parts = [INTRO, "\n".join(summary) + "\n", _differences(results), _not_compared(), _refused(results)]
+    return "\n".join(parts)
+
+
+def _differences(results: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        f"| {r['client']} | {d['call']} | {_cell(said(d['direct']))} | {_cell(said(d['through']))} | {_cell(d['why'] or '**not explained**')} |"
+        for r in results for d in r["differences"]
+    ]  # fmt: skip
+    head = "| client | call | direct | through | why |\n|---|---|---|---|---|\n"
+    text = "## Differences\n\nEach is meant, or is a bug and says so.\n\n"
+    return text + (head + "\n".join(rows) + "\n" if rows else "None.\n")
+
+
+def _not_compared() -> str:
+    rows = "\n".join(f"| `{name}` | {why} |" for name, why in SERVERS_OWN.items())
+    return (
+        "## Headers that are not compared\n\n| header | why |\n|---|---|\n" + rows
+        + "\n| `seaweed-*` | SeaweedFS's own bookkeeping, no S3 header: kept back by the allow-list |\n"
+    )  # fmt: skip
+
+
+def _refused(results: Sequence[dict[str, Any]]) -> str:
+    """Return what the store itself does not do, client by client: the same call, made directly."""
+    text = "## What the store refuses\n\nThe same call made directly at the store, and what it said.\n"
+    for r in results:
+        if r["refused"]:
+            rows = "\n".join(f"| {_cell(call)} | {_cell(answer)} |" for call, answer in r["refused"])
+            text += f"\n### {r['client']}\n\n| call | the store's answer |\n|---|---|\n{rows}\n"
+    return text
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
