@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from xml.sax.saxutils import escape
 
+from gateway.decoding import without_framing
 from gateway.operations import Operation
 from gateway.plans import Headers
 from gateway.request import S3Request
@@ -70,15 +71,9 @@ def _translated(name: str, value: str, request: S3Request, region: str) -> tuple
     if name == REGION_HEADER and region:
         return name, region
     if name == "content-encoding":
-        return _without_framing(value)
+        value = without_framing(value)
+        return (name, value) if value else None
     return (name, value) if name not in _NEVER and (name in _KEPT or name.startswith(_PREFIX)) else None
-
-
-def _without_framing(value: str) -> tuple[str, str] | None:
-    """Take aws-chunked out of Content-Encoding: it was the framing of an upload, and some stores keep it (trap 12)."""
-    if "aws-chunked" in value:
-        value = ",".join(part for part in (p.strip() for p in value.split(",")) if part != "aws-chunked")
-    return ("content-encoding", value) if value else None
 
 
 def _location_constraint(region: str) -> bytes:

@@ -34,7 +34,9 @@ class Backend:
 
     def __init__(self, settings: BackendSettings, root: Credentials) -> None:
         parts = urlsplit(settings.endpoint)
-        self.target = Target(parts.netloc, settings.region, parts.scheme == "https", settings.addressing == "virtual")
+        self.target = Target(
+            parts.netloc, settings.region, parts.scheme == "https", settings.addressing == "virtual", settings.aws_chunked,
+        )  # fmt: skip
         self.regions = Regions(self.target)
         self.has_regions = settings.regions == "on" or (settings.regions == "auto" and is_amazon(self.target))
         self._settings = settings

@@ -5,8 +5,9 @@
 The final zero chunk and its trailers come out only when everything before them is verified, so that a bad upload stays
 short of its announced length at the backend and never becomes an object (traps 10, 11, 13).
 
-What goes out is exactly as long as what came in, so the backend's Content-Length is the client's: sizes and trailers
-keep their spelling, and one signature is as long as another.
+`Framed` (the rule): what goes out is exactly as long as what came in, so the backend's Content-Length is the client's:
+sizes and trailers keep their spelling, and one signature is as long as another. `Payload`, for backends that do not know
+aws-chunked and for bodies that the gateway reads: the payload alone goes out, its checksum verified before its last piece.
 
 Framing: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html and .../sigv4-streaming-trailers.html
 """
@@ -19,6 +20,8 @@ from enum import Enum, auto
 from hashlib import sha256
 from types import MappingProxyType
 
+from gateway.checksums import BodyCheck
+from gateway.envelope import Framed, Payload
 from gateway.errors import EntityTooLarge, IncompleteBody, InvalidRequest, S3Error, SignatureDoesNotMatch
 from gateway.sigv4 import EMPTY_SHA256, Scope, matches, sign_string
 
@@ -69,15 +72,15 @@ class _State(Enum):
 class _Relay:
     """What both relays share: the framing, one piece at a time. Subclasses say what goes out, and when.
 
-    Each `_<state>` method reads one piece of `data` from position `at`, appends to `_out` what may leave, and returns
+    Each `_<state>` method reads one piece of `data` from position `at`, hands to `_out` what may leave, and returns
     the position after the piece: the same position when the piece is not all there yet.
     """
 
-    def __init__(self, decoded_length: int, trailers: tuple[str, ...]) -> None:
+    def __init__(self, decoded_length: int, trailers: tuple[str, ...], out: Framed | None = None) -> None:
         self._left = decoded_length  # bytes of payload that no chunk head has announced yet
         self._announced = frozenset(name.lower() for name in trailers)
         self._state = _State.HEAD
-        self._out: list[bytes | bytearray] = []
+        self._out = out or Framed()
         self._held = b""  # the start of a line whose end has not come
         self._chunk_left = 0
         self._end = b""  # the zero chunk and its trailers, as they will be sent
@@ -120,8 +123,7 @@ class _Relay:
                 break
             at = after
         self._held = data[at:]
-        out, self._out = self._out, []
-        return b"".join(out)
+        return self._out.take()
 
     def _step(self, data: bytes, at: int) -> int:
         match self._state:
@@ -180,7 +182,7 @@ class _Relay:
                 raise InvalidRequest("The trailers of the chunked body are too long.")
         else:
             self._check_trailers()
-            self._out.append(self._end + b"\r\n")
+            self._out.end(self._end + b"\r\n", self._trailers)
             self._state = _State.DONE
         return end + 2
 
@@ -231,7 +233,8 @@ class UnsignedRelay(_Relay):
         # Most pieces of a large body lie within one chunk: they cross without being touched.
         if self._state is _State.DATA and len(data) < self._chunk_left:
             self._chunk_left -= len(data)
-            return data
+            self._out.payload(data)
+            return self._out.take()
         return super()._fed(data)
 
     def _take_head(self, line: bytes) -> int:
@@ -240,16 +243,16 @@ class UnsignedRelay(_Relay):
             raise InvalidRequest("A chunk's head is malformed.")
         size = int(match[1], 16)
         if size:
-            self._out.append(line + b"\r\n")
+            self._out.frame(line + b"\r\n")
         else:
             self._end = line + b"\r\n"
         return size
 
     def _take_data(self, piece: bytes) -> None:
-        self._out.append(piece)
+        self._out.payload(piece)
 
     def _take_data_end(self) -> None:
-        self._out.append(b"\r\n")
+        self._out.frame(b"\r\n")
 
 
 class SignedRelay(_Relay):
@@ -259,9 +262,14 @@ class SignedRelay(_Relay):
     """
 
     def __init__(
-        self, decoded_length: int, incoming: ChunkChain, outgoing: ChunkChain, trailers: tuple[str, ...]
+        self,
+        decoded_length: int,
+        incoming: ChunkChain,
+        outgoing: ChunkChain,
+        trailers: tuple[str, ...],
+        out: Framed | None = None,
     ) -> None:
-        super().__init__(decoded_length, trailers)
+        super().__init__(decoded_length, trailers, out)
         self._incoming = incoming
         self._outgoing = outgoing
         self._size = b""
@@ -287,7 +295,9 @@ class SignedRelay(_Relay):
         self._chunk += piece
 
     def _take_data_end(self) -> None:
-        self._out += self._verified_head(), self._chunk, b"\r\n"
+        self._out.frame(self._verified_head())
+        self._out.payload(self._chunk)
+        self._out.frame(b"\r\n")
         self._chunk = bytearray()
 
     def _verified_head(self) -> bytes:
@@ -321,40 +331,29 @@ class SignedRelay(_Relay):
             raise SignatureDoesNotMatch(reason="the trailers are not signed")
 
 
+def decoder(
+    decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None, check: BodyCheck | None = None
+) -> UnsignedRelay | SignedRelay:
+    """Return a relay that lets the payload out, without its framing; `chain` is None when the chunks are unsigned."""
+    if chain is None:
+        return UnsignedRelay(decoded_length, trailers, Payload(check))
+    # Its outgoing signatures are thrown away: the one verifier serves both uses.
+    return SignedRelay(decoded_length, chain, ChunkChain(b"", "", Scope("", "", ""), ""), trailers, Payload(check))
+
+
 def read_all(
     body: bytes, decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None
 ) -> tuple[bytes, Mapping[str, str]]:
     """Return the payload and the trailers of a small, whole aws-chunked body, verified.
 
-    For XML that the gateway itself reads; `chain` is None when the chunks are unsigned. Raises as the relays do.
+    For XML that the gateway itself reads. Raises as the relays do.
     """
-    relay = (
-        UnsignedRelay(decoded_length, trailers)
-        if chain is None
-        else _signed_for_nobody(decoded_length, trailers, chain)
-    )
-    framed = relay.feed(body)
+    relay = decoder(decoded_length, trailers, chain)
+    payload = relay.feed(body)
     relay.finish()
-    return _payload(framed), relay.trailers
+    return payload, relay.trailers
 
 
 def decode_body(body: bytes, decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None) -> bytes:
     """Return the payload alone; see read_all."""
     return read_all(body, decoded_length, trailers, chain)[0]
-
-
-def _signed_for_nobody(decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain) -> SignedRelay:
-    """Return a relay whose outgoing signatures are thrown away: the one verifier serves both uses."""
-    return SignedRelay(decoded_length, chain, ChunkChain(b"", "", Scope("", "", ""), ""), trailers)
-
-
-def _payload(framed: bytes) -> bytes:
-    """Cut the payload out of a body that a relay has accepted."""
-    parts, at = list[bytes](), 0
-    while True:
-        end = framed.index(b"\r\n", at)
-        size = int(framed[at:end].partition(b";")[0], 16)
-        if not size:
-            return b"".join(parts)
-        parts.append(framed[end + 2 : end + 2 + size])
-        at = end + 2 + size + 2

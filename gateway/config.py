@@ -86,6 +86,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_BACKEND_REGION", "region to sign with toward the backend; an Amazon endpoint names its own", "us-east-1"),
     _s("MINIO_GW_BACKEND_REGIONS", "on: a bucket's region is asked before its first upload; auto: at Amazon", "auto"),
     _s("MINIO_GW_BACKEND_ADDRESSING", "path, virtual or auto", "auto"),
+    _s("MINIO_GW_BACKEND_AWS_CHUNKED", "off: uploads in aws-chunked framing are decoded, for a backend that stores the framing", "on"),
     _s("MINIO_GW_BACKEND_CA", "CA certificates that sign the backend's (PEM)"),
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
     _s("MINIO_GW_DRAIN", "seconds running requests may take after SIGTERM", "30"),
@@ -123,6 +124,7 @@ class BackendSettings:
     ca_file: Path | None = None
     static: Credentials | None = None
     regions: str = "auto"
+    aws_chunked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,10 +428,11 @@ def _backend(reader: _Reader, environ: Mapping[str, str], endpoint: str) -> Back
     named = re.fullmatch(r"s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-[0-9])\.amazonaws\.com(?:\.cn)?", host)
     if named and not reader.is_set("MINIO_GW_BACKEND_REGION"):
         region = named[1]
-    regions = reader.choice("MINIO_GW_BACKEND_REGIONS", "auto", "on", "off")
     return BackendSettings(
-        f"{parts.scheme}://{parts.netloc}", region, addressing, credentials, ca_file, regions=regions
-    )
+        f"{parts.scheme}://{parts.netloc}", region, addressing, credentials, ca_file,
+        regions=reader.choice("MINIO_GW_BACKEND_REGIONS", "auto", "on", "off"),
+        aws_chunked=reader.switch("MINIO_GW_BACKEND_AWS_CHUNKED"),
+    )  # fmt: skip
 
 
 def _openid(reader: _Reader) -> OpenIdSettings | None:

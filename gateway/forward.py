@@ -7,35 +7,49 @@ unknown header can (trap 53). The path is the canonical URI that the client's si
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import md5, sha256
 
 from gateway.actions import copy_source
-from gateway.authenticate import Caller, PayloadMode
+from gateway.authenticate import Caller
 from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
+from gateway.decoding import FRAMING, decoder, incoming, plain, trailer_names
+from gateway.errors import InvalidRequest
 from gateway.operations import AUTH_PARAMETERS, Operation
 from gateway.request import S3Request
 from gateway.sigv4 import EMPTY_SHA256, Scope, SigningKeys, canonical_query, sign_headers, uri_encode
 from iam.model import Credentials
 
+#: Keys of the client's, and what goes with them.
+_CUSTOMER_KEYS = tuple(
+    f"{prefix}server-side-encryption-customer-{part}"
+    for prefix in ("x-amz-", "x-amz-copy-source-") for part in ("key", "algorithm", "key-md5")
+)  # fmt: skip
+_LOOPBACK = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?")
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The backend as a request sees it: `authority` (host[:port]), `region`, and whether buckets are virtual hosts."""
+    """The backend as a request sees it: `authority` (host[:port]), `region`, and whether buckets are virtual hosts.
+
+    `aws_chunked`: whether it takes aws-chunked framing; else bodies are decoded.
+    """
 
     authority: str
     region: str
     secure: bool
     virtual_host: bool = False
+    aws_chunked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
     """What is sent: `url` absolute and exactly as signed; `length` of the body in bytes (None: no body).
 
-    `relay` re-frames an aws-chunked body; `body` replaces the client's body when it was rebuilt.
+    `relay` re-frames or decodes an aws-chunked body; `body` replaces the client's body when it was rebuilt.
     """
 
     method: str
@@ -61,6 +75,11 @@ def build(
 
     `body` replaces the client's body (already verified by the story); then its own hash and MD5 are sent.
     """
+    decoding = None
+    if body is None and caller.mode.chunked and not target.aws_chunked:
+        decoding = decoder(request, caller)
+        request, caller = plain(request, caller)
+    _check_customer_keys(request, target)
     host, path = _place(request, caller, target)
     query = _query(request, operation)
     headers = _headers(request, operation, caller)
@@ -74,7 +93,7 @@ def build(
     )  # fmt: skip
     if body is not None:
         return replace(head, length=len(body), body=body)
-    return replace(head, length=request.content_length, relay=relay(request, caller, chain))
+    return replace(head, length=request.content_length, relay=decoding or relay(request, caller, chain))
 
 
 def own(
@@ -132,18 +151,24 @@ def relay(request: S3Request, caller: Caller, outgoing: ChunkChain) -> UnsignedR
     if not caller.mode.chunked or caller.decoded_length is None:
         return None
     trailers = trailer_names(request, caller.mode)
-    if caller.claim is None or not caller.mode.chain:
+    chain = incoming(caller)
+    if chain is None:
         return UnsignedRelay(caller.decoded_length, trailers)
-    claim = caller.claim
-    incoming = ChunkChain(caller.signing_key, claim.timestamp, claim.scope, claim.signature)
-    return SignedRelay(caller.decoded_length, incoming, outgoing, trailers)
+    return SignedRelay(caller.decoded_length, chain, outgoing, trailers)
 
 
-def trailer_names(request: S3Request, mode: PayloadMode) -> tuple[str, ...]:
-    """Return the trailers announced in x-amz-trailer, lower case."""
-    if mode is PayloadMode.SIGNED:
-        return ()
-    return tuple(name.strip().lower() for name in request.header("x-amz-trailer").split(",") if name.strip())
+def _check_customer_keys(request: S3Request, target: Target) -> None:
+    """Refuse encryption keys of the client's (SSE-C) where they would cross a network in the clear, as S3 does.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
+    """
+    if any(name in request.headers for name in _CUSTOMER_KEYS) and not (
+        request.secure and (target.secure or _LOOPBACK.fullmatch(target.authority))
+    ):
+        raise InvalidRequest(
+            "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.",
+            reason="SSE-C over plain HTTP " + ("to the backend" if request.secure else "from the client"),
+        )
 
 
 def _place(request: S3Request, caller: Caller, target: Target) -> tuple[str, str]:
@@ -182,15 +207,10 @@ def _headers(request: S3Request, operation: Operation, caller: Caller) -> dict[s
 
 def _replace_body(headers: dict[str, str], body: bytes) -> str:
     """Describe the rebuilt body instead of the client's; return its hash."""
-    for name in [n for n in headers if n.startswith("x-amz-checksum-") or n in _FRAMING]:
+    for name in [n for n in headers if n.startswith("x-amz-checksum-") or n in FRAMING]:
         del headers[name]
     headers["content-md5"] = base64.b64encode(md5(body, usedforsecurity=False).digest()).decode()
     return sha256(body).hexdigest()
-
-
-_FRAMING = frozenset(
-    {"content-encoding", "x-amz-trailer", "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm"}
-)
 
 
 def _copy_source(request: S3Request) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from gateway.authenticate import Caller, PayloadMode
 from gateway.checksums import verify_body
-from gateway.chunked import ChunkChain, read_all
-from gateway.forward import trailer_names
+from gateway.chunked import read_all
+from gateway.decoding import incoming, trailer_names
 from gateway.request import S3Request
 
 
@@ -15,11 +15,8 @@ def verified(request: S3Request, caller: Caller, body: bytes) -> bytes:
     """Return the payload. Raises the S3Error of whatever does not hold: framing, chunk signature, digest."""
     trailers: Mapping[str, str] = {}
     if caller.mode.chunked and caller.decoded_length is not None:
-        chain = None
-        if caller.mode.chain and caller.claim is not None:
-            claim = caller.claim
-            chain = ChunkChain(caller.signing_key, claim.timestamp, claim.scope, claim.signature)
-        body, trailers = read_all(body, caller.decoded_length, trailer_names(request, caller.mode), chain)
+        names = trailer_names(request, caller.mode)
+        body, trailers = read_all(body, caller.decoded_length, names, incoming(caller))
     pinned = {"x-amz-content-sha256": caller.payload_hash} if caller.mode is PayloadMode.HEX else {}
     verify_body(body, {**request.headers, **trailers, **pinned})
     return body

@@ -222,6 +222,11 @@ class _Upload:
             self._error = error
             raise
 
+    async def whole(self, decoder: UnsignedRelay | SignedRelay) -> bytes:
+        """Return the verified payload of an aws-chunked body; its announced length bounds it."""
+        await _continue(self._http)
+        return b"".join([piece async for piece in self._pieces(decoder)])
+
     async def _pieces(self, relay: UnsignedRelay | SignedRelay | None) -> AsyncIterator[bytes]:
         if relay is None:
             while piece := await _next_piece(self._http, self._line):

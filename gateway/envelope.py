@@ -1,0 +1,62 @@
+"""What leaves of an aws-chunked body while `chunked` verifies it: the body as it came, or its payload alone.
+
+A relay hands over what it has understood and asks `take()` for what may go. The end (the zero chunk, or a payload's last
+piece) is handed out only when the relay has called `end`: framing, signatures and trailers are then verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.checksums import BodyCheck
+
+
+class Framed:
+    """What leaves of a body in aws-chunked framing: everything, and its end when all of it is verified."""
+
+    def __init__(self) -> None:
+        self._ready: list[bytes | bytearray] = []
+
+    def frame(self, data: bytes) -> None:
+        """Take framing."""
+        self._ready.append(data)
+
+    def payload(self, data: bytes | bytearray) -> None:
+        """Take payload: of signed chunks, verified."""
+        self._ready.append(data)
+
+    def end(self, data: bytes, trailers: Mapping[str, str]) -> None:
+        """Take the zero chunk and its trailers: framing and signatures are verified."""
+        del trailers
+        self._ready.append(data)
+
+    def take(self) -> bytes:
+        """Return what may leave now."""
+        ready, self._ready = self._ready, []
+        return b"".join(ready)
+
+
+class Payload(Framed):
+    """What leaves of a body without its framing. One piece is held until `check` has accepted the whole payload."""
+
+    def __init__(self, check: BodyCheck | None = None) -> None:
+        super().__init__()
+        self._check = check
+        self._held: bytes | bytearray = b""
+
+    def frame(self, data: bytes) -> None:
+        """Drop framing."""
+
+    def payload(self, data: bytes | bytearray) -> None:
+        """Take payload, let go of the piece before it."""
+        if self._check is not None:
+            self._check.update(bytes(data))
+        self._ready.append(self._held)
+        self._held = data
+
+    def end(self, data: bytes, trailers: Mapping[str, str]) -> None:
+        """Verify the digests, let go of the last piece. Raises as BodyCheck.finish."""
+        del data
+        if self._check is not None:
+            self._check.finish(trailers)
+        self._ready.append(self._held)
