@@ -205,7 +205,10 @@ def _mode(payload_hash: str) -> PayloadMode:
         mode = PayloadMode.HEX
     if mode is PayloadMode.HEX:
         if payload_hash.startswith("STREAMING-"):
-            raise errors.NotImplemented(reason=f"payload mode {payload_hash[:60]}")
+            raise errors.NotImplemented(
+                "Signature Version 4A (ECDSA) is not implemented." if "ECDSA" in payload_hash else None,
+                reason=f"payload mode {payload_hash[:60]}",
+            )
         raise InvalidArgument(
             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- mode or a valid sha256 value."
         )
