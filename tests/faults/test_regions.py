@@ -75,6 +75,7 @@ def store():
     server = Store()
     yield server
     server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")

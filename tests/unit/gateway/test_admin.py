@@ -38,7 +38,7 @@ async def directory(tmp_path):
     """The folder of a gateway's store with two sessions and an expired one."""
     store = EmbeddedStore(tmp_path / STORE_FILE)
     await store.open()
-    for name, parent, life in [("BBB", "someone", 3600), ("AAA", "\x1b[2Jhostile", 60), ("OLD", "gone", -10)]:
+    for name, parent, life in [("BBB", "someone", 3600), ("AAA", "\x1b[2Jhostile", 3000), ("OLD", "gone", -10)]:
         made = SessionRecord(name, parent, "https://idp", "AssumeRole\nX", NOW, NOW + life, {"sub": parent})
         await store.record_session(made)
     await store.close()
