@@ -44,6 +44,7 @@ def metadata():
     yield server
     server.shutdown()
     server.server_close()
+    server.server_close()
 
 
 def test_credentials_turn_without_a_failed_request(tmp_path, metadata):

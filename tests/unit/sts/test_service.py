@@ -39,6 +39,7 @@ async def service():
     await verifier.close()
     provider.shutdown()
     provider.server_close()
+    provider.server_close()
 
 
 async def call(service, signer=None, **parameters) -> str:
