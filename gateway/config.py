@@ -91,7 +91,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
     _s("MINIO_GW_DRAIN", "seconds running requests may take after SIGTERM", "30"),
     _s("MINIO_PROMETHEUS_AUTH_TYPE", "public: anybody may read the metrics; jwt: nobody yet", "jwt"),
-    _s("MINIO_GW_TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, comma separated"),
+    _s("MINIO_GW_TRUSTED_PROXIES", "networks whose X-Forwarded-For and X-Forwarded-Proto are believed, comma separated"),
 )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def parse(
     if not _TARGET.fullmatch(raw_target):
         raise InvalidURI(reason="target with characters outside RFC 3986")
     fields = _fields(headers)
-    target, _, query = _origin_form(raw_target).partition("?")
+    target, _, query = _origin_form(raw_target, fields.get("host", "")).partition("?")
     if "#" in target or "#" in query:
         raise InvalidURI(reason="fragment in a request target")
     return S3Request(
@@ -112,13 +112,17 @@ def parse(
     )
 
 
-def _origin_form(raw: str) -> str:
+def _origin_form(raw: str, host: str) -> str:
+    """Return the path and query. An absolute target has a host of its own, which must be the Host header's (RFC 9112 section 3.2.2)."""
     if raw.startswith("/"):
         return raw
-    match = re.fullmatch(r"https?://[^/?#]+(/.*)?", raw, re.IGNORECASE)
+    match = re.fullmatch(r"https?://([^/?#]+)(/.*|\?.*)?", raw, re.IGNORECASE)
     if match is None:
         raise InvalidURI(reason="target in neither origin nor absolute form")
-    return match[1] or "/"
+    if match[1].lower() != host.lower():
+        raise InvalidURI(reason="the absolute target's host is not the Host header's")
+    path = match[2] or "/"
+    return path if path.startswith("/") else "/" + path
 
 
 def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 
 import aiohttp
 from aiohttp import web
@@ -36,6 +36,7 @@ from gateway.errors import (
 from gateway.exchange import CUT, Exchange
 from gateway.forward import UpstreamRequest
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
+from gateway.peer import is_secure, source_ip
 from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, Plan, Reply
 from gateway.request import S3Request, parse
 from iam.authorize import Authorizer
@@ -70,7 +71,8 @@ class Gateway:
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever happens; log it and count it."""
         started = time.perf_counter()
-        line = AccessLine(self.ids.next(), http.method, http.raw_path.partition("?")[0], self._source_ip(http))
+        source = source_ip(_peer(http), http.headers.get("X-Forwarded-For", ""), self.trusted_proxies)
+        line = AccessLine(self.ids.next(), http.method, http.raw_path.partition("?")[0], source)
         self.inflight += 1
         try:
             response = await self._answer(http, line)
@@ -104,25 +106,9 @@ class Gateway:
             headers = [(n.decode("ascii"), v.decode("utf-8")) for n, v in http.raw_headers]
         except UnicodeDecodeError:
             raise InvalidRequest("A header is not UTF-8.") from None
-        return parse(
-            http.method, http.raw_path, headers, domains=self.domains, source_ip=line.source_ip, secure=http.secure
-        )
-
-    def _source_ip(self, http: web.BaseRequest) -> str:
-        """Return the peer's address; X-Forwarded-For counts only when the peer is a listed proxy (traps 18, 19)."""
-        peer = http.transport.get_extra_info("peername") if http.transport else None
-        address = peer[0] if isinstance(peer, tuple) else ""
-        for hop in reversed(http.headers.get("X-Forwarded-For", "").split(",")):
-            if not self._trusted(address) or not hop.strip():
-                break
-            address = hop.strip()
-        return address
-
-    def _trusted(self, address: str) -> bool:
-        try:
-            return any(ip_address(address) in network for network in self.trusted_proxies)
-        except ValueError:
-            return False
+        proto = http.headers.get("X-Forwarded-Proto", "")
+        secure = is_secure(_peer(http), proto, self.trusted_proxies, tls=http.secure)
+        return parse(http.method, http.raw_path, headers, domains=self.domains, source_ip=line.source_ip, secure=secure)
 
     async def _s3(self, http: web.BaseRequest, request: S3Request, line: AccessLine) -> web.StreamResponse:
         plan = story.begin(request, self.world, int(time.time()))
@@ -273,9 +259,10 @@ async def _read_body(http: web.BaseRequest, limit: int, line: AccessLine) -> byt
 
 
 async def _continue(http: web.BaseRequest) -> None:
-    """Tell a client that waits to go on (RFC 9110 section 10.1.1)."""
+    """Tell a client that waits to go on; one of HTTP/1.0 cannot know how (RFC 9110 section 10.1.1)."""
     if (
         http.headers.get("Expect", "").lower() == "100-continue"
+        and http.version >= aiohttp.HttpVersion11
         and http.transport is not None
         and not http.content.at_eof()
     ):
@@ -355,6 +342,11 @@ async def _document(answer: aiohttp.ClientResponse) -> bytes:
         if len(body) > MAX_ANSWER:
             raise InternalError(reason="the backend's answer is too large to edit")
     return bytes(body)
+
+
+def _peer(http: web.BaseRequest) -> str:
+    peer = http.transport.get_extra_info("peername") if http.transport else None
+    return peer[0] if isinstance(peer, tuple) else ""
 
 
 def _has_body(http: web.BaseRequest) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import S3Error
+from gateway.errors import InvalidURI, S3Error
 from gateway.request import parse
 
 HOST = ("host", "gw.example")
@@ -112,5 +112,16 @@ def test_bad_headers_are_refused(headers):
 
 
 def test_absolute_form():
-    """A proxy-style target is the same request."""
-    assert head("http://gw.example/b12/k?x=1").path == head("/b12/k?x=1").path
+    """A proxy-style target is the same request, with or without a path."""
+    assert head("http://gw.example/b12/k?x=1") == head("/b12/k?x=1")
+    assert head("HTTPS://GW.example?x=1") == head("/?x=1")
+    assert head("http://gw.example") == head("/")
+
+
+@pytest.mark.parametrize(
+    "host", ["other.example", "b12.gw.example", "gw.example:80", "user@gw.example", "gw.example.", ""]
+)
+def test_trap_20_absolute_form_of_another_host(host):
+    """A target that names another host than the Host header could be read in two ways: it is refused."""
+    with pytest.raises(InvalidURI):
+        head(f"http://{host}/b12/k")
