@@ -104,6 +104,9 @@ def _operation(name: str, spec: dict[str, Any], shapes: dict[str, Any]) -> Opera
     places = [(m["location"], m["locationName"], n in shape.get("required", ()))
               for n, m in shape["members"].items() if "location" in m]  # fmt: skip
     headers = {place.lower() for where, place, _ in places if where == "header"} - {"content-length"}
+    if "range" in headers:
+        # Not in the model; but a range without its condition could be a part of another object (RFC 9110 section 13.1.5).
+        headers |= {"if-range"}
     body = _BODY_HEADERS if "payload" in shape or spec["http"]["method"] in {"PUT", "POST"} else frozenset()
     return Operation(
         name=name,

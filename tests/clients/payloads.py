@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.client
 import re
+import ssl
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -28,14 +29,21 @@ ALGORITHMS = (
 
 @dataclass(frozen=True)
 class Side:
-    """Where requests go, and who signs them there."""
+    """Where requests go, and who signs them there; `trust` is the file with the certificate of an https endpoint."""
 
     endpoint: str
     keys: Credentials
+    trust: str = ""
 
     @classmethod
-    def of(cls, endpoint: str, found: dict[str, str]) -> Side:
-        return cls(endpoint, Credentials(found["accessKey"], found["secretKey"], found.get("sessionToken")))
+    def of(cls, endpoint: str, found: dict[str, str], trust: str = "") -> Side:
+        return cls(endpoint, Credentials(found["accessKey"], found["secretKey"], found.get("sessionToken")), trust)
+
+    def connect(self) -> http.client.HTTPConnection:
+        host = urlsplit(self.endpoint).netloc
+        if self.trust:
+            return http.client.HTTPSConnection(host, timeout=60, context=ssl.create_default_context(cafile=self.trust))
+        return http.client.HTTPConnection(host, timeout=60)
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,7 @@ class Answer:
 
 def exchange(side: Side, method: str, target: str, headers: dict[str, str], body: bytes = b"") -> Answer:
     """Send one request on a connection of its own."""
-    connection = http.client.HTTPConnection(urlsplit(side.endpoint).netloc, timeout=60)
+    connection = side.connect()
     try:
         connection.request(method, target, body or None, headers)
         answer = connection.getresponse()

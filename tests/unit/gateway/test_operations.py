@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.actions import ACTIONS, copy_source, required
+from gateway.checksums import HEADERS
 from gateway.errors import S3Error
 from gateway.operations import resolve, table
 from gateway.request import parse
@@ -111,3 +112,18 @@ def test_trap_24_copy_source_is_split_then_decoded(value):
     """A copy source that is empty, escapes its bucket or carries more than a version is refused."""
     with pytest.raises(S3Error):
         copy_source(value)
+
+
+def test_a_range_keeps_its_condition():
+    """If-Range, which the model lacks, crosses wherever Range does and nowhere else."""
+    for operations in table().values():
+        for operation in operations:
+            assert ("if-range" in operation.headers) == ("range" in operation.headers)
+
+
+def test_every_body_may_carry_every_checksum():
+    """Each header of a checksum crosses with every PUT and POST, and those that describe the framing."""
+    for operations in table().values():
+        for operation in operations:
+            if operation.method in {"PUT", "POST"}:
+                assert operation.headers >= HEADERS | {"content-md5", "x-amz-trailer", "x-amz-decoded-content-length"}
