@@ -44,14 +44,11 @@ def certificate(folder) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory, weed, issuer):
-    """A gateway that speaks TLS, and the certificate to trust."""
-    folder = tmp_path_factory.mktemp("tls")
+def over_tls(folder, endpoint: str, **env: str) -> GatewayProcess:
+    """Start a gateway that speaks TLS; its `trust` is the file with the certificate to trust."""
     certificate(folder / "certs")
-    server = GatewayProcess(folder, weed.endpoint, MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"])
-    plain = server.endpoint
-    server.endpoint = plain.replace("http:", "https:")
+    server = GatewayProcess(folder, endpoint, **env)
+    server.endpoint = server.endpoint.replace("http:", "https:")
     server.trust = str(folder / "certs" / "public.crt")
     server.process.start()
     context = ssl.create_default_context(cafile=server.trust)
@@ -64,6 +61,14 @@ def secure(tmp_path_factory, weed, issuer):
             return False
 
     until(ready, "the gateway is ready over TLS")
+    return server
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory, weed, issuer):
+    """A gateway that speaks TLS, and the certificate to trust."""
+    urls = {"MINIO_IDENTITY_OPENID_CONFIG_URL": issuer.urls["config"]}
+    server = over_tls(tmp_path_factory.mktemp("tls"), weed.endpoint, **urls)
     yield server
     server.close()
 
