@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from urllib.parse import quote, urlencode
 from xml.sax.saxutils import escape
 
 from gateway.decoding import without_framing
@@ -27,6 +28,8 @@ _PREFIX = "x-amz-"
 _NEVER = frozenset({"x-amz-security-token"})
 #: Describe bytes that are no longer those of the answer once it was edited.
 _OF_THE_BYTES = frozenset({"content-length", "content-md5", "content-encoding", "etag"})
+#: Visible ASCII only: nothing that could end a header, and nothing that a browser and we could read differently.
+_WEB_URL = re.compile(r"https?://[A-Za-z0-9\[][\x21-\x7e]*", re.IGNORECASE)
 _LOCATION = re.compile(rb"<Location>[^<]*</Location>")
 
 
@@ -74,6 +77,15 @@ def _translated(name: str, value: str, request: S3Request, region: str) -> tuple
         value = without_framing(value)
         return (name, value) if value else None
     return (name, value) if name not in _NEVER and (name in _KEPT or name.startswith(_PREFIX)) else None
+
+
+def redirect_url(url: str, bucket: str, key: str, etag: str) -> str:
+    """Return where success_action_redirect leads, "" when it is no http or https URL (then S3 does as if it were absent)."""
+    if not _WEB_URL.fullmatch(url):
+        return ""
+    base, _, fragment = url.partition("#")
+    base += ("&" if "?" in base else "?") + urlencode({"bucket": bucket, "key": key, "etag": etag}, quote_via=quote)
+    return f"{base}#{fragment}" if fragment else base
 
 
 def _location_constraint(region: str) -> bytes:

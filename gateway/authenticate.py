@@ -87,6 +87,8 @@ class Caller:
         """Return the value of the condition key s3:authType."""
         if self.claim is None:
             return ""
+        if self.claim.form:
+            return "POST"
         return "REST-QUERY-STRING" if self.claim.presigned else "REST-HEADER"
 
 
@@ -108,7 +110,7 @@ def authenticate(
     claim = _claim(request)
     if claim is None:
         return _anonymous(request)
-    _check_scope(claim, service, region)
+    check_scope(claim, service, region)
     token = _token(request, claim)
     credentials, principal = lookup(claim.access_key_id, token)
     check_time(claim, now)
@@ -155,7 +157,8 @@ def _anonymous(request: S3Request) -> Caller:
     return Caller(principal, mode, payload_hash, request.canonical_target, None, _decoded_length(request, mode))
 
 
-def _check_scope(claim: SignatureClaim, service: str, region: str) -> None:
+def check_scope(claim: SignatureClaim, service: str, region: str) -> None:
+    """Refuse a signature for another service, or for another region than ours ("": any). AuthorizationHeaderMalformed."""
     if claim.scope.service != service:
         raise AuthorizationHeaderMalformed(f"The credential scope's service must be '{service}'.")
     if region and claim.scope.region != region:

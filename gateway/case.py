@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gateway import answers
 from gateway.actions import Need
 from gateway.authenticate import Caller, Lookup
 from gateway.context import RequestContext
@@ -93,7 +94,7 @@ class Case:
 
     def reply(self, body: bytes, answer: Answer | None = None) -> Reply:
         """Return the plan to answer with this document, under the backend's headers when it was asked."""
-        return Reply(self.operation, self.caller, body, headers=answer.headers if answer else ())
+        return Reply(self.operation, self.caller, body, headers=answers.edited(answer.headers) if answer else ())
 
 
 def _understood(answer: Answer, then: Callable[[Answer], Plan]) -> Plan:

@@ -54,6 +54,11 @@ class EntityTooLarge(S3Error):
     message = "Your proposed upload exceeds the maximum allowed object size."
 
 
+class EntityTooSmall(S3Error):
+    status = 400
+    message = "Your proposed upload is smaller than the minimum allowed object size."
+
+
 class ExpiredToken(S3Error):
     status = 400
     message = "The provided token has expired."
@@ -89,9 +94,19 @@ class InvalidDigest(S3Error):
     message = "The Content-MD5 you specified is not valid."
 
 
+class InvalidPolicyDocument(S3Error):
+    status = 400
+    message = "The content of the form does not meet the conditions specified in the policy document."
+
+
 class InvalidRequest(S3Error):
     status = 400
     message = "Invalid Request."
+
+
+class InvalidTag(S3Error):
+    status = 400
+    message = "The tag provided was not a valid tag."
 
 
 class InvalidTokenId(S3Error):
@@ -109,9 +124,19 @@ class KeyTooLongError(S3Error):
     message = "Your key is too long."
 
 
+class MalformedPOSTRequest(S3Error):
+    status = 400
+    message = "The body of your POST request is not well-formed multipart/form-data."
+
+
 class MalformedXML(S3Error):
     status = 400
     message = "The XML you provided was not well-formed or did not validate against our published schema."
+
+
+class MaxPostPreDataLengthExceeded(S3Error):
+    status = 400
+    message = "Your POST request fields preceding the upload file were too large."
 
 
 class MethodNotAllowed(S3Error):

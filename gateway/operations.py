@@ -85,6 +85,11 @@ def resolve(request: S3Request) -> Operation:
     return found
 
 
+def named(name: str, method: str, level: str) -> Operation:
+    """Return an operation by its name; `method` and `level` say where it stands in the table."""
+    return next(operation for operation in table()[method, level] if operation.name == name)
+
+
 @cache
 def table() -> dict[tuple[str, str], tuple[Operation, ...]]:
     """Return the operations by method and level, the most specific first."""

@@ -3,9 +3,10 @@
     Forward          send it to the backend; with `then` the story goes on with the answer, else the answer is streamed
     Reply            answer it here
     NeedsBody        read the request's body first
+    NeedsForm        read a POST form first, up to its file
     NeedsDecisions   have these questions answered first
 
-The three that need something carry the rest of the story in `then`, so that a story is one straight function wherever
+The four that need something carry the rest of the story in `then`, so that a story is one straight function wherever
 it must wait.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.authenticate import Caller
+from gateway.multipart import Form
 from gateway.operations import Operation
 from gateway.request import S3Request
 from iam.model import AccessRequest, Decision
@@ -24,7 +26,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Answer:
-    """The backend's answer, read whole: `headers` are those that a client may see."""
+    """The backend's answer, read whole: `headers` are those that a client may see, as long as the document is the same."""
 
     status: int
     headers: Headers
@@ -69,6 +71,16 @@ class NeedsBody:
 
 
 @dataclass(frozen=True)
+class NeedsForm:
+    """The fields of a POST form must be read first; what `then` returns goes on when the file's length is known."""
+
+    operation: Operation
+    caller: Caller
+    boundary: bytes
+    then: Callable[[Form], Callable[[int], Plan]]
+
+
+@dataclass(frozen=True)
 class NeedsDecisions:
     """These questions must be answered first, in their order."""
 
@@ -78,4 +90,4 @@ class NeedsDecisions:
     then: Callable[[Sequence[Decision]], Plan]
 
 
-Plan = Forward | Reply | NeedsBody | NeedsDecisions
+Plan = Forward | Reply | NeedsBody | NeedsForm | NeedsDecisions

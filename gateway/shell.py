@@ -1,7 +1,8 @@
 """The aiohttp shell: reads heads, carries plans out, streams both ways. It decides nothing.
 
 Bodies are never held: a chunk goes to the other side before the next is read, so a slow reader slows the backend and a
-client that leaves closes the backend's connection. `100 Continue` is sent only once the plan says Forward (trap 21).
+client that leaves closes the backend's connection. `100 Continue` is sent only once the plan says Forward (trap 21), or that
+a form's fields must be read, where its signature is.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ from gateway.errors import (
     SlowDown,
     render,
 )
-from gateway.exchange import CUT, Exchange
+from gateway.exchange import CUT, Exchange, Upload
+from gateway.form_upload import FormUpload
 from gateway.forward import UpstreamRequest
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, source_ip
-from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, Plan, Reply
+from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, Plan, Reply
 from gateway.request import S3Request, parse
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision
@@ -112,11 +114,13 @@ class Gateway:
 
     async def _s3(self, http: web.BaseRequest, request: S3Request, line: AccessLine) -> web.StreamResponse:
         plan = story.begin(request, self.world, int(time.time()))
-        body = _Upload(http, line) if _has_body(http) else None
+        body: Upload | None = _Upload(http, line) if _has_body(http) else None
         while not isinstance(plan, Reply):
             _note(line, plan)
             if isinstance(plan, NeedsBody):
                 plan, body = plan.then(await _read_body(http, plan.limit, line)), None
+            elif isinstance(plan, NeedsForm):
+                plan, body = await self._form(http, plan, line)
             elif isinstance(plan, NeedsDecisions):
                 plan = plan.then(await decide_all(self.world.authorizer, plan.questions))
             else:
@@ -127,8 +131,15 @@ class Gateway:
         _note(line, plan)
         return _reply(http, plan, line)
 
+    async def _form(self, http: web.BaseRequest, plan: NeedsForm, line: AccessLine) -> tuple[Plan, FormUpload]:
+        """Read a form up to its file; what signs it is in there, so a client that waits to be asked is asked for that."""
+        upload = FormUpload(plan.boundary, http.content_length or 0, lambda: _next_piece(http, line))
+        await _continue(http)
+        judged = plan.then(await upload.form())
+        return judged(await upload.length()), upload
+
     async def _forward(
-        self, http: web.BaseRequest, plan: Forward, body: _Upload | None, line: AccessLine
+        self, http: web.BaseRequest, plan: Forward, body: Upload | None, line: AccessLine
     ) -> web.StreamResponse | Plan:
         """Send a request; return the response that was streamed to the client, or how the story goes on."""
         answer = await Exchange(self.backend, self.world.keys).send(plan, body if plan.body is None else None)
@@ -141,7 +152,7 @@ class Gateway:
                 return await _edited(http, plan, answer, headers, line)
             document = await _document(answer)
             document = plan.edit(document) if plan.edit else document
-            return plan.then(Answer(answer.status, answers.edited(headers), document))
+            return plan.then(Answer(answer.status, headers, document))
         except CUT as error:
             raise ServiceUnavailable(reason=f"backend: {type(error).__name__}") from error
         finally:
@@ -362,6 +373,8 @@ def _is_sts(http: web.BaseRequest, request: S3Request) -> bool:
 
 def _note(line: AccessLine, plan: Plan) -> None:
     line.operation = plan.operation.name
+    if isinstance(plan, Forward):
+        line.path = plan.request.target  # a form's key is known now
     line.access_key_id = plan.caller.principal.access_key_id or "-"
     line.parent = plan.caller.principal.parent or "-"
 

@@ -19,6 +19,7 @@ from gateway.errors import (
     AccessDenied,
     AuthorizationHeaderMalformed,
     AuthorizationQueryParametersError,
+    InvalidArgument,
     InvalidRequest,
     RequestTimeTooSkewed,
     S3Error,
@@ -61,7 +62,8 @@ class Scope:
 class SignatureClaim:
     """What a request says about its own signature; nothing of it is verified yet.
 
-    `timestamp` is ISO 8601 basic (`YYYYMMDDTHHMMSSZ`), `expires` in seconds and only for presigned requests.
+    `timestamp` is ISO 8601 basic (`YYYYMMDDTHHMMSSZ`), `expires` in seconds and not for header signatures; `presigned`
+    and `form` say where the signature stood.
     """
 
     access_key_id: str
@@ -71,6 +73,7 @@ class SignatureClaim:
     timestamp: str
     expires: int | None = None
     presigned: bool = False
+    form: bool = False
 
 
 def parse_authorization(value: str, timestamp: str) -> SignatureClaim:
@@ -127,6 +130,22 @@ def parse_presigned(query: Sequence[tuple[str, str]]) -> SignatureClaim:
             "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"."
         )
     return _claim(fields, fields["Date"], _expires(fields["Expires"]), AuthorizationQueryParametersError)
+
+
+def parse_form(fields: Mapping[str, str]) -> SignatureClaim:
+    """Parse the fields of a POST form, names in lower case. What they sign is the policy, so that there are no headers.
+
+    The signing key is one day's, and good for seven: so is what it signed. Raises InvalidArgument or InvalidRequest.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-authentication-HTTPPOST.html
+    """
+    _check_algorithm(fields["x-amz-algorithm"], InvalidArgument)
+    access_key_id, scope = _credential(fields["x-amz-credential"], InvalidArgument)
+    timestamp, signature = fields["x-amz-date"], fields["x-amz-signature"]
+    if not _TIMESTAMP.fullmatch(timestamp) or scope.date != timestamp[:8]:
+        raise InvalidArgument("x-amz-date must be \"yyyyMMdd'T'HHmmss'Z'\", of the day that the credential names.")
+    if not _SIGNATURE.fullmatch(signature):
+        raise InvalidArgument("x-amz-signature must be 64 lower-case hexadecimal digits.")
+    return SignatureClaim(access_key_id, scope, (), signature, timestamp, MAX_EXPIRES, form=True)
 
 
 def _check_algorithm(algorithm: str, bad: type[S3Error]) -> None:

@@ -5,14 +5,15 @@ so and carries the rest of the story in `then`; the shell awaits it and goes on:
 
     S3Request -> authenticate -> resolve -> required -> authorize -> Forward
 
-Operations whose body or answer decides have a story of their own: `gateway.deletion`, `gateway.listings`.
+Operations whose body or answer decides have a story of their own: `gateway.deletion`, `gateway.listings`; so have forms,
+which carry their signature in the body: `gateway.post_form`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway import deletion, listings
+from gateway import deletion, listings, post_form
 from gateway.actions import required
 from gateway.answers import translation
 from gateway.authenticate import Caller, authenticate
@@ -35,6 +36,8 @@ _STORIES = {
 
 def begin(request: S3Request, world: World, now: int) -> Plan:
     """Tell the story of one request. Raises S3Error, always before anything has gone to the backend."""
+    if post_form.is_post_form(request):
+        return post_form.begin(request, world, now)
     caller = authenticate(request, world.lookup, world.keys, now=now, region=world.region)
     caller = _anonymous_with_policies(request, caller, world)
     case = Case(request, resolve(request), caller, world, now)

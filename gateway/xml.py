@@ -72,6 +72,29 @@ def merge_delete_result(body: bytes | None, refused: tuple[DeleteEntry, ...], er
     return f'{PROLOG}<DeleteResult xmlns="{S3_NAMESPACE}">{inner}{errors}</DeleteResult>'.encode()
 
 
+def parse_tagging(body: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the tags of a `<Tagging>` document in its order. Raises MalformedXML."""
+    root = document(body, "Tagging")
+    sets = [child for child in root if local(child) == "TagSet"]
+    if len(sets) != 1 or len(root) != 1:
+        raise MalformedXML(reason="a Tagging without one TagSet")
+    return tuple(_tag(element) for element in sets[0])
+
+
+def _tag(element: ET.Element) -> tuple[str, str]:
+    members = {local(child): _leaf(child) for child in element}
+    if local(element) != "Tag" or members.keys() != {"Key", "Value"} or len(element) != 2:
+        raise MalformedXML(reason="a Tag without one Key and one Value")
+    return members["Key"], members["Value"]
+
+
+def post_response(location: str, bucket: str, key: str, etag: str) -> bytes:
+    """Return the document that a form with success_action_status 201 is answered with."""
+    fields = {"Location": location, "Bucket": bucket, "Key": key, "ETag": etag}
+    inner = "".join(f"<{name}>{_text(value)}</{name}>" for name, value in fields.items())
+    return f"{PROLOG}<PostResponse>{inner}</PostResponse>".encode()
+
+
 def bucket_names(body: bytes) -> tuple[str, ...]:
     """Return the bucket names of a ListAllMyBucketsResult, in its order."""
     root = document(body, "ListAllMyBucketsResult")
