@@ -8,11 +8,12 @@ needs is a conjunction: all of them must be allowed. `DeleteObjects` needs one a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InvalidArgument
-from gateway.operations import Operation
+from gateway.operations import Operation, headers_of
 from gateway.request import S3Request
 
 
@@ -158,6 +159,10 @@ _VERSIONED: dict[str, str] = {
     "s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
     "s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
     "s3:GetObjectTorrent": "s3:GetObjectVersionTorrent",
+    "s3:DeleteObjectAnnotation": "s3:DeleteObjectVersionAnnotation",
+    "s3:GetObjectAnnotation": "s3:GetObjectVersionAnnotation",
+    "s3:ListObjectAnnotations": "s3:ListObjectVersionAnnotations",
+    "s3:PutObjectAnnotation": "s3:PutObjectVersionAnnotation",
 }
 
 _WRITES = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload"})
@@ -172,19 +177,27 @@ _HEADER_ACTIONS = (
     ("x-amz-grant-write-acp", "s3:PutObjectAcl"),
     ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
     ("x-amz-object-lock-retain-until-date", "s3:PutObjectRetention"),
+    ("x-amz-object-lock-event-hold", "s3:PutObjectRetention"),
+    ("x-amz-object-lock-event-hold-duration-days", "s3:PutObjectRetention"),
+    ("x-amz-object-lock-event-hold-duration-years", "s3:PutObjectRetention"),
     ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
 )
+_TAGGING_DIRECTIVES = frozenset({"", "COPY", "REPLACE"})
+_ANNOTATION_DIRECTIVES = frozenset({"", "COPY", "EXCLUDE"})
 
 
 def required(operation: Operation, request: S3Request) -> tuple[Need, ...]:
     """Return every action that this request needs; DeleteObjects' are in its body (`needs_of_delete`)."""
     bucket, key = request.path.bucket, request.path.key
     version = request.parameters.get("versionId", "")
+    headers = headers_of(request, operation)
     needs = [Need(_named(ACTIONS[operation.name], version), bucket, key, version)]
-    needs += _extra(operation, request, bucket, key)
+    needs += _extra(operation, headers, bucket, key, version)
     if "x-amz-copy-source" in operation.needs_headers:
         source = copy_source(request.header("x-amz-copy-source"))
         needs.append(Need(_named("s3:GetObject", source.version), source.bucket, source.key, source.version))
+    if headers.get("x-amz-object-annotation-directive") == "COPY":
+        needs += needs_of_annotations(request)
     return tuple(dict.fromkeys(needs))
 
 
@@ -193,31 +206,63 @@ def needs_of_delete(bucket: str, key: str, version: str) -> Need:
     return Need(_named("s3:DeleteObject", version), bucket, key, version)
 
 
+def needs_of_tags(request: S3Request) -> tuple[Need, Need]:
+    """Return what a copy needs to take its source's tags along: to read them there, to write them here."""
+    return _carried(request, "s3:GetObjectTagging", "s3:PutObjectTagging")
+
+
+def needs_of_annotations(request: S3Request) -> tuple[Need, Need]:
+    """Return what a copy needs to take its source's annotations along."""
+    return _carried(request, "s3:GetObjectAnnotation", "s3:PutObjectAnnotation")
+
+
+def directives(operation: Operation, request: S3Request) -> tuple[str, str]:
+    """Return what a copy does with tags and annotations, "" where it does not say. Raises InvalidArgument."""
+    headers = headers_of(request, operation)
+    tagging = headers.get("x-amz-tagging-directive", "")
+    annotation = headers.get("x-amz-object-annotation-directive", "")
+    if tagging not in _TAGGING_DIRECTIVES or annotation not in _ANNOTATION_DIRECTIVES:
+        raise InvalidArgument("Unknown tagging or annotation directive.")
+    return tagging, annotation
+
+
+def _carried(request: S3Request, read: str, write: str) -> tuple[Need, Need]:
+    source, path = copy_source(request.header("x-amz-copy-source")), request.path
+    return (
+        Need(_named(read, source.version), source.bucket, source.key, source.version),
+        Need(write, path.bucket, path.key),
+    )
+
+
 def _named(action: str, version: str) -> str:
     return _VERSIONED.get(action, action) if version else action
 
 
-def _extra(operation: Operation, request: S3Request, bucket: str, key: str) -> list[Need]:
+def _extra(operation: Operation, headers: Mapping[str, str], bucket: str, key: str, version: str) -> list[Need]:
     needs = []
     if operation.name in _WRITES:
-        needs += [Need(action, bucket, key) for header, action in _HEADER_ACTIONS if header in request.headers]
+        needs += [Need(action, bucket, key) for header, action in _HEADER_ACTIONS if header in headers]
     if operation.name == "GetObjectAttributes":
-        version = request.parameters.get("versionId", "")
         needs.append(Need(_named("s3:GetObject", version), bucket, key, version))
     if operation.name == "CreateBucket":
-        needs += _create_bucket(request, bucket)
-    if request.header("x-amz-bypass-governance-retention").lower() == "true":
-        needs.append(Need("s3:BypassGovernanceRetention", bucket, key))
+        needs += _create_bucket(headers, bucket)
+    if asks_for(headers, "x-amz-bypass-governance-retention"):
+        needs.append(Need("s3:BypassGovernanceRetention", bucket, key, version))
     return needs
 
 
-def _create_bucket(request: S3Request, bucket: str) -> list[Need]:
+def asks_for(headers: Mapping[str, str], name: str) -> bool:
+    """Return whether a switch may be on: stores differ in what they take for true, so all but `false` counts."""
+    return headers.get(name, "false").strip().lower() != "false"
+
+
+def _create_bucket(headers: Mapping[str, str], bucket: str) -> list[Need]:
     needs = []
-    if any(name == "x-amz-acl" or name.startswith("x-amz-grant-") for name in request.headers):
+    if any(name == "x-amz-acl" or name.startswith("x-amz-grant-") for name in headers):
         needs.append(Need("s3:PutBucketAcl", bucket))
-    if "x-amz-object-ownership" in request.headers:
+    if "x-amz-object-ownership" in headers:
         needs.append(Need("s3:PutBucketOwnershipControls", bucket))
-    if request.header("x-amz-bucket-object-lock-enabled").lower() == "true":
+    if asks_for(headers, "x-amz-bucket-object-lock-enabled"):
         needs += [Need("s3:PutBucketObjectLockConfiguration", bucket), Need("s3:PutBucketVersioning", bucket)]
     return needs
 

@@ -105,7 +105,8 @@ def make_authorizer(config: Config) -> Authorizer:
     if config.opa is None:
         return AllOf(IamPolicies(lambda: config.policies))
     opa = config.opa
-    return AllOf(OpaAuthorizer(OpaSettings(opa.url, opa.auth_token, opa.timeout, opa.raw_headers, opa.ca_file)))
+    settings = OpaSettings(opa.url, opa.auth_token, opa.timeout, opa.raw_headers, opa.ca_file, opa.existing_tags)
+    return AllOf(OpaAuthorizer(settings))
 
 
 class Application:

@@ -5,20 +5,20 @@ A `Case` knows who asks for which operation; it turns needs into questions, asks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from gateway import answers
 from gateway.actions import Need
 from gateway.authenticate import Caller, Lookup
-from gateway.context import RequestContext
+from gateway.context import RequestContext, Tags
 from gateway.errors import AccessDenied, InternalError, MalformedXML
-from gateway.operations import Operation
-from gateway.plans import Answer, Forward, NeedsDecisions, Plan, Reply
+from gateway.operations import Operation, headers_of
+from gateway.plans import Answer, Forward, NeedsDecisions, NeedsTags, Plan, Reply
 from gateway.request import S3Request
 from gateway.sigv4 import SigningKeys, signature_age_ms
 from iam.authorize import Authorizer
-from iam.model import AccessRequest, Decision
+from iam.model import AccessRequest, Decision, Deny
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,39 @@ class World:
 
 @dataclass(frozen=True)
 class Case:
-    """One request: verified, its operation known. `now` in epoch seconds."""
+    """One request: verified, its operation known. `now` in epoch seconds.
+
+    `told` and `location` are what its document says (`gateway.documents`).
+    """
 
     request: S3Request
     operation: Operation
     caller: Caller
     world: World
     now: int
+    told: Mapping[str, str] = field(default_factory=dict)
+    location: str = ""
 
     def ask(self, needs: Sequence[Need], then: Callable[[Sequence[Decision]], Plan]) -> Plan:
         """Ask the authorizer; when every answer is there at once, go on without waiting."""
         return self.ask_all(tuple(self.question(need) for need in needs), then)
 
     def ask_all(self, questions: tuple[AccessRequest, ...], then: Callable[[Sequence[Decision]], Plan]) -> Plan:
-        """Ask these questions, as `ask`."""
+        """Ask these questions, as `ask`; the tags that a policy names are read before, and only then."""
+        wants = self.world.authorizer.wants_existing_tags
+        objects = tuple(dict.fromkeys(_object(q) for q in questions if q.key and wants(q)))
+        if not objects:
+            return self._decide(questions, then)
+
+        def read(found: Sequence[Tags | None]) -> Plan:
+            tags = dict(zip(objects, found, strict=True))
+            lost = [_object(q) in tags and tags[_object(q)] is None for q in questions]
+            known = tuple(_tagged(q, tags) for q, gone in zip(questions, lost, strict=True) if not gone)
+            return self._decide(known, lambda decisions: then(_with_refusals(decisions, lost)))
+
+        return NeedsTags(self.operation, self.caller, objects, read)
+
+    def _decide(self, questions: tuple[AccessRequest, ...], then: Callable[[Sequence[Decision]], Plan]) -> Plan:
         decisions = []
         for question in questions:
             decision = self.world.authorizer.decide_now(question)
@@ -73,10 +92,11 @@ class Case:
         """Return what the authorizer is asked about a need."""
         request, claim = self.request, self.caller.claim
         context = RequestContext(
-            request.headers, request.query, self.caller.principal, request.source_ip, request.secure, self.now,
+            headers_of(request, self.operation), request.query, self.caller.principal, request.source_ip, request.secure, self.now,
             signature_version="AWS4-HMAC-SHA256" if claim else "", auth_type=self.caller.auth_type,
             signature_age_ms=signature_age_ms(claim, self.now) if claim else None, raw_headers=self.world.raw_headers,
-            version_id=need.version,
+            version_id=need.version, location=self.location, operation=self.operation.name,
+            known=self.operation.headers, told=self.told, existing_tags=None if need.key else (),
         )  # fmt: skip
         return AccessRequest(self.caller.principal, need.action, need.bucket, need.key, context)
 
@@ -95,6 +115,25 @@ class Case:
     def reply(self, body: bytes, answer: Answer | None = None) -> Reply:
         """Return the plan to answer with this document, under the backend's headers when it was asked."""
         return Reply(self.operation, self.caller, body, headers=answers.edited(answer.headers) if answer else ())
+
+
+def _object(question: AccessRequest) -> tuple[str, str, str]:
+    """Return the object that a question is about, in the version that it names."""
+    context = question.context
+    return question.bucket, question.key, context.version_id if isinstance(context, RequestContext) else ""
+
+
+def _tagged(question: AccessRequest, tags: Mapping[tuple[str, str, str], Tags | None]) -> AccessRequest:
+    context, found = question.context, tags.get(_object(question))
+    if found is None or not isinstance(context, RequestContext):
+        return question
+    return replace(question, context=replace(context, existing_tags=found))
+
+
+def _with_refusals(decisions: Sequence[Decision], lost: Sequence[bool]) -> list[Decision]:
+    """Return the decisions in the questions' order, a Deny for each whose object's tags could not be read."""
+    given = iter(decisions)
+    return [Deny("the object's tags could not be read") if gone else next(given) for gone in lost]
 
 
 def _understood(answer: Answer, then: Callable[[Answer], Plan]) -> Plan:

@@ -71,6 +71,7 @@ SETTINGS: tuple[Setting, ...] = (
        "sent verbatim as Authorization to the policy service", secret=True),
     _s("MINIO_GW_OPA_TIMEOUT", "seconds before no answer is a denial", "2"),
     _s("MINIO_GW_OPA_RAW_HEADERS", "leave credentials and signatures in OPA's input, as MinIO did", "off"),
+    _s("MINIO_GW_OPA_EXISTING_TAGS", "read an object's tags for OPA before every question about it", "off"),
     _s("MINIO_ETCD_ENDPOINTS", "etcd members, comma separated; empty: the embedded store"),
     _s("MINIO_ETCD_PATH_PREFIX", "glued in front of every key in etcd"),
     _s("MINIO_ETCD_CLIENT_CERT", "client certificate for etcd (PEM)"),
@@ -136,6 +137,7 @@ class OpaConfig:
     timeout: float
     raw_headers: bool
     ca_file: Path | None = None
+    existing_tags: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,7 +459,8 @@ def _opa(reader: _Reader) -> OpaConfig | None:
     token = reader.variable(names[1])
     if token and not (token.isascii() and token.isprintable()):
         reader.bad(names[1], "is no header value", "use printable ASCII characters")
-    return OpaConfig(url, Secret(token) if token else None, timeout, raw) if url else None
+    tags = reader.switch("MINIO_GW_OPA_EXISTING_TAGS")
+    return OpaConfig(url, Secret(token) if token else None, timeout, raw, existing_tags=tags) if url else None
 
 
 def _etcd(reader: _Reader) -> EtcdSettings | None:

@@ -9,32 +9,39 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from iam.model import Principal
+from iam.model import Principal, UnknownFact
 
-#: s3:x-amz-* keys that AWS documents; each is the header of that name.
+#: s3: keys that AWS documents; each is the header of that name, where the operation knows it.
 _HEADER_KEYS = frozenset({
-    "x-amz-acl", "x-amz-content-sha256", "x-amz-copy-source", "x-amz-grant-full-control", "x-amz-grant-read",
-    "x-amz-grant-read-acp", "x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-metadata-directive",
+    "if-match", "if-none-match", "x-amz-acl", "x-amz-bucket-namespace", "x-amz-content-sha256", "x-amz-copy-source",
+    "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write",
+    "x-amz-grant-write-acp", "x-amz-metadata-directive", "x-amz-object-annotation-directive", "x-amz-object-if-match",
     "x-amz-object-ownership", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-customer-algorithm", "x-amz-storage-class", "x-amz-website-redirect-location",
 })  # fmt: skip
-_QUERY_KEYS = frozenset({"prefix", "delimiter", "max-keys"})
+_QUERY_KEYS = frozenset({"annotation-prefix", "delimiter", "max-annotation-results", "max-keys", "prefix"})
 _LOCK_KEYS = {
     "object-lock-mode": "x-amz-object-lock-mode",
     "object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
     "object-lock-legal-hold": "x-amz-object-lock-legal-hold",
+    "object-lock-event-hold": "x-amz-object-lock-event-hold",
 }
 _LOCK_NAMES = {
     "x-amz-object-lock-mode": "Object-Lock-Mode",
     "x-amz-object-lock-retain-until-date": "Object-Lock-Retain-Until-Date",
     "x-amz-object-lock-legal-hold": "Object-Lock-Legal-Hold",
 }
+#: s3:ObjectCreationOperation: whether a write makes the object, or only prepares it.
+_CREATES = {
+    "CompleteMultipartUpload": "true", "CopyObject": "true", "PutObject": "true",
+    "CreateMultipartUpload": "false", "UploadPart": "false", "UploadPartCopy": "false",
+}  # fmt: skip
 _MASKED = frozenset({
     "authorization", "cookie", "proxy-authorization", "signature", "x-amz-credential", "x-amz-security-token",
     "x-amz-signature", "x-amz-server-side-encryption-customer-key",
@@ -43,7 +50,9 @@ _MASKED = frozenset({
 #: Names in the document that only we write; the second half are the claims of MinIO's `jwt:` and `ldap:` keys.
 _OURS = frozenset({
     "authtype", "currenttime", "epochtime", "existingobjecttag", "groups", "locationconstraint",
-    "object-lock-legal-hold", "object-lock-mode", "object-lock-retain-until-date", "principaltype", "referer",
+    "object-lock-event-hold", "object-lock-event-hold-duration-days", "object-lock-legal-hold", "object-lock-mode",
+    "object-lock-remaining-retention-days", "object-lock-retain-until-date", "objectcreationoperation",
+    "principaltype", "referer",
     "requestobjecttag", "requestobjecttagkeys", "securetransport", "signatureage", "signatureversion", "sourceip",
     "useragent", "userid", "username", "versionid", "x-amz-tagging",
     "address", "aud", "birthdate", "client_id", "email", "family_name", "gender", "given_name", "iss", "jti",
@@ -55,6 +64,10 @@ _OUR_FAMILIES = ("existingobjecttag/", "requestobjecttag/", "aws:", "s3:", "jwt:
 _WISHES = _QUERY_KEYS | _HEADER_KEYS | {"list-type", "marker", "start-after", "sessionpolicy"}
 
 
+#: Tags of an object, in their order.
+Tags = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class RequestContext:
     """An `iam.model.Context` over one request.
@@ -62,6 +75,10 @@ class RequestContext:
     `headers` have lower-case names, `query` is decoded; `now` is in epoch seconds, `signature_age_ms` in milliseconds
     (presigned requests only); `version_id` and `location` are what the operation found, "" without; `raw_headers` sends
     credentials to the policy service unmasked.
+
+    `known` are the headers that cross (None: all), since one that stays behind says nothing about the request; `told` is
+    what the request's document says, under the header's name that says the same. `existing_tags` are those of the object
+    as it is, None while nobody has looked.
     """
 
     headers: Mapping[str, str]
@@ -76,9 +93,13 @@ class RequestContext:
     raw_headers: bool = False
     version_id: str = ""
     location: str = ""
+    operation: str = ""
+    known: frozenset[str] | None = None
+    told: Mapping[str, str] = field(default_factory=dict)
+    existing_tags: Tags | None = None
 
     def values(self, key: str) -> tuple[str, ...] | None:
-        """Return the values of a condition key, None when the request has none."""
+        """Return the values of a condition key, None when the request has none. Raises UnknownFact."""
         service, _, name = key.partition(":")
         match service.lower():
             case "aws":
@@ -128,26 +149,59 @@ class RequestContext:
         if lower in _QUERY_KEYS:
             return tuple(value for sent, value in self.query if sent == lower) or None
         if lower in _HEADER_KEYS or lower in _LOCK_KEYS:
-            value = self.headers.get(_LOCK_KEYS.get(lower, lower))
+            value = self._header(_LOCK_KEYS.get(lower, lower))
             return None if value is None else (value,)
-        if lower == "requestobjecttagkeys":
-            return tuple(tag for tag, _ in self._tags()) or None
-        if lower.startswith("requestobjecttag/"):
-            wanted = name.partition("/")[2]
-            return tuple(value for tag, value in self._tags() if tag == wanted) or None
-        return _one(self._own_s3().get(lower))
+        return self._tag_facts(lower, name) if "tag" in lower else _one(self._own_s3().get(lower, _nothing)())
 
-    def _own_s3(self) -> dict[str, str]:
+    def _header(self, name: str) -> str | None:
+        """Return a header that crosses, or what the document says in its place."""
+        if name in self.told:
+            return self.told[name]
+        crosses = self.known is None or name in self.known or name == "x-amz-content-sha256"
+        return self.headers.get(name) if crosses else None
+
+    def _tag_facts(self, lower: str, name: str) -> tuple[str, ...] | None:
+        """Tags' names have a case, the key before them has none."""
+        family, _, wanted = name.partition("/")
+        match lower.partition("/")[0]:
+            case "requestobjecttagkeys":
+                return tuple(tag for tag, _ in self._tags()) or None
+            case "requestobjecttag":
+                return tuple(value for tag, value in self._tags() if tag == wanted) or None
+            case "existingobjecttag" if self.existing_tags is None:
+                raise UnknownFact(family)
+            case "existingobjecttag":
+                return tuple(value for tag, value in self.existing_tags or () if tag == wanted) or None
+        return None
+
+    def _own_s3(self) -> Mapping[str, Callable[[], str]]:
         return {
-            "versionid": self.version_id,
-            "signatureversion": self.signature_version,
-            "authtype": self.auth_type,
-            "signatureage": "" if self.signature_age_ms is None else str(self.signature_age_ms),
-            "locationconstraint": self.location,
+            "versionid": lambda: self.version_id,
+            "signatureversion": lambda: self.signature_version,
+            "authtype": lambda: self.auth_type,
+            "signatureage": lambda: "" if self.signature_age_ms is None else str(self.signature_age_ms),
+            "locationconstraint": lambda: self.location,
+            "objectcreationoperation": lambda: _CREATES.get(self.operation, ""),
+            "object-lock-remaining-retention-days": self._remaining_days,
+            "object-lock-event-hold-duration-days": self._event_hold_days,
         }
 
+    def _remaining_days(self) -> str:
+        """Return the whole days until the retention ends; what is no date is given as it came, so no number matches."""
+        until = self._header("x-amz-object-lock-retain-until-date") or ""
+        try:
+            moment = datetime.fromisoformat(until)
+            return str(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - self.now) // 86400)
+        except (ValueError, OverflowError):
+            return until
+
+    def _event_hold_days(self) -> str:
+        years = self._header("x-amz-object-lock-event-hold-duration-years") or ""
+        days = str(int(years) * 365) if years.isascii() and years.isdigit() and len(years) < 9 else years
+        return self._header("x-amz-object-lock-event-hold-duration-days") or days
+
     def _tags(self) -> list[tuple[str, str]]:
-        return parse_qsl(self.headers.get("x-amz-tagging", ""), keep_blank_values=True)
+        return parse_qsl(self._header("x-amz-tagging") or "", keep_blank_values=True)
 
     def _claim(self, name: str) -> tuple[str, ...] | None:
         """Look a claim up by its name, or by its only spelling in another case (keys have no case, claims have)."""
@@ -199,10 +253,13 @@ class RequestContext:
         return {name: values for name, values in facts.items() if values}
 
     def _object_facts(self) -> dict[str, list[str]]:
-        facts = {name: [self.headers[header]] for header, name in _LOCK_NAMES.items() if header in self.headers}
+        lock = {name: self._header(header) for header, name in _LOCK_NAMES.items()}
+        facts = {name: [value] for name, value in lock.items() if value is not None}
         tags = self._tags()
         for tag, value in tags:
             facts.setdefault(f"RequestObjectTag/{tag}", []).append(value)
+        for tag, value in self.existing_tags or ():
+            facts.setdefault(f"ExistingObjectTag/{tag}", []).append(value)
         return facts | ({"RequestObjectTagKeys": [tag for tag, _ in tags]} if tags else {})
 
 
@@ -211,6 +268,10 @@ def _may_stand(claim: str, taken: set[str] | frozenset[str]) -> bool:
     lower = claim.lower()
     reserved = lower.startswith((*_OUR_FAMILIES, "x-amz-", "object-lock-")) or lower == "requestobjecttagkeys"
     return lower not in taken and not reserved
+
+
+def _nothing() -> str:
+    return ""
 
 
 def _one(value: str | None) -> tuple[str, ...] | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.actions import Need, needs_of_delete
+from gateway.actions import Need, asks_for, needs_of_delete
 from gateway.case import Case
 from gateway.errors import AccessDenied
+from gateway.operations import headers_of
 from gateway.payload import verified
 from gateway.plans import NeedsBody, Plan
 from gateway.xml import DeleteEntry, merge_delete_result, parse_delete, render_delete
@@ -40,8 +41,8 @@ def _needs(case: Case, entries: Sequence[DeleteEntry]) -> list[Need]:
     """Return one need per entry, then, where retention is to be bypassed, another round of them."""
     bucket = case.request.path.bucket
     needs = [needs_of_delete(bucket, entry.key, entry.version) for entry in entries]
-    if case.request.header("x-amz-bypass-governance-retention").lower() == "true":
-        needs += [Need("s3:BypassGovernanceRetention", bucket, entry.key) for entry in entries]
+    if asks_for(headers_of(case.request, case.operation), "x-amz-bypass-governance-retention"):
+        needs += [Need("s3:BypassGovernanceRetention", bucket, entry.key, entry.version) for entry in entries]
     return needs
 
 

@@ -6,22 +6,26 @@ with a body from the client can be sent once only, so that where buckets have re
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import aiohttp
 
-from gateway import decoding, forward
+from gateway import decoding, forward, xml
 from gateway.backend import Backend
 from gateway.chunked import SignedRelay, UnsignedRelay
-from gateway.errors import InternalError, ServiceUnavailable
+from gateway.context import Tags
+from gateway.errors import InternalError, S3Error, ServiceUnavailable
 from gateway.plans import Forward
 from gateway.regions import REDIRECTS, elsewhere
 from gateway.sigv4 import SigningKeys
 
 CUT = (aiohttp.ClientError, OSError, TimeoutError)
+MAX_TAGGING = 2**16  # bytes of a Tagging document
+TAGS_AT_ONCE = 32
 
 
 class Upload(Protocol):
@@ -95,6 +99,48 @@ class Exchange:
                 raise
         return answer
 
+    async def tags_of(self, objects: Sequence[tuple[str, str, str]]) -> list[Tags | None]:
+        """Return each object's tags (bucket, key, version id or ""), a bounded number of them asked for at a time."""
+        limit = asyncio.Semaphore(TAGS_AT_ONCE)
+
+        async def one(bucket: str, key: str, version: str) -> Tags | None:
+            async with limit:
+                return await self._tags(bucket, key, version)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(*place)) for place in objects]
+        return [task.result() for task in tasks]
+
+    async def _tags(self, bucket: str, key: str, version: str) -> Tags | None:
+        """Return an object's tags, () when there is no such object, None when that cannot be known."""
+        query = (("tagging", ""), ("versionId", version)) if version else (("tagging", ""),)
+        try:
+            answer = await self._own("GET", bucket, key, query)
+            region = elsewhere(answer.status, answer.headers, self.backend.regions.target(bucket).region)
+            if region:
+                answer.close()
+                self.backend.regions.learn(bucket, region)
+                answer = await self._own("GET", bucket, key, query)
+            try:
+                if answer.status != 200:
+                    return () if answer.status == 404 else None
+                return xml.tags(await _read(answer))
+            finally:
+                answer.close()
+        except (*CUT, S3Error):
+            return None
+
+    async def _own(
+        self, method: str, bucket: str, key: str, query: Sequence[tuple[str, str]]
+    ) -> aiohttp.ClientResponse:
+        """Ask the backend in the gateway's own name."""
+        backend = self.backend
+        request = forward.own(
+            method, bucket, key, query, target=backend.regions.target(bucket), credentials=await backend.credentials(),
+            keys=self.keys, now=int(time.time()),
+        )  # fmt: skip
+        return await backend.send(request, None)
+
     async def _find(self, bucket: str) -> None:
         """Learn a bucket's region by HeadBucket; what it answers otherwise is left to the request itself."""
         backend = self.backend
@@ -112,3 +158,12 @@ class Exchange:
         region = elsewhere(answer.status, answer.headers, backend.target.region)
         if region or answer.status == 200:
             backend.regions.learn(bucket, region or backend.target.region)
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MAX_TAGGING:
+            raise InternalError(reason="the backend's Tagging document is too large")
+    return bytes(body)

@@ -18,7 +18,7 @@ from gateway.authenticate import Caller
 from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
 from gateway.decoding import FRAMING, decoder, incoming, plain, trailer_names
 from gateway.errors import InvalidRequest
-from gateway.operations import AUTH_PARAMETERS, Operation
+from gateway.operations import AUTH_PARAMETERS, Operation, is_hoisted
 from gateway.request import S3Request
 from gateway.sigv4 import EMPTY_SHA256, Scope, SigningKeys, canonical_query, sign_headers, uri_encode
 from iam.model import Credentials
@@ -187,7 +187,10 @@ def _located(bucket: str, rest: str, target: Target) -> tuple[str, str]:
 
 
 def _query(request: S3Request, operation: Operation) -> list[tuple[str, str]]:
-    return [(n, v) for n, v in request.query if n in operation.query and n not in AUTH_PARAMETERS]
+    return [
+        (n, v) for n, v in request.query
+        if n not in AUTH_PARAMETERS and (n in operation.query or is_hoisted(n, operation))
+    ]  # fmt: skip
 
 
 def _encoded(query: list[tuple[str, str]]) -> str:

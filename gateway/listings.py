@@ -52,6 +52,7 @@ _KINDS: dict[str, Kind] = {
         (("Key", "NextKeyMarker"), ("UploadId", "NextUploadIdMarker")),
     ),
 }  # fmt: skip
+_TOP_LEVEL = (("prefix", ""), ("delimiter", "/"))
 #: Elements that repeat what the client asked for; of a later page they would tell where the hidden ones are.
 _ECHOES = ("Marker", "ContinuationToken", "StartAfter", "KeyMarker", "VersionIdMarker", "UploadIdMarker")
 
@@ -70,7 +71,9 @@ def _buckets(case: Case, all_of_them: Decision) -> Plan:
     def filtered(answer: Answer) -> Plan:
         names = xml.bucket_names(answer.body)
         needs = [Need(action, name) for name in names for action in ("s3:ListBucket", "s3:GetBucketLocation")]
-        return case.ask(needs, lambda decisions: _kept(case, answer, names, decisions, all_of_them.reason))
+        # As MinIO asks: about the bucket's top level, whatever the caller said about the names of buckets.
+        asking = replace(case, request=replace(case.request, query=_TOP_LEVEL))
+        return asking.ask(needs, lambda decisions: _kept(case, answer, names, decisions, all_of_them.reason))
 
     return case.forward(then=filtered)
 

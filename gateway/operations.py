@@ -5,11 +5,13 @@ parameter and required header is there. A parameter that the matched operation d
 to another operation or to nobody, and guessing is how `DELETE /b?policy` came to delete a bucket (traps 22 and 62).
 
 `resolve` raises NotImplemented or MethodNotAllowed. The same model gives each operation its allow-list of headers and
-query parameters (`gateway.forward`).
+query parameters (`gateway.forward`). A presigned URL may carry x-amz-* headers as parameters, as several SDKs write them:
+they are known by their header's name, judged as the header (`headers_of`), and cross as the parameters they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,20 +19,35 @@ from typing import Any
 from botocore.loaders import Loader
 
 from gateway import checksums, errors
-from gateway.errors import MethodNotAllowed
+from gateway.errors import InvalidArgument, MethodNotAllowed
 from gateway.request import S3Request
 
-#: Superseded twins (same wire form as a newer operation), and those of other endpoints or of directory buckets.
-_LEFT_OUT = frozenset({
-    "GetBucketLifecycle", "PutBucketLifecycle", "GetBucketNotification", "PutBucketNotification",
-    "WriteGetObjectResponse", "ListDirectoryBuckets", "CreateSession", "RenameObject",
-})  # fmt: skip
+#: Operations of the model that have no row in the table, and why.
+REFUSED: dict[str, str] = {
+    "GetBucketLifecycle": "superseded: GetBucketLifecycleConfiguration has the same wire form",
+    "PutBucketLifecycle": "superseded: PutBucketLifecycleConfiguration has the same wire form",
+    "GetBucketNotification": "superseded: GetBucketNotificationConfiguration has the same wire form",
+    "PutBucketNotification": "superseded: PutBucketNotificationConfiguration has the same wire form",
+    "CreateSession": "answers with credentials of the backend, which would lead past the gateway (directory buckets only)",
+    "ListDirectoryBuckets": "belongs to the endpoint s3express-control; without its own parameter it reads as ListBuckets",
+    "RenameObject": "directory buckets only, whose sessions are refused; deletes its source under no action of its own",
+    "WriteGetObjectResponse": "belongs to the endpoint s3-object-lambda, spoken to by functions behind it, not by clients",
+}
+
+#: Headers by which MinIO does more than the operation says, to keys that nobody judged (minio.md section 8).
+_BEYOND = ("x-amz-meta-snowball-auto-extract", "x-minio-force-delete")
 
 #: Parameters that authenticate (consumed here) or only name the operation for logs (`x-id`, AWS SDK for JavaScript).
 AUTH_PARAMETERS = frozenset({
     "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature",
     "X-Amz-Security-Token", "X-Amz-Content-Sha256", "x-id",
 })  # fmt: skip
+
+#: Headers that never count as parameters: they choose the operation, say who asks or what the body is, or are keys.
+_HEADERS_ONLY = frozenset(name.lower() for name in AUTH_PARAMETERS) | {
+    "x-amz-copy-source", "x-amz-copy-source-server-side-encryption-customer-key", "x-amz-decoded-content-length",
+    "x-amz-object-attributes", "x-amz-server-side-encryption-customer-key", "x-amz-trailer", *_BEYOND,
+}  # fmt: skip
 
 #: Framing and integrity headers of any request with a body.
 _BODY_HEADERS = checksums.HEADERS | {
@@ -79,9 +96,10 @@ def resolve(request: S3Request) -> Operation:
     found = next((operation for operation in candidates if operation.matches(request)), None)
     if found is None:
         raise MethodNotAllowed(reason=f"no operation for {request.method} on {level} level")
-    for name, _ in request.query:
-        if name not in found.query and name not in AUTH_PARAMETERS:
-            raise errors.NotImplemented(reason=f"parameter {name!r} is unknown to {found.name}")
+    _check_parameters(request, found)
+    for name in _BEYOND:
+        if request.header(name).lower() not in {"", "false"}:
+            raise errors.NotImplemented(reason=f"header {name}")
     return found
 
 
@@ -90,13 +108,42 @@ def named(name: str, method: str, level: str) -> Operation:
     return next(operation for operation in table()[method, level] if operation.name == name)
 
 
+def headers_of(request: S3Request, operation: Operation) -> Mapping[str, str]:
+    """Return the headers as policies must see them: those of a presigned URL that stand in its query included."""
+    if "X-Amz-Signature" not in request.parameters:
+        return request.headers
+    hoisted = {name.lower(): value for name, value in request.query if is_hoisted(name, operation)}
+    return {**request.headers, **hoisted} if hoisted else request.headers
+
+
+def is_hoisted(name: str, operation: Operation) -> bool:
+    """Return whether a parameter is one of the operation's headers, written into a presigned URL."""
+    lower = name.lower()
+    if not lower.startswith("x-amz-") or lower in _HEADERS_ONLY:
+        return False
+    return lower in operation.headers or (operation.metadata and lower.startswith("x-amz-meta-"))
+
+
+def _check_parameters(request: S3Request, operation: Operation) -> None:
+    """Refuse what the operation does not know, and a header that is given twice because it is a parameter too."""
+    seen = set(request.headers)
+    for name in request.parameters:
+        if name in operation.query or name in AUTH_PARAMETERS:
+            continue
+        if "X-Amz-Signature" not in request.parameters or not is_hoisted(name, operation):
+            raise errors.NotImplemented(reason=f"parameter {name!r} is unknown to {operation.name}")
+        if name.lower() in seen:
+            raise InvalidArgument(f"{name} was given more than once.", reason="header and parameter")
+        seen.add(name.lower())
+
+
 @cache
 def table() -> dict[tuple[str, str], tuple[Operation, ...]]:
     """Return the operations by method and level, the most specific first."""
     model = Loader().load_service_model("s3", "service-2")
     grouped: dict[tuple[str, str], list[Operation]] = {}
     for name, spec in model["operations"].items():
-        if name not in _LEFT_OUT:
+        if name not in REFUSED:
             operation = _operation(name, spec, model["shapes"])
             grouped.setdefault((operation.method, operation.level), []).append(operation)
     return {place: tuple(sorted(found, key=lambda o: -o.weight)) for place, found in grouped.items()}

@@ -4,9 +4,10 @@
     Reply            answer it here
     NeedsBody        read the request's body first
     NeedsForm        read a POST form first, up to its file
+    NeedsTags        read the tags of these objects first
     NeedsDecisions   have these questions answered first
 
-The four that need something carry the rest of the story in `then`, so that a story is one straight function wherever
+The five that need something carry the rest of the story in `then`, so that a story is one straight function wherever
 it must wait.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.authenticate import Caller
+from gateway.context import Tags
 from gateway.multipart import Form
 from gateway.operations import Operation
 from gateway.request import S3Request
@@ -90,4 +92,14 @@ class NeedsDecisions:
     then: Callable[[Sequence[Decision]], Plan]
 
 
-Plan = Forward | Reply | NeedsBody | NeedsForm | NeedsDecisions
+@dataclass(frozen=True)
+class NeedsTags:
+    """The tags of these objects (bucket, key, version id or "") must be read first; None for one that cannot be."""
+
+    operation: Operation
+    caller: Caller
+    objects: tuple[tuple[str, str, str], ...]
+    then: Callable[[Sequence[Tags | None]], Plan]
+
+
+Plan = Forward | Reply | NeedsBody | NeedsForm | NeedsTags | NeedsDecisions

@@ -39,7 +39,7 @@ from gateway.form_upload import FormUpload
 from gateway.forward import UpstreamRequest
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, source_ip
-from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, Plan, Reply
+from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, NeedsTags, Plan, Reply
 from gateway.request import S3Request, parse
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision
@@ -123,6 +123,8 @@ class Gateway:
                 plan, body = await self._form(http, plan, line)
             elif isinstance(plan, NeedsDecisions):
                 plan = plan.then(await decide_all(self.world.authorizer, plan.questions))
+            elif isinstance(plan, NeedsTags):
+                plan = plan.then(await Exchange(self.backend, self.world.keys).tags_of(plan.objects))
             else:
                 answered = await self._forward(http, plan, body, line)
                 if isinstance(answered, web.StreamResponse):

@@ -5,15 +5,15 @@ so and carries the rest of the story in `then`; the shell awaits it and goes on:
 
     S3Request -> authenticate -> resolve -> required -> authorize -> Forward
 
-Operations whose body or answer decides have a story of their own: `gateway.deletion`, `gateway.listings`; so have forms,
-which carry their signature in the body: `gateway.post_form`.
+Operations whose body or answer decides have a story of their own: `gateway.copying`, `gateway.deletion`,
+`gateway.documents`, `gateway.listings`; so have forms, which carry their signature in the body: `gateway.post_form`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway import deletion, listings, post_form
+from gateway import copying, deletion, documents, listings, post_form
 from gateway.actions import required
 from gateway.answers import translation
 from gateway.authenticate import Caller, authenticate
@@ -25,6 +25,8 @@ from gateway.request import S3Request
 from iam.model import PrincipalType
 
 _STORIES = {
+    **dict.fromkeys(documents.OPERATIONS, documents.with_document),
+    "CopyObject": copying.copy_object,
     "DeleteObjects": deletion.delete_objects,
     "ListBuckets": listings.list_buckets,
     "ListObjects": listings.list_keys,

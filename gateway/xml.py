@@ -7,6 +7,7 @@ cannot read in it what we did not (trap 28). No DTD, no entity, no foreign eleme
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -108,6 +109,24 @@ def keep_buckets(body: bytes, kept: frozenset[str]) -> bytes:
         if local(parent) == "Buckets":
             parent[:] = [bucket for bucket in parent if _bucket_name(bucket) in kept]
     return whole(root)
+
+
+def tags(body: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the tags of a Tagging document, in its order."""
+    members = []
+    for tag_set in document(body, "Tagging"):
+        for tag in tag_set:
+            members += [(f"{local(tag_set)}/{local(tag)}/{local(child)}", child.text or "") for child in tag]
+    return tag_pairs(members, "TagSet/Tag")
+
+
+def tag_pairs(members: Iterable[tuple[str, str]], place: str) -> tuple[tuple[str, str], ...]:
+    """Return key and value of the tags among a document's (path, text) members. Raises MalformedXML."""
+    keys = [text for path, text in members if path == f"{place}/Key"]
+    values = [text for path, text in members if path == f"{place}/Value"]
+    if len(keys) != len(values) or len(set(keys)) != len(keys):
+        raise MalformedXML(reason="tags without key or value, or a key given twice")
+    return tuple(zip(keys, values, strict=True))
 
 
 def whole(root: ET.Element) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from iam.evaluate import decide
+from iam.evaluate import asks_existing_tags, decide
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
 from iam.policy import Policy, PolicyError, parse
 
@@ -26,6 +26,10 @@ class Authorizer(Protocol):
 
     async def decide(self, request: AccessRequest) -> Decision:
         """Return the decision. Never raises: trouble is a Deny with its reason."""
+        ...
+
+    def wants_existing_tags(self, request: AccessRequest) -> bool:
+        """Return whether the tags of the object as it is must be in the context before the question is asked."""
         ...
 
     async def ready(self) -> str | None:
@@ -58,6 +62,16 @@ class IamPolicies:
     async def decide(self, request: AccessRequest) -> Decision:
         """Decide, as `decide_now`."""
         return self.decide_now(request)
+
+    def wants_existing_tags(self, request: AccessRequest) -> bool:
+        """Return whether one of the principal's policies could apply and names them."""
+        if request.principal.owner:
+            return False
+        try:
+            known = self._policies()
+        except Exception:  # noqa: BLE001 - the decision will say no, and why
+            return False
+        return asks_existing_tags((known[name] for name in request.principal.policies if name in known), request)
 
     async def ready(self) -> str | None:
         """Return None: policies in process are always there."""
@@ -93,6 +107,13 @@ class AllOf:
         """Decide, waiting for the rest where it must."""
         denied = self._denied(request)
         return await self._rest.decide(request) if denied is None else denied
+
+    def wants_existing_tags(self, request: AccessRequest) -> bool:
+        """Return whether the session policy names them, or the rest wants them."""
+        text = request.principal.session_policy
+        session = self._policy(text) if text is not None else None
+        named = session is not None and asks_existing_tags((session,), request)
+        return named or self._rest.wants_existing_tags(request)
 
     async def ready(self) -> str | None:
         """Return whether the rest is ready."""

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from iam.model import Context
+from iam.model import Context, UnknownFact
 
 #: A text with its variables resolved: even pieces as written (wildcards work), odd ones values (literal, trap 58).
 Pieces = tuple[str, ...]
@@ -191,26 +191,33 @@ _KEYS = frozenset(
         "userid", "username",
     )]
     + [f"s3:{name}" for name in (
-        "authtype", "delimiter", "locationconstraint", "max-keys", "object-lock-legal-hold", "object-lock-mode",
-        "object-lock-retain-until-date", "prefix", "requestobjecttagkeys", "signatureage", "signatureversion",
-        "versionid", "x-amz-acl", "x-amz-content-sha256", "x-amz-copy-source", "x-amz-grant-full-control",
-        "x-amz-grant-read",
-        "x-amz-grant-read-acp", "x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-metadata-directive",
-        "x-amz-object-ownership", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
-        "x-amz-server-side-encryption-customer-algorithm", "x-amz-storage-class", "x-amz-website-redirect-location",
+        "annotation-prefix", "authtype", "delimiter", "if-match", "if-none-match", "locationconstraint",
+        "max-annotation-results", "max-keys", "object-lock-event-hold", "object-lock-event-hold-duration-days",
+        "object-lock-legal-hold", "object-lock-mode", "object-lock-remaining-retention-days",
+        "object-lock-retain-until-date", "objectcreationoperation", "prefix", "requestobjecttagkeys", "signatureage",
+        "signatureversion", "versionid", "x-amz-acl", "x-amz-bucket-namespace", "x-amz-content-sha256",
+        "x-amz-copy-source", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp",
+        "x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-metadata-directive", "x-amz-object-annotation-directive",
+        "x-amz-object-if-match", "x-amz-object-ownership", "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-server-side-encryption-customer-algorithm",
+        "x-amz-storage-class", "x-amz-website-redirect-location",
     )]
     + ["sts:durationseconds"],
 )  # fmt: skip
-_KEY_FAMILIES = ("jwt:", "ldap:", "s3:requestobjecttag/")
+_EXISTING_TAG = "s3:existingobjecttag/"
+_KEY_FAMILIES = ("jwt:", "ldap:", "s3:requestobjecttag/", _EXISTING_TAG)
 
 
 def is_known_key(key: str) -> bool:
-    """Return whether a request can have this condition key (any case).
-
-    `s3:ExistingObjectTag/…` is not among them: the gateway does not read an object before it decides.
-    """
+    """Return whether a request can have this condition key (any case)."""
     lower = key.lower()
     return lower in _KEYS or any(lower.startswith(family) and lower != family for family in _KEY_FAMILIES)
+
+
+def names_existing_tags(text: str) -> bool:
+    """Return whether a key is about the tags of the object as it is, or a text has a variable that is."""
+    lower = text.lower()
+    return lower.startswith(_EXISTING_TAG) or f"${{{_EXISTING_TAG}" in lower
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +232,10 @@ class Condition:
 
     def holds(self, context: Context, value_of: Callable[[str], str | None]) -> bool | None:
         """Return whether it holds; None when that cannot be known (an unset variable, a value of another shape)."""
-        actual = context.values(self.key)
+        try:
+            actual = context.values(self.key)
+        except UnknownFact:
+            return None
         if self.operator == "Null":
             return (actual is None) == (self.values[0].lower() == "true")
         expected = [pieces for value in self.values if (pieces := resolve(value, value_of)) is not None]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from iam.conditions import Condition, glob, is_template, resolve
-from iam.model import AccessRequest, Allow, Decision, Deny
+from iam.model import AccessRequest, Allow, Decision, Deny, UnknownFact
 from iam.policy import RESOURCELESS, Policy, Statement
 
 
@@ -29,6 +29,18 @@ def decide(policies: Iterable[Policy], request: AccessRequest) -> Decision:
                 return Deny(f"{name} denies {request.action} on {request.resource}")
             allowed = Allow(f"{name} allows {request.action}")
     return allowed or Deny(f"no statement allows {request.action} on {request.resource}")
+
+
+def asks_existing_tags(policies: Iterable[Policy], request: AccessRequest) -> bool:
+    """Return whether a statement that is about this action and resource names the tags of the object as it is."""
+    return any(
+        statement.existing_tags
+        and _action(statement, request.action.lower())
+        and _resource(statement, request, unknown=True)
+        for policy in policies
+        if policy.existing_tags
+        for statement in policy.statements
+    )
 
 
 def _applies(statement: Statement, request: AccessRequest) -> bool:
@@ -82,7 +94,10 @@ def _condition(condition: Condition, request: AccessRequest, *, unknown: bool) -
 
 
 def _value(name: str, request: AccessRequest) -> str | None:
-    """Return the single value of a variable; none, an empty, an ambiguous or a path-like one is no value."""
-    values = request.context.values(name) or ()
+    """Return the single value of a variable; none, an unknown, an empty, an ambiguous or a path-like one is no value."""
+    try:
+        values = request.context.values(name) or ()
+    except UnknownFact:
+        return None
     usable = len(values) == 1 and "/" not in values[0] and values[0] not in {"", ".", ".."}
     return values[0] if usable else None

@@ -86,11 +86,18 @@ class Principal:
     parent: str = ""
 
 
+class UnknownFact(Exception):
+    """A condition key whose value nobody has looked up: it can neither hold nor be absent."""
+
+
 class Context(Protocol):
     """The facts a policy condition may ask about; computed when asked, since most policies ask nothing."""
 
     def values(self, key: str) -> tuple[str, ...] | None:
-        """Return the values of a condition key (`s3:prefix`, any case), or None when the request has none."""
+        """Return the values of a condition key (`s3:prefix`, any case), or None when the request has none.
+
+        Raises UnknownFact where that was not looked up (the tags of an object that is there already).
+        """
         ...
 
     def document(self) -> dict[str, list[str]]:

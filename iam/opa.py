@@ -21,13 +21,15 @@ import httpx
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType, Secret
 
 MAX_ANSWER = 65_536  # bytes
+_ANONYMOUS = PrincipalType.ANONYMOUS
 
 
 @dataclass(frozen=True, slots=True)
 class OpaSettings:
     """Where OPA is: `url` asked exactly as given, `auth_token` sent verbatim as Authorization, `timeout` in seconds.
 
-    `raw_headers` is for whoever makes the RequestContext: true sends credentials unmasked, as MinIO did. Raises
+    `raw_headers` is for whoever makes the RequestContext: true sends credentials unmasked, as MinIO did. With
+    `existing_tags` the object's tags are fetched before every question about an object: only the Rego knows its need. Raises
     ValueError for a URL that is not http(s) or carries a user, and for a token that no header can carry.
     """
 
@@ -36,6 +38,7 @@ class OpaSettings:
     timeout: float = 2.0
     raw_headers: bool = False
     ca_file: Path | None = None
+    existing_tags: bool = False
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -74,7 +77,7 @@ class OpaAuthorizer:
 
     def decide_now(self, request: AccessRequest) -> Decision | None:
         """Return Deny for what must not be asked, else None: an answer from elsewhere must be awaited."""
-        if request.principal.type is PrincipalType.ANONYMOUS:
+        if request.principal.type is _ANONYMOUS:
             return Deny("anonymous: the policy service is not asked")
         return None
 
@@ -88,6 +91,10 @@ class OpaAuthorizer:
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
             return Deny(f"policy service: {_kind(error)}")
         return _verdict(answer)
+
+    def wants_existing_tags(self, request: AccessRequest) -> bool:
+        """Return whether the settings say so, for objects."""
+        return self._settings.existing_tags and bool(request.key) and request.principal.type is not _ANONYMOUS
 
     async def ready(self) -> str | None:
         """Probe with an empty input: any JSON answer with status 200 will do."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from iam.conditions import Condition, fault, is_broken_template, is_known_key, parse_operator
+from iam.conditions import Condition, fault, is_broken_template, is_known_key, names_existing_tags, parse_operator
 
 MAX_DOCUMENT = 20_480  # characters: AWS's largest policies fit
 
@@ -46,6 +46,12 @@ class Statement:
     resources: tuple[str, ...] = ()
     not_resources: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    existing_tags: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note whether it names `s3:ExistingObjectTag/…`: nobody fetches tags for a statement that does not."""
+        texts = [*self.resources, *self.not_resources, *(text for c in self.conditions for text in (c.key, *c.values))]
+        object.__setattr__(self, "existing_tags", any(map(names_existing_tags, texts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,11 @@ class Policy:
 
     statements: tuple[Statement, ...]
     id: str = ""
+    existing_tags: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note whether a statement names `s3:ExistingObjectTag/…`."""
+        object.__setattr__(self, "existing_tags", any(statement.existing_tags for statement in self.statements))
 
 
 def parse(text: str, *, limit: int = MAX_DOCUMENT) -> Policy:

@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from gateway.context import RequestContext
-from iam.model import AccessRequest, Principal, PrincipalType
+from gateway.operations import table
+from iam.conditions import _KEYS
+from iam.model import AccessRequest, Principal, PrincipalType, UnknownFact
 from iam.opa import opa_input
 
 ALICE = Principal(
@@ -31,8 +33,9 @@ SECRETS = {
 
 
 def context(headers=None, query=(), principal=ALICE, **facts):
-    """Return a context of one request from 192.0.2.1 over TLS at 2026-01-01."""
-    return RequestContext(headers or {}, query, principal, "192.0.2.1", **({"secure": True, "now": 1767225600} | facts))
+    """Return a context of one request from 192.0.2.1 over TLS at 2026-01-01, about an object without tags."""
+    facts = {"secure": True, "now": 1767225600, "existing_tags": ()} | facts
+    return RequestContext(headers or {}, query, principal, "192.0.2.1", **facts)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,18 @@ def context(headers=None, query=(), principal=ALICE, **facts):
         ("s3:object-lock-mode", ("GOVERNANCE",)),
         ("s3:object-lock-legal-hold", None),
         ("s3:LocationConstraint", ("eu-west-1",)),
-        ("s3:ExistingObjectTag/color", None),
+        ("s3:ExistingObjectTag/color", ("blue",)),
+        ("S3:EXISTINGOBJECTTAG/color", ("blue",)),
+        ("s3:ExistingObjectTag/Color", None),
+        ("s3:ExistingObjectTag", None),
+        ("s3:if-none-match", ("*",)),
+        ("s3:if-match", None),
+        ("s3:x-amz-bucket-namespace", None),
+        ("s3:object-lock-retain-until-date", ("2026-01-11T12:00:00Z",)),
+        ("s3:object-lock-remaining-retention-days", ("10",)),
+        ("s3:object-lock-event-hold", ("ON",)),
+        ("s3:object-lock-event-hold-duration-days", ("730",)),
+        ("s3:ObjectCreationOperation", ("true",)),
         ("jwt:sub", ("alice",)),
         ("JWT:Sub", ("alice",)),
         ("jwt:team", ("red",)),
@@ -88,10 +102,13 @@ def test_condition_keys(key, expected):
     """Every key MinIO and AWS document for a request has its value; any other has none."""
     headers = {
         "referer": "http://r/", "user-agent": "agent", "x-amz-acl": "private", "x-amz-date": "20260101T000000Z",
-        "x-amz-tagging": "color=dark+red&x=", "x-amz-object-lock-mode": "GOVERNANCE",
+        "x-amz-tagging": "color=dark+red&x=", "x-amz-object-lock-mode": "GOVERNANCE", "if-none-match": "*",
+        "x-amz-object-lock-retain-until-date": "2026-01-11T12:00:00Z", "x-amz-object-lock-event-hold": "ON",
+        "x-amz-object-lock-event-hold-duration-years": "2",
     }  # fmt: skip
     query = [("prefix", "home/"), ("delimiter", ""), ("max-keys", "10"), ("Prefix", "no")]
-    facts = {"signature_version": "AWS4-HMAC-SHA256", "auth_type": "REST-HEADER", "signature_age_ms": 1500}
+    facts = {"signature_version": "AWS4-HMAC-SHA256", "auth_type": "REST-HEADER", "signature_age_ms": 1500,
+             "operation": "PutObject", "existing_tags": (("color", "blue"),)}  # fmt: skip
     assert context(headers, query, version_id="v1", location="eu-west-1", **facts).values(key) == expected
 
 
@@ -226,3 +243,59 @@ def test_trap_32_a_header_is_no_listing_parameter(name):
     forged = context({name: "evil"}, [(name, "sent")])
     assert forged.values(f"s3:{name}") == ("sent",)
     assert forged.document() == context({}, [(name, "sent")]).document()
+
+
+PLAIN = ["jwt:sub", "jwt:email", "ldap:user", "ldap:username", "ldap:groups", "s3:ExistingObjectTag/color",
+         "s3:RequestObjectTag/color"]  # fmt: skip
+ALL_KEYS = sorted(_KEYS) + PLAIN
+
+
+@pytest.mark.parametrize("key", ALL_KEYS)
+@pytest.mark.parametrize("operation", ["GetObject", "PutObject", "ListObjectsV2", "PutObjectTagging"])
+def test_trap_32_no_condition_key_is_written_by_its_name(key, operation):
+    """Every key, sent by its whole or its short name as a header and as a parameter, changes no other key's value."""
+    known = next(o.headers for found in table().values() for o in found if o.name == operation)
+    facts = {"operation": operation, "known": known, "auth_type": "REST-HEADER", "existing_tags": (("color", "blue"),)}
+    short = key.partition(":")[2]
+    for name in (key, short, short.lower(), short.title(), f"X-Amz-{short}"):
+        is_header = name.lower() in known | {"referer", "x-amz-content-sha256"}
+        is_parameter = name in {"prefix", "delimiter", "max-keys", "annotation-prefix", "max-annotation-results"}
+        forged = context({} if is_header else {name.lower(): "evil"}, () if is_parameter else [(name, "evil")], **facts)
+        assert [forged.values(one) for one in ALL_KEYS] == [context(**facts).values(one) for one in ALL_KEYS], name
+
+
+def test_a_header_that_stays_behind_says_nothing():
+    """x-amz-acl on a GET is not forwarded, so that no policy may take it for a wish; the document's word is taken."""
+    headers = {"x-amz-acl": "private", "x-amz-tagging": "a=1", "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+    asked = context(headers, known=frozenset({"if-match"}), told={"x-amz-object-lock-mode": "GOVERNANCE"})
+    assert asked.values("s3:x-amz-acl") is None
+    assert asked.values("s3:RequestObjectTagKeys") is None
+    assert asked.values("s3:x-amz-content-sha256") == ("UNSIGNED-PAYLOAD",)
+    assert asked.values("s3:object-lock-mode") == ("GOVERNANCE",)
+    assert asked.document()["Object-Lock-Mode"] == ["GOVERNANCE"]
+    assert "RequestObjectTagKeys" not in asked.document()
+
+
+def test_tags_nobody_has_read_are_not_absent():
+    """Until somebody looks, the object's tags are unknown: no condition holds on them, not even that there are none."""
+    with pytest.raises(UnknownFact):
+        context(existing_tags=None).values("s3:ExistingObjectTag/color")
+    assert context(existing_tags=()).values("s3:ExistingObjectTag/color") is None
+
+
+def test_trap_33_existing_tags_reach_the_policy_once_they_are_read():
+    """The tags of the object as it is stand in MinIO's place for them."""
+    read = context(existing_tags=(("color", "blue"), ("x", "")))
+    assert read.document()["ExistingObjectTag/color"] == ["blue"]
+    assert read.document()["ExistingObjectTag/x"] == [""]
+
+
+@pytest.mark.parametrize(
+    ("until", "days"),
+    [("2026-01-02T00:00:00Z", "1"), ("2026-01-01T23:59:59Z", "0"), ("2025-12-31T23:59:59Z", "-1"), ("soon", "soon"),
+     ("99999-01-01", "99999-01-01"), ("", None), ("2026-02-01T00:00:00+05:00", "30")],
+)  # fmt: skip
+def test_remaining_retention_is_in_whole_days(until, days):
+    """Days are counted from the request's time; what is no date is passed on, so that no number can match it."""
+    asked = context({"x-amz-object-lock-retain-until-date": until})
+    assert asked.values("s3:object-lock-remaining-retention-days") == (None if days is None else (days,))

@@ -86,3 +86,59 @@ async def test_it_is_signed_when_it_is_sent(exchange):
     answer.close()
     stamp = backend.signed[0].headers["x-amz-date"]
     assert abs(time.mktime(time.strptime(stamp, "%Y%m%dT%H%M%SZ")) - time.timezone - time.time()) < 100
+
+
+def xml_answer(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+TAGGING = (
+    b"<Tagging><TagSet><Tag><Key>a b</Key><Value>1</Value></Tag><Tag><Key>c</Key><Value/></Tag></TagSet></Tagging>"
+)
+
+
+async def test_tags_are_read_in_the_gateways_own_name(exchange):
+    """Each object is asked about once, by its version where one is named, signed with the backend's keys."""
+    sender, backend = exchange
+    backend.answer = xml_answer(TAGGING)
+    found = await sender.tags_of((("bucket", "a key/1", ""), ("bucket", "k", "v 1")))
+    assert found == [(("a b", "1"), ("c", ""))] * 2
+    assert sorted(request.line for request in backend.signed) == [
+        "GET /bucket/a%20key/1?tagging= HTTP/1.1",
+        "GET /bucket/k?tagging=&versionId=v%201 HTTP/1.1",
+    ]
+    assert all(f"Credential={ROOT.access_key_id}/" in r.headers["authorization"] for r in backend.signed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "tags"),
+    [
+        (xml_answer(b"<Tagging><TagSet/></Tagging>"), ()),
+        (xml_answer(b"<Error><Code>NoSuchKey</Code></Error>", "404 Not Found"), ()),
+        (xml_answer(b"", "403 Forbidden"), None),
+        (xml_answer(b"", "500 Internal Server Error"), None),
+        (xml_answer(b"", "501 Not Implemented"), None),
+        (xml_answer(b"", "302 Found", "Location: http://127.0.0.1:9/\r\n"), None),
+        (xml_answer(b""), None),
+        (xml_answer(b"<html/>"), None),
+        (xml_answer(b"<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>"), None),
+        (xml_answer(TAGGING.replace(b"<Key>c", b"<Key>a b")), None),
+        (xml_answer(b"<Tagging>" + b" " * 2**16 + b"</Tagging>"), None),
+        (xml_answer(TAGGING).replace(b"Content-Length: ", b"Content-Length: 9"), None),
+        (b"", None),
+    ],
+    ids=["none", "no object", "403", "500", "501", "redirect", "empty", "not tags", "no value", "twice", "long", "cut", "hang up"],
+)  # fmt: skip
+async def test_tags_that_cannot_be_known_are_no_tags_of_nothing(exchange, answer, tags):
+    """No object has no tags; any other answer that is not a Tagging document says that they are not known."""
+    sender, backend = exchange
+    backend.answer = answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+    assert await sender.tags_of((("bucket", "k", ""),)) == [tags]
+
+
+async def test_tags_of_a_backend_that_is_away_are_not_known(exchange):
+    """No connection, no tags: whoever asked will deny."""
+    sender, _ = exchange
+    away = Backend(BackendSettings("http://127.0.0.1:9", "us-east-1", "path", "root"), ROOT)
+    assert await Exchange(away, sender.keys).tags_of((("bucket", "k", ""),)) == [None]
+    await away.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from botocore.loaders import Loader
 
 from gateway.actions import ACTIONS, copy_source, required
 from gateway.checksums import HEADERS
 from gateway.errors import S3Error
-from gateway.operations import resolve, table
+from gateway.operations import REFUSED, headers_of, resolve, table
 from gateway.request import parse
 
 
@@ -49,6 +52,24 @@ def request(method: str, target: str, **headers: str):
         ("POST", "/buc?delete", {}, "DeleteObjects", ["s3:DeleteObject"]),
         ("HEAD", "/buc", {}, "HeadBucket", ["s3:ListBucket"]),
         ("POST", "/buc/k?select&select-type=2", {}, "SelectObjectContent", ["s3:GetObject"]),
+        (
+            "PUT",
+            "/buc/k",
+            {"x_amz_object_lock_event_hold": "ON"},
+            "PutObject",
+            ["s3:PutObject", "s3:PutObjectRetention"],
+        ),
+        ("GET", "/buc/k?annotation&versionId=v", {}, "ListObjectAnnotations", ["s3:ListObjectVersionAnnotations"]),
+        ("GET", "/buc/k?retention&versionId=v", {}, "GetObjectRetention", ["s3:GetObjectRetention"]),
+        ("POST", "/buc/k?restore&versionId=v", {}, "RestoreObject", ["s3:RestoreObject"]),
+        (
+            "DELETE",
+            "/buc/k",
+            {"x_amz_bypass_governance_retention": "1"},
+            "DeleteObject",
+            ["s3:DeleteObject", "s3:BypassGovernanceRetention"],
+        ),
+        ("DELETE", "/buc/k", {"x_amz_bypass_governance_retention": "False"}, "DeleteObject", ["s3:DeleteObject"]),
     ],
 )
 def test_operation_and_actions(method, target, headers, operation, actions):
@@ -72,8 +93,130 @@ def test_trap_62_unknown_parameters_never_fall_through(target):
 
 
 def test_every_operation_has_its_actions():
-    """The routing table and the action table name the same operations."""
+    """The routing table and the action table name the same operations; with the refused ones they are S3's model."""
     assert {o.name for found in table().values() for o in found} == set(ACTIONS)
+    assert not ACTIONS.keys() & REFUSED.keys()
+    assert set(Loader().load_service_model("s3", "service-2")["operations"]) == ACTIONS.keys() | REFUSED.keys()
+
+
+PATHS = {"service": "/", "bucket": "/buc", "object": "/buc/key"}
+METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE", "get"]
+OPERATIONS = [operation for found in table().values() for operation in found]
+#: Everything that makes one operation another: fixed and required parameters, of any operation.
+SELECTORS = sorted(
+    {(n, v) for o in OPERATIONS for n, v in o.static} | {(n, "x") for o in OPERATIONS for n in o.needs_query}
+)
+
+
+def meant(method: str, level: str, query: dict[str, str]) -> str | None:
+    """Say naively which operation a request without headers is: the one that needs most of those that know all of it."""
+    fitting = [
+        o for o in OPERATIONS
+        if (o.method, o.level) == (method, level) and not o.needs_headers and query.keys() <= o.query
+        and dict(o.static).items() <= query.items() and o.needs_query <= query.keys()
+    ]  # fmt: skip
+    return max(fitting, key=lambda o: o.weight).name if fitting else None
+
+
+def routed(method: str, target: str) -> str | None:
+    """Return the operation's name, None for a refusal as S3 refuses, the error's code for any other."""
+    try:
+        return resolve(request(method, target)).name
+    except S3Error as error:
+        return None if error.status in {405, 501} else error.code
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("level", PATHS)
+def test_trap_22_every_subresource_is_its_own_operation_or_refused(method, level):
+    """Every selector of the model alone, with and without `=`, and in capitals: one known operation, else a refusal."""
+    for name, value in SELECTORS:
+        spellings = {f"{name}={value}": value, f"{name}=": "", name: "", f"{name}=zzz": "zzz"}
+        for text, given in spellings.items():
+            assert routed(method, f"{PATHS[level]}?{text}") == meant(method, level, {name: given}), text
+        for other in (name.upper(), name.capitalize(), f"{name}%20", f"{name}%00", f"%20{name}"):
+            assert other != name
+            assert routed(method, f"{PATHS[level]}?{other}={value}") is None, other
+
+
+@pytest.mark.parametrize("method", METHODS[:5])
+@pytest.mark.parametrize("level", ["bucket", "object"])
+def test_trap_62_two_subresources_never_fall_through(method, level):
+    """Every two selectors together, in both orders: the operation that knows both, or a refusal."""
+    for (one, first), (two, second) in itertools.permutations(SELECTORS, 2):
+        if one != two:
+            target = f"{PATHS[level]}?{one}={first}&{two}={second}"
+            assert routed(method, target) == meant(method, level, {one: first, two: second}), target
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers"),
+    [
+        ("GET", "/buc?session", {}),
+        ("PUT", "/buc/k?renameObject", {"x_amz_rename_source": "k2"}),
+        ("GET", "/?max-directory-buckets=1", {}),
+        ("POST", "/WriteGetObjectResponse", {"x_amz_request_route": "r", "x_amz_request_token": "t"}),
+        ("GET", "/buc?events=s3:ObjectCreated:*", {}),
+        ("GET", "/buc?list-type=2&metadata=true", {}),
+        ("PUT", "/buc/k", {"x_amz_meta_snowball_auto_extract": "true"}),
+        ("DELETE", "/buc/k", {"x_minio_force_delete": "true"}),
+    ],
+)
+def test_what_would_lead_past_the_policy_is_refused(method, target, headers):
+    """Operations that hand out the backend's keys or reach keys nobody judged are S3's own refusals."""
+    with pytest.raises(S3Error) as refused:
+        resolve(request(method, target, **headers))
+    assert refused.value.code in {"NotImplemented", "MethodNotAllowed"}
+
+
+SIGNED = "X-Amz-Signature=0&X-Amz-Algorithm=AWS4-HMAC-SHA256"
+
+
+def test_headers_in_a_presigned_url_are_judged_as_headers():
+    """What SDKs hoist into the query of a presigned URL needs the same actions as the header would."""
+    hoisted = "x-amz-acl=public-read&X-Amz-Tagging=a%3D1&x-amz-object-lock-mode=GOVERNANCE&x-amz-meta-color=red"
+    one = request("PUT", f"/buc/k?{hoisted}&{SIGNED}")
+    found = resolve(one)
+    assert [need.action for need in required(found, one)] == [
+        "s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectAcl", "s3:PutObjectRetention",
+    ]  # fmt: skip
+    assert headers_of(one, found)["x-amz-tagging"] == "a=1"
+    assert headers_of(one, found)["x-amz-meta-color"] == "red"
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("/buc/k?x-amz-acl=private", {}),
+        (f"/buc/k?x-amz-acl=private&{SIGNED}", {"x_amz_acl": "public-read"}),
+        (f"/buc/k?x-amz-acl=private&X-Amz-Acl=public-read&{SIGNED}", {}),
+        (f"/buc/k?x-amz-copy-source=b%2Fk&{SIGNED}", {}),
+        (f"/buc/k?x-amz-security-token=t&{SIGNED}", {}),
+        (f"/buc/k?x-amz-unknown=1&{SIGNED}", {}),
+        (f"/buc/k?x-amz-server-side-encryption-customer-key=k&{SIGNED}", {}),
+        (f"/buc/k?x-amz-meta-snowball-auto-extract=true&{SIGNED}", {}),
+        (f"/buc/k?uploadId=u&partNumber=1&x-amz-acl=private&{SIGNED}", {}),
+        (f"/buc/k?content-type=text%2Fhtml&{SIGNED}", {}),
+    ],
+)
+def test_no_other_header_counts_as_a_parameter(target, headers):
+    """Unsigned, doubled, unknown to the operation, a key, or choosing another operation: refused."""
+    with pytest.raises(S3Error) as refused:
+        resolve(request("PUT", target, **headers))
+    assert refused.value.status in {400, 501}
+
+
+def test_trap_36_rights_over_rights_are_their_own():
+    """Who may write a bucket's policy, ACL, CORS or replication is said by its own action, which nothing else needs."""
+    own = {"PutBucketPolicy", "DeleteBucketPolicy", "PutBucketAcl", "PutBucketCors", "DeleteBucketCors",
+           "PutBucketReplication", "DeleteBucketReplication", "PutBucketOwnershipControls", "PutPublicAccessBlock",
+           "DeletePublicAccessBlock", "DeleteBucketOwnershipControls", "PutObjectAcl"}  # fmt: skip
+    actions = {ACTIONS[name] for name in own}
+    assert {name for name, action in ACTIONS.items() if action in actions} == own
+    for name in own - {"PutObjectAcl"}:
+        operation = next(o for o in OPERATIONS if o.name == name)
+        query = "&".join(n for n, _ in operation.static)
+        assert [n.action for n in required(operation, request(operation.method, f"/buc?{query}"))] == [ACTIONS[name]]
 
 
 def test_every_subresource_routes_to_its_own_operation():

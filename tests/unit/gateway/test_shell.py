@@ -371,11 +371,11 @@ async def policy_service(judge):
 
 
 async def test_a_policy_service_is_asked_and_its_no_is_final(make, store):
-    """Every question of a copy goes over; one no and the store hears nothing, all yes and it is sent."""
+    """Every question of a copy goes over (it, its tags, its annotations); one no and the store hears nothing."""
     async with policy_service(lambda question: question["bucket"] in {"ann", "src"}) as (service, authorizer):
         front = await make(authorizer)
         copied = await front.call("PUT", "/ann/k", {"x-amz-copy-source": "/src/k"}, who=EVE)
-        assert (copied.status, service.asked, len(store.requests)) == (200, 2, 1)
+        assert (copied.status, service.asked, len(store.requests)) == (200, 6, 1)
         refused = await front.call("PUT", "/ann/k", {"x-amz-copy-source": "/other/k"}, who=EVE)
         assert (refused.status, refused.code, len(store.requests)) == (403, "AccessDenied", 1)
         line = (await front.lines())[1]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from gateway.case import World
-from gateway.errors import S3Error, render
-from gateway.plans import Forward, NeedsDecisions
+from gateway.errors import AccessDenied, S3Error, render
+from gateway.plans import Forward, NeedsDecisions, NeedsTags
 from gateway.sigv4 import SigningKeys
+from gateway.xml import parse_delete
+from iam.authorize import AllOf, IamPolicies
 from iam.model import Allow, Deny
+from iam.opa import OpaAuthorizer, OpaSettings
+from iam.policy import parse
 from tests.unit.gateway.signing import ANN, EVE, PRINCIPALS, lookup, presigned, read, signed
-from tests.unit.gateway.stories import plan_of, refusal, world
+from tests.unit.gateway.stories import delete, plan_of, refusal, world
 
 
 @pytest.mark.parametrize(
@@ -21,7 +26,7 @@ from tests.unit.gateway.stories import plan_of, refusal, world
         ("GET", "/ann/k", {}, "GetObject"),
         ("GET", "/ann?list-type=2", {}, "ListObjectsV2"),
         ("PUT", "/ann/k", {"Content-Length": "3"}, "PutObject"),
-        ("PUT", "/ann/k", {"x-amz-copy-source": "/ann/other"}, "CopyObject"),
+        ("PUT", "/ann/k?partNumber=1&uploadId=u", {"x-amz-copy-source": "/ann/other"}, "UploadPartCopy"),
         ("DELETE", "/ann/mine/k", {}, "DeleteObject"),
     ],
 )
@@ -123,7 +128,9 @@ def test_anonymous_policies_are_nobody_elses():
 
 def test_decisions_from_elsewhere_are_asked_for(remote):
     """A plan that waits carries every question in its order; one denial among the answers refuses the request."""
-    plan = plan_of(*signed("PUT", "/ann/k", {"x-amz-copy-source": "/src/k?versionId=v"}, who=EVE), remote)
+    plan = plan_of(
+        *signed("PUT", "/ann/k?partNumber=1&uploadId=u", {"x-amz-copy-source": "/src/k?versionId=v"}, who=EVE), remote
+    )
     assert isinstance(plan, NeedsDecisions)
     assert [(q.action, q.resource) for q in plan.questions] == [
         ("s3:PutObject", "arn:aws:s3:::ann/k"),
@@ -149,3 +156,86 @@ def test_a_session_policy_refuses_without_asking(remote):
     where = World(narrowed, remote.authorizer, SigningKeys())
     assert refusal(*signed("PUT", "/ann/k"), where).code == "AccessDenied"
     assert isinstance(plan_of(*signed("GET", "/ann/k"), where), NeedsDecisions)
+
+
+def tagged(*statements, **how) -> World:
+    """Return a world in which Ann has these statements, each about everything and with a condition on existing tags."""
+    document = {"Version": "2012-10-17", "Statement": [{"Resource": "*"} | statement for statement in statements]}
+    policies = {"ann": parse(json.dumps(document))}
+    return world(AllOf(IamPolicies(lambda: policies)), **how)
+
+
+READ_RED = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+            "Condition": {"StringEquals": {"s3:ExistingObjectTag/color": "red"}}}  # fmt: skip
+READ_BUT_SECRET = (
+    {"Effect": "Allow", "Action": ["s3:*"]},
+    {"Effect": "Deny", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": "arn:aws:s3:::ann/*",
+     "Condition": {"StringEquals": {"s3:ExistingObjectTag/secret": "yes"}}},
+)  # fmt: skip
+RED, SECRET = (("color", "red"),), (("secret", "yes"),)
+
+
+@pytest.mark.parametrize(
+    ("target", "statements", "tags", "allowed"),
+    [
+        ("/ann/k", [READ_RED], RED, True),
+        ("/ann/k?versionId=v", [READ_RED], RED, True),
+        ("/ann/k", [READ_RED], (("color", "blue"),), False),
+        ("/ann/k", [READ_RED], (), False),
+        ("/ann/k", [READ_RED], None, False),
+        ("/ann/k", READ_BUT_SECRET, SECRET, False),
+        ("/ann/k", READ_BUT_SECRET, RED, True),
+        ("/ann/k", READ_BUT_SECRET, (), True),
+        ("/ann/k", READ_BUT_SECRET, None, False),
+    ],
+)
+def test_existing_tags_are_read_first_where_a_policy_names_them(target, statements, tags, allowed):
+    """The tags of the version asked for decide; tags that cannot be read are a denial, of an Allow as of a Deny."""
+    request, now = signed("GET", target, who=ANN)
+    plan = plan_of(request, now, tagged(*statements))
+    assert isinstance(plan, NeedsTags)
+    assert plan.objects == (("ann", "k", request.parameters.get("versionId", "")),)
+    if allowed:
+        assert isinstance(plan.then([tags]), Forward)
+    else:
+        with pytest.raises(AccessDenied):
+            plan.then([tags])
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", "/ann?list-type=2"), ("PUT", "/ann/k"), ("GET", "/other/k"), ("GET", "/ann/k?tagging")],
+)
+def test_nobody_reads_tags_for_an_action_or_a_key_that_no_statement_about_tags_names(method, target):
+    """Only a statement that could apply costs the backend a request."""
+    assert isinstance(plan_of(*signed(method, target, who=ANN), tagged(*READ_BUT_SECRET)), Forward)
+
+
+def test_nobody_reads_tags_for_the_owner():
+    """No policy is asked for the owner, so no tags are."""
+    assert isinstance(plan_of(*signed("GET", "/ann/k"), tagged(*READ_BUT_SECRET)), Forward)
+
+
+def test_a_policy_service_is_given_tags_where_the_settings_say_so():
+    """With MINIO_GW_OPA_EXISTING_TAGS each object's tags are in the question; lost ones are a denial nobody is asked for."""
+    authorizer = OpaAuthorizer(OpaSettings("http://127.0.0.1:9/v1/data/authz", existing_tags=True))
+    plan = plan_of(*signed("GET", "/ann/k", who=ANN), world(AllOf(authorizer)))
+    assert isinstance(plan, NeedsTags)
+    asked = plan.then([RED])
+    assert isinstance(asked, NeedsDecisions)
+    assert asked.questions[0].context.document()["ExistingObjectTag/color"] == ["red"]
+    with pytest.raises(AccessDenied):
+        plan.then([None])
+    assert isinstance(plan_of(*signed("GET", "/ann?acl", who=ANN), world(AllOf(authorizer))), NeedsDecisions)
+
+
+def test_a_batch_delete_reads_the_tags_it_needs():
+    """Tags are read of the keys that the statement is about, and each decides on its own key."""
+    deny = {**READ_BUT_SECRET[1], "Resource": "arn:aws:s3:::ann/vault/*"}
+    request, now, body = delete("vault/1", "free", "vault/2", "vault/3")
+    plan = plan_of(request, now, tagged(READ_BUT_SECRET[0], deny)).then(body)
+    assert isinstance(plan, NeedsTags)
+    assert plan.objects == (("ann", "vault/1", ""), ("ann", "vault/2", ""), ("ann", "vault/3", ""))
+    sent = plan.then([SECRET, (), None])
+    assert isinstance(sent, Forward)
+    assert [entry.key for entry in parse_delete(sent.body)[0]] == ["free", "vault/2"]

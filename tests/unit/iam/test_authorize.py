@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from iam.authorize import AllOf, IamPolicies
 from iam.model import AccessRequest, Principal, PrincipalType
-from iam.policy import CANNED
+from iam.policy import CANNED, parse
 
 
 def text(effect="Allow", action="s3:*", resource="*"):
@@ -122,3 +122,52 @@ async def test_a_question_that_is_denied_already_is_asked_of_nobody():
         assert not authorizer.decide_now(request)
         assert authorizer.decide_now(request) is not None
         assert not await authorizer.decide(request)
+
+
+TAGGED = {"StringEquals": {"s3:ExistingObjectTag/color": "red"}}
+
+
+def named(action="s3:GetObject", resource="arn:aws:s3:::b/*", **more):
+    """Return a policy document that names the tags of the object as it is."""
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource, "Condition": TAGGED} | more
+    return json.dumps({"Statement": [statement, {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
+
+
+@pytest.mark.parametrize(
+    ("document", "wanted"),
+    [
+        (named(), True),
+        (named("s3:*", "*"), True),
+        (named(Effect="Deny"), True),
+        (named(Condition={"Null": {"S3:existingobjecttag/color": "true"}}), True),
+        (named(Condition={"StringEquals": {"jwt:sub": "${s3:ExistingObjectTag/owner}"}}), True),
+        (named(resource="arn:aws:s3:::b/${s3:ExistingObjectTag/owner}/*", Condition={}), True),
+        (named("s3:PutObject"), False),
+        (named(resource="arn:aws:s3:::other/*"), False),
+        (named(Condition={"StringEquals": {"s3:RequestObjectTag/color": "red"}}), False),
+        (text(), False),
+    ],
+)
+def test_tags_are_wanted_where_a_statement_that_could_apply_names_them(document, wanted):
+    """In a named policy as in the session's; for the owner in the session's only."""
+    iam = IamPolicies(lambda: {"p": parse(document), "plain": parse(text())})
+    question = AccessRequest(Principal(PrincipalType.USER, "k", policies=("p", "gone")), "s3:GetObject", "b", "o")
+    assert iam.wants_existing_tags(question) is wanted
+    assert AllOf(iam).wants_existing_tags(question) is wanted
+    for owner in (True, False):
+        principal = Principal(PrincipalType.USER, "k", owner=owner, policies=("plain",), session_policy=document)
+        assert AllOf(iam).wants_existing_tags(AccessRequest(principal, "s3:GetObject", "b", "o")) is wanted
+    owner = Principal(PrincipalType.ACCOUNT, "root", owner=True, policies=("p",))
+    assert not AllOf(iam).wants_existing_tags(AccessRequest(owner, "s3:GetObject", "b", "o"))
+
+
+def test_policies_that_cannot_be_had_want_nothing():
+    """Whatever goes wrong while looking is said by the decision, which is a Deny."""
+
+    def broken():
+        raise OSError("no such file")
+
+    iam = AllOf(IamPolicies(broken))
+    question = AccessRequest(Principal(PrincipalType.USER, "k", session_policy="{"), "s3:GetObject", "b", "o")
+    assert not iam.wants_existing_tags(question)
+    assert not iam.decide_now(question)

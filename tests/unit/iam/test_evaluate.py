@@ -1,13 +1,15 @@
 """Decisions: deny first, default deny, resources as AWS matches them, hostile variables."""
 
 import json
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.context import RequestContext
 from iam.evaluate import decide
-from iam.model import AccessRequest, Principal, PrincipalType
+from iam.model import AccessRequest, Principal, PrincipalType, UnknownFact
 from iam.policy import CANNED, parse
 
 ALICE = Principal(PrincipalType.USER, "alice")
@@ -333,3 +335,92 @@ def test_documents_of_awss_guides_mean_what_the_guides_say(document, action, key
     """The policies people copy from AWS give the decisions AWS describes."""
     bucket = "" if action in {"s3:ListAllMyBuckets", "admin:ServerInfo"} else "bucket"
     assert bool(ask(document, action=action, bucket=bucket, key=key, **facts)) is allowed
+
+
+class Unread:
+    """A context that knows nothing of the tags of the object as it is."""
+
+    def values(self, key):
+        if key.lower().startswith("s3:existingobjecttag/"):
+            raise UnknownFact(key)
+
+    def document(self):
+        return {}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringEquals": {"s3:ExistingObjectTag/a": "1"}},
+        {"StringNotEquals": {"s3:ExistingObjectTag/a": "1"}},
+        {"StringEqualsIfExists": {"s3:ExistingObjectTag/a": "1"}},
+        {"ForAllValues:StringEquals": {"s3:ExistingObjectTag/a": "1"}},
+        {"Null": {"s3:ExistingObjectTag/a": "true"}},
+        {"Null": {"s3:ExistingObjectTag/a": "false"}},
+        {"StringNotEquals": {"aws:username": "${s3:ExistingObjectTag/a}"}},
+    ],
+)
+def test_tags_nobody_has_read_fall_to_the_safe_side(condition):
+    """An Allow on unknown tags does not apply and a Deny does, whatever the operator."""
+    question = AccessRequest(ALICE, "s3:GetObject", "b", "k", Unread())
+    assert not decide([policy(allow(Condition=condition))], question)
+    assert not decide([policy(allow(), deny(Condition=condition))], question)
+
+
+# A naive reading of the same rules, with nothing of the implementation: an oracle for random policies.
+
+TAG_TEXTS = st.sampled_from(["", "a", "A", "ab", "b"])
+TAG_KEYS = {"s3:ExistingObjectTag/x", "s3:ExistingObjectTag/X", "s3:RequestObjectTag/x", "s3:RequestObjectTagKeys",
+            "s3:if-none-match", "s3:ObjectCreationOperation"}  # fmt: skip
+NAIVE = {
+    "StringEquals": lambda actual, listed: any(a == v for a in actual for v in listed),
+    "StringNotEquals": lambda actual, listed: all(a != v for a in actual for v in listed),
+    "StringEqualsIgnoreCase": lambda actual, listed: any(a.lower() == v.lower() for a in actual for v in listed),
+    "ForAllValues:StringEquals": lambda actual, listed: all(a in listed for a in actual),
+    "ForAnyValue:StringEquals": lambda actual, listed: any(a in listed for a in actual),
+    "ForAnyValue:StringNotEquals": lambda actual, listed: any(a not in listed for a in actual),
+}
+WITHOUT = {"StringEquals": False, "StringNotEquals": True, "StringEqualsIgnoreCase": False,
+           "ForAllValues:StringEquals": True, "ForAnyValue:StringEquals": False,
+           "ForAnyValue:StringNotEquals": False}  # fmt: skip
+CONDITIONS = st.dictionaries(
+    st.sampled_from(sorted(NAIVE)),
+    st.dictionaries(
+        st.sampled_from(sorted(TAG_KEYS)), st.lists(TAG_TEXTS, min_size=1, max_size=3), min_size=1, max_size=3
+    ),
+    max_size=3,
+)
+TAG_SETS = st.dictionaries(st.sampled_from(["x", "X", "y"]), TAG_TEXTS, max_size=3)
+
+
+def naive(statements, facts):
+    """Decide as AWS describes it: some Allow holds and no Deny does."""
+
+    def holds(condition):
+        return all(
+            NAIVE[name](facts[key], listed) if facts.get(key) else WITHOUT[name]
+            for name, keys in condition.items()
+            for key, listed in keys.items()
+        )
+
+    effects = {effect for effect, condition in statements if holds(condition)}
+    return effects == {"Allow"}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["Allow", "Deny"]), CONDITIONS), min_size=1, max_size=4), TAG_SETS, TAG_SETS,
+    st.booleans(), st.sampled_from(["PutObject", "UploadPart", "GetObject"]),
+)  # fmt: skip
+def test_conditions_on_tags_agree_with_a_naive_reading(statements, existing, requested, once, operation):
+    """Policies over existing tags, request tags and conditional writes decide as their words say."""
+    document = policy(*[{**allow(Condition=c), "Effect": effect} for effect, c in statements])
+    headers = {"x-amz-tagging": urlencode(requested)} | ({"if-none-match": "*"} if once else {})
+    context = RequestContext(
+        headers, (), ALICE, "192.0.2.1", secure=True, now=0, operation=operation, existing_tags=tuple(existing.items())
+    )
+    facts = {f"s3:ExistingObjectTag/{name}": [value] for name, value in existing.items()}
+    facts |= {f"s3:RequestObjectTag/{name}": [value] for name, value in requested.items()}
+    facts |= {"s3:RequestObjectTagKeys": list(requested)} | ({"s3:if-none-match": ["*"]} if once else {})
+    facts |= {"s3:ObjectCreationOperation": {"PutObject": ["true"], "UploadPart": ["false"]}.get(operation, [])}
+    question = AccessRequest(ALICE, "s3:PutObject", "b", "k", context)
+    assert bool(decide([document], question)) is naive(statements, facts)

@@ -258,3 +258,20 @@ def test_the_input_is_minios():
 def test_trap_37_every_fact_of_the_question_reaches_the_policy(change):
     """Two questions that differ in anything are two inputs: no answer can be taken for another's."""
     assert opa_input(dataclasses.replace(QUESTION, **change)) != opa_input(QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "key", "wanted"),
+    [
+        (True, PrincipalType.ASSUMED_ROLE, "k", True),
+        (True, PrincipalType.ACCOUNT, "k", True),
+        (True, PrincipalType.ASSUMED_ROLE, "", False),
+        (True, PrincipalType.ANONYMOUS, "k", False),
+        (False, PrincipalType.ASSUMED_ROLE, "k", False),
+    ],
+)
+async def test_tags_are_wanted_where_the_settings_say_so(setting, kind, key, wanted):
+    """Only the Rego knows whether it looks at tags, so the operator says; off unless wanted."""
+    authorizer = OpaAuthorizer(OpaSettings("http://127.0.0.1:9/", existing_tags=setting))
+    assert authorizer.wants_existing_tags(AccessRequest(Principal(kind), "s3:GetObject", "b", key)) is wanted
+    await authorizer.close()
