@@ -160,6 +160,11 @@ def recorded(servers, backend):
     server.close()
 
 
+def whole_ones(backend) -> list:
+    """Return the requests that came whole; the head of one cut earlier may still arrive."""
+    return [r for r in backend.signed if r.complete]
+
+
 def framing(upload: Upload, body: bytes) -> list[int]:
     """Return the positions of a framed body's framing bytes, its end left out."""
     head = len(body) - len(upload.body)
@@ -186,13 +191,13 @@ def test_trap_11_a_decoded_upload_cut_anywhere_is_no_object(recorded, backend, m
             assert (end, answer.status, answer.code) == (end, 400, "IncompleteBody")
         if body is LARGE:
             assert backend.signed
-            assert not any(r.complete for r in backend.signed)
+            assert not whole_ones(backend)
             assert {r.headers["content-length"] for r in backend.signed} == {str(len(LARGE))}
         else:
             assert not backend.signed
         backend.requests.clear()
         assert exchange(recorded, "PUT", "/bkt/k", signed, whole).status == 200
-        assert [(r.complete, r.body == body) for r in backend.signed] == [(True, True)]
+        assert [r.body == body for r in whole_ones(backend)] == [True]
 
 
 @pytest.mark.parametrize("body", [b"small body", LARGE], ids=len)
@@ -212,7 +217,7 @@ def test_trap_11_a_connection_that_ends_leaves_no_object(recorded, backend, mode
             client.shutdown(socket.SHUT_WR)
             answer = client.makefile("rb").read()
         assert answer == b"" or b"<Code>IncompleteBody</Code>" in answer
-    assert not any(r.complete for r in backend.signed)
+    assert not whole_ones(backend)
 
 
 def bad_ends(upload: Upload, whole: bytes) -> dict[str, bytes]:
@@ -242,7 +247,7 @@ def test_trap_10_a_decoded_upload_with_a_wrong_end_is_no_object(recorded, backen
         backend.requests.clear()
         answer = exchange(recorded, "PUT", "/bkt/k", signed, framed)
         assert (name, answer.status in {400, 403}) == (name, True)
-        assert not any(r.complete for r in backend.signed)
+        assert not whole_ones(backend)
 
 
 @pytest.mark.parametrize("mode", [SIGNED, SIGNED_TRAILER])
@@ -259,7 +264,7 @@ def test_trap_10_a_decoded_chunk_is_verified(recorded, backend, mode):
         changed = whole[:at] + (b"0" if whole[at : at + 1] != b"0" else b"1") + whole[at + 1 :]
         answer = exchange(recorded, "PUT", "/bkt/k", signed, changed)
         assert (nth, answer.status, answer.code) == (nth, 403, "SignatureDoesNotMatch")
-        assert not any(r.complete for r in backend.signed)
+        assert not whole_ones(backend)
 
 
 def test_a_decoded_stream_is_unsigned_and_a_small_body_is_hashed(recorded, backend):
@@ -267,7 +272,7 @@ def test_a_decoded_stream_is_unsigned_and_a_small_body_is_hashed(recorded, backe
     for body in (b"", b"small body", LARGE):
         backend.requests.clear()
         assert put(recorded, "/bkt/k", Upload(UNSIGNED_TRAILER, body, "XXHASH128", "trailer")).status == 200
-        sent = backend.signed[0].headers
+        [sent] = [r.headers for r in whole_ones(backend)]
         small = body is not LARGE
         assert sent["content-length"] == str(len(body))
         assert sent["x-amz-content-sha256"] == (hashlib.sha256(body).hexdigest() if small else "UNSIGNED-PAYLOAD")
