@@ -73,7 +73,7 @@ class RequestContext:
     """An `iam.model.Context` over one request.
 
     `headers` have lower-case names, `query` is decoded; `now` is in epoch seconds, `signature_age_ms` in milliseconds
-    (presigned requests only); `version_id` and `location` are what the operation found, "" without; `raw_headers` sends
+    (signed requests only); `version_id` and `location` are what the operation found, "" without; `raw_headers` sends
     credentials to the policy service unmasked.
 
     `known` are the headers that cross (None: all), since one that stays behind says nothing about the request; `told` is
