@@ -136,3 +136,28 @@ def test_no_mixture_of_versions_passes(edge, backend):
     answer = exchange(side, "GET", url.removeprefix(edge.endpoint), {"Authorization": f"AWS {ROOT_USER}:c2lnbmF0dXJl"})
     assert (answer.status, answer.code) == (400, "InvalidArgument")
     assert not backend.signed
+
+
+@pytest.mark.parametrize("version", ["s3v4a", "s3v4a-query"])
+def test_version_4a_is_refused_by_name(edge, backend, version):
+    """Signature V4A (ECDSA), which nobody but AWS's own regions verifies, is refused in words that name it."""
+    backend.requests.clear()
+    client = boto3.client(
+        "s3", endpoint_url=edge.endpoint, region_name="us-east-1", aws_access_key_id=ROOT_USER,
+        aws_secret_access_key=ROOT_PASSWORD,
+        config=Config(signature_version="s3v4a", s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
+    )  # fmt: skip
+    if version == "s3v4a":
+        with pytest.raises(ClientError) as refused:
+            client.put_object(Bucket="bkt", Key="k", Body=b"x")
+        error = refused.value.response["Error"]
+        found = error["Code"], error["Message"]
+    else:
+        url = client.generate_presigned_url("get_object", {"Bucket": "bkt", "Key": "k"})
+        assert "X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256" in url
+        side = Side.of(edge.endpoint, {"accessKey": "nobody", "secretKey": "nothing"})
+        answer = exchange(side, "GET", url.removeprefix(edge.endpoint), {})
+        found = answer.code, answer.body.decode()
+    assert found[0] == "InvalidRequest"
+    assert "SigV4A is not supported. Please use AWS4-HMAC-SHA256." in found[1]
+    assert not backend.signed

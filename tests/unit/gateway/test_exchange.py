@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import time
+from hashlib import sha256
+from zlib import crc32
 
 import pytest
 
 from gateway.backend import Backend
 from gateway.config import BackendSettings
-from gateway.errors import IncompleteBody, InternalError, ServiceUnavailable
+from gateway.errors import BadDigest, IncompleteBody, InternalError, ServiceUnavailable
 from gateway.exchange import Exchange
 from gateway.plans import Forward
 from gateway.sigv4 import SigningKeys
@@ -31,6 +34,12 @@ class Body:
         for piece in self._pieces:
             yield piece
         self.check()
+
+    async def whole(self, decoder):
+        self.check()
+        payload = b"".join([decoder.feed(piece) for piece in self._pieces])
+        decoder.finish()
+        return payload
 
 
 @pytest.fixture
@@ -142,3 +151,38 @@ async def test_tags_of_a_backend_that_is_away_are_not_known(exchange):
     away = Backend(BackendSettings("http://127.0.0.1:9", "us-east-1", "path", "root"), ROOT)
     assert await Exchange(away, sender.keys).tags_of((("bucket", "k", ""),)) == [None]
     await away.close()
+
+
+STREAM = {"x-amz-decoded-content-length": "3", "x-amz-trailer": "x-amz-checksum-crc32", "Content-Length": "49"}
+FRAMED = b"3\r\nabc\r\n0\r\nx-amz-checksum-crc32:" + base64.b64encode(crc32(b"abc").to_bytes(4, "big")) + b"\r\n\r\n"
+
+
+async def decoding(exchange, body: Body):
+    """Send a small trailer upload to a backend that does not take aws-chunked; return what arrived whole."""
+    sender, recording = exchange
+    settings = BackendSettings(recording.endpoint, "us-east-1", "path", "root", aws_chunked=False)
+    backend = Backend(settings, ROOT)
+    try:
+        found = plan_of(*signed("PUT", "/bucket/k", STREAM, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER"))
+        (await Exchange(backend, sender.keys).send(found, body)).close()
+    finally:
+        await backend.close()
+    return recording.signed
+
+
+async def test_a_small_body_is_verified_before_its_request_is_sent(exchange):
+    """Where aws-chunked is not taken, a small payload goes with its hash and its checksum, as a plain request."""
+    [sent] = await decoding(exchange, Body([FRAMED[:7], FRAMED[7:]]))
+    assert (sent.complete, sent.body) == (True, b"abc")
+    assert sent.headers["x-amz-content-sha256"] == sha256(b"abc").hexdigest()
+    assert sent.headers["x-amz-checksum-crc32"] == base64.b64encode(crc32(b"abc").to_bytes(4, "big")).decode()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "error"), [([FRAMED.replace(b"abc", b"abd")], BadDigest), ([FRAMED[:-1]], IncompleteBody)]
+)
+async def test_trap_10_and_11_a_small_body_that_is_wrong_is_not_sent(exchange, pieces, error):
+    """A checksum that differs or an end that is missing: the backend is not asked at all."""
+    with pytest.raises(error):
+        await decoding(exchange, Body(pieces))
+    assert exchange[1].signed == []
