@@ -37,7 +37,9 @@ def decoder(request: S3Request, caller: Caller) -> UnsignedRelay | SignedRelay:
     Raises as BodyCheck: what is wrong already in the head.
     """
     trailers = trailer_names(request, caller.mode)
-    return chunked.decoder(caller.decoded_length or 0, trailers, incoming(caller), BodyCheck(request.headers, trailers))
+    return chunked.decoder(
+        caller.decoded_length or 0, trailers, incoming(caller), BodyCheck(digests(request), trailers)
+    )
 
 
 def plain(
@@ -73,6 +75,18 @@ def incoming(caller: Caller) -> ChunkChain | None:
     if caller.claim is None or not caller.mode.chain:
         return None
     return ChunkChain(caller.signing_key, caller.claim.timestamp, caller.claim.scope, caller.claim.signature)
+
+
+def digests(request: S3Request) -> Mapping[str, str]:
+    """Return the headers, and the checksums of a presigned URL's query, where SDKs write them, as headers."""
+    if "X-Amz-Signature" not in request.parameters:
+        return request.headers
+    return {**request.headers, **{n.lower(): v for n, v in request.query if describes_body(n.lower())}}
+
+
+def describes_body(name: str) -> bool:
+    """Return whether a header or hoisted parameter (lower case) is about the bytes of the client's body."""
+    return name.startswith("x-amz-checksum-") or name in FRAMING
 
 
 def trailer_names(request: S3Request, mode: PayloadMode) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from hashlib import md5, sha256
 from gateway.actions import copy_source
 from gateway.authenticate import Caller
 from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
-from gateway.decoding import FRAMING, decoder, incoming, plain, trailer_names
+from gateway.decoding import decoder, describes_body, incoming, plain, trailer_names
 from gateway.errors import InvalidRequest
 from gateway.operations import AUTH_PARAMETERS, Operation, is_hoisted
 from gateway.request import S3Request
@@ -86,6 +86,7 @@ def build(
     payload_hash = caller.payload_hash
     if body is not None:
         payload_hash = _replace_body(headers, body)
+        query = [(n, v) for n, v in query if not describes_body(n.lower())]
     elif "copy-source" in "".join(operation.needs_headers):
         headers["x-amz-copy-source"] = _copy_source(request)
     head, chain = _Signer(target, credentials, keys, now).sign(
@@ -210,7 +211,7 @@ def _headers(request: S3Request, operation: Operation, caller: Caller) -> dict[s
 
 def _replace_body(headers: dict[str, str], body: bytes) -> str:
     """Describe the rebuilt body instead of the client's; return its hash."""
-    for name in [n for n in headers if n.startswith("x-amz-checksum-") or n in FRAMING]:
+    for name in [n for n in headers if describes_body(n)]:
         del headers[name]
     headers["content-md5"] = base64.b64encode(md5(body, usedforsecurity=False).digest()).decode()
     return sha256(body).hexdigest()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from gateway.authenticate import Caller, PayloadMode
 from gateway.checksums import verify_body
 from gateway.chunked import read_all
-from gateway.decoding import incoming, trailer_names
+from gateway.decoding import digests, incoming, trailer_names
 from gateway.request import S3Request
 
 
@@ -18,5 +18,5 @@ def verified(request: S3Request, caller: Caller, body: bytes) -> bytes:
         names = trailer_names(request, caller.mode)
         body, trailers = read_all(body, caller.decoded_length, names, incoming(caller))
     pinned = {"x-amz-content-sha256": caller.payload_hash} if caller.mode is PayloadMode.HEX else {}
-    verify_body(body, {**request.headers, **trailers, **pinned})
+    verify_body(body, {**digests(request), **trailers, **pinned})
     return body

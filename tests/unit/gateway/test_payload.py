@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from hashlib import md5, sha256
+from urllib.parse import quote
 from zlib import crc32
 
 import pytest
@@ -11,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.authenticate import authenticate
-from gateway.errors import S3Error
+from gateway.errors import BadDigest, S3Error
 from gateway.payload import verified
 from gateway.sigv4 import SigningKeys
-from tests.unit.gateway.signing import lookup, signed
+from tests.unit.gateway.signing import lookup, presigned, signed
 from tests.unit.gateway.test_chunked import encode_unsigned
 
 TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
@@ -59,3 +60,20 @@ def test_a_trailer_counts_as_a_header(good):
     else:
         with pytest.raises(S3Error):
             payload(framed, headers, TRAILER)
+
+
+@pytest.mark.parametrize("place", ["x-amz-checksum-crc32", "X-Amz-Checksum-Crc32"])
+@pytest.mark.parametrize("good", [True, False])
+def test_a_checksum_in_a_presigned_url_counts_as_a_header(good, place):
+    """SDKs write the checksum of a body that they presign into the URL: it is checked there, too."""
+    body = b"<Delete/>"
+    target = (
+        f"/bucket?delete=&{place}={quote(crc(body if good else b'other'), safe='')}&x-amz-sdk-checksum-algorithm=CRC32"
+    )
+    request, now = presigned("POST", target)
+    caller = authenticate(request, lookup, SigningKeys(), now=now)
+    if good:
+        assert verified(request, caller, body) == body
+    else:
+        with pytest.raises(BadDigest):
+            verified(request, caller, body)
