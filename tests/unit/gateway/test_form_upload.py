@@ -109,6 +109,18 @@ def test_a_form_that_never_reaches_its_file_is_refused(where):
     assert (sent.code, sent.length) == ("MalformedPOSTRequest", -1)
 
 
+@pytest.mark.parametrize("end", range(1, len(END) + 4))
+def test_a_small_form_cut_short_is_no_object(end):
+    """A small form that ends before its closing delimiter is refused before a length is told."""
+    body = multipart(HEAD, b"content")
+    cut_short = body[:-end]
+    sent = Sent(cut_short, [cut_short])
+    if end == len(b"\r\n"):
+        assert (sent.code, sent.data) == ("", b"content")
+    else:
+        assert (sent.code, sent.length) == ("MalformedPOSTRequest", -1)
+
+
 def test_the_delimiter_inside_a_large_file_ends_it():
     """A boundary in the middle is the end of the file, which then is too short: no object."""
     half = LARGE[: HELD // 2]

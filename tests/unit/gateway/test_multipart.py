@@ -137,6 +137,14 @@ def test_strange_headers_are_refused(headers):
     assert events([body])[-1] == "MalformedPOSTRequest"
 
 
+def test_nothing_is_kept_behind_the_end():
+    """What follows the closing delimiter is refused as it comes, not collected until the body ends."""
+    reader = MultipartReader(B.encode())
+    reader.feed(b"--xyz--\r\n")
+    with pytest.raises(MalformedPOSTRequest):
+        reader.feed(b"x")
+
+
 def test_headers_that_are_not_utf8_are_refused():
     """A name in another encoding is not guessed at."""
     body = b'--xyz\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nx\r\n--xyz--\r\n'

@@ -206,6 +206,13 @@ def test_a_signature_is_whole_and_ours(change, code):
     assert refusal(changed, now) == code
 
 
+def test_a_bucket_field_must_be_the_bucket():
+    """Some clients send the bucket as a field, which is the bucket of the path or the form is refused."""
+    fields, now = form()
+    assert told(fields | {"bucket": "ann"}, now).request.path.bucket == "ann"
+    assert refusal(fields | {"bucket": "other"}, now) == "AccessDenied"
+
+
 def test_another_region_or_service_is_refused():
     """The credential scope is ours, as in a header signature."""
     fields, now = form(region="eu-west-1")

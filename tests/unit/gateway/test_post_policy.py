@@ -80,6 +80,23 @@ def test_any_change_of_aws_form_is_refused(change):
     assert "Invalid according to Policy" in denied(parse(policy_text(AWS_POLICY)), fields, THEN)
 
 
+@pytest.mark.parametrize("name", ["bucket", "key", "x-amz-date", "x-amz-security-token"])
+def test_a_policy_must_name_every_field(name):
+    """A policy that says nothing of the bucket, the key or the token allows no form that has one: every form has the first two."""
+    fields = {
+        "bucket": "b",
+        "key": "k",
+        "x-amz-date": "d",
+        "x-amz-security-token": "t",
+        "policy": "p",
+        "x-amz-signature": "s",
+    }
+    conditions = {n: {n: fields[n]} for n in ("bucket", "key", "x-amz-date", "x-amz-security-token")}
+    policy(*conditions.values()).judge(fields, 0)
+    del conditions[name]
+    assert denied(policy(*conditions.values()), fields) == f"Invalid according to Policy: Extra input fields: {name}"
+
+
 NAMES = ["key", "acl", "content-type", "x-amz-meta-a", "bucket", "x-ignore-1", "policy"]
 VALUES = st.sampled_from(["", "a", "ab", "abc", "b", "a,b", "a, ab", "A"])
 CONDITIONS = st.lists(
