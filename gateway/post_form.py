@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
-from gateway import answers, errors, post_policy, xml
+from gateway import answers, post_policy, xml
 from gateway.actions import required
 from gateway.authenticate import Caller, PayloadMode, check_scope
 from gateway.case import Case, World
@@ -30,7 +30,7 @@ from gateway.errors import (
     SignatureDoesNotMatch,
 )
 from gateway.multipart import Form, boundary_of, is_form
-from gateway.operations import Operation, named
+from gateway.operations import Operation, named, resolve
 from gateway.plans import Answer, NeedsForm, Plan, Reply
 from gateway.request import MAX_KEY_BYTES, S3Path, S3Request
 from gateway.sigv4 import SignatureClaim, check_time, matches, parse_form, sign_string, uri_encode
@@ -47,8 +47,6 @@ _RENAMED = {"acl": "x-amz-acl", "tagging": "x-amz-tagging"}
 #: They describe the framing of a PUT's body, or where in an object it belongs: a form's file is plain and whole.
 _NEVER = frozenset({"x-amz-decoded-content-length", "x-amz-trailer", "x-amz-write-offset-bytes"})
 _METADATA = "x-amz-meta-"
-#: Stores that know it unpack the file into keys that nobody has judged (trap 3).
-_UNPACK = "x-amz-meta-snowball-auto-extract"
 _NAME = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 MAX_TAGS = 10
@@ -109,12 +107,15 @@ def _judge(post: _Post) -> Callable[[int], Plan]:
         policy.judge({**post.fields, "key": key, "bucket": post.bucket}, post.now)
     if post.fields.get("bucket", post.bucket) != post.bucket:
         raise AccessDenied(reason="the form names another bucket")
-    headers = _headers(post.fields, post.operation)
+    put = _put_request(post, key)
+    resolve(put)  # refuses what no PutObject may carry
 
     def sized(length: int) -> Plan:
         if policy is not None:
             policy.judge_size(length)
-        return _put(post, key, headers, length, principal, claim)
+        whole = replace(put, headers={**put.headers, "content-length": str(length)})
+        caller = Caller(principal, PayloadMode.UNSIGNED, PayloadMode.UNSIGNED.value, put.canonical_target, claim)
+        return _put(Case(whole, post.operation, caller, post.world, post.now), post.fields)
 
     return sized
 
@@ -181,8 +182,6 @@ def _headers(fields: Mapping[str, str], operation: Operation) -> dict[str, str]:
         if not _NAME.fullmatch(header) or _CONTROL.search(value):
             raise InvalidArgument("A field has a name or value that no header can have.", ArgumentName=name)
         headers[header] = value
-    if _UNPACK in headers:
-        raise errors.NotImplemented(reason="an archive to be unpacked into unjudged keys")
     return headers
 
 
@@ -199,32 +198,28 @@ def _tags(document: str) -> str:
     return urlencode(tags, quote_via=quote)
 
 
-def _put(
-    post: _Post, key: str, headers: Mapping[str, str], length: int, principal: Principal, claim: SignatureClaim | None
-) -> Plan:
-    """Ask for every right that the PutObject needs, and send it."""
-    put = _put_request(post, key, headers, length)
-    caller = Caller(principal, PayloadMode.UNSIGNED, PayloadMode.UNSIGNED.value, put.canonical_target, claim)
-    case = Case(put, post.operation, caller, post.world, post.now)
-    forward = lambda: case.forward(then=lambda answer: _answered(case, post.fields, answer))  # noqa: E731
-    return case.must(required(case.operation, put), forward)
-
-
-def _put_request(post: _Post, key: str, headers: Mapping[str, str], length: int) -> S3Request:
+def _put_request(post: _Post, key: str) -> S3Request:
+    """Return the PutObject, still without its length."""
     request, operation = post.request, post.operation
     path = uri_encode(key, slash=False)
     hosted = request.path.virtual_host
     about = {
         name: value for name, value in request.headers.items()
-        if name not in operation.headers and not name.startswith("x-amz-")
+        if name not in operation.headers and not name.startswith("x-amz-") and name != "content-length"
     }  # fmt: skip
     return replace(
         request,
         method="PUT",
         target=f"/{path}" if hosted else f"/{post.bucket}/{path}",
         path=S3Path(post.bucket, key, hosted),
-        headers={**about, **headers, "content-length": str(length)},
+        headers={**about, **_headers(post.fields, operation)},
     )
+
+
+def _put(case: Case, fields: Mapping[str, str]) -> Plan:
+    """Ask for every right that the PutObject needs, and send it."""
+    forward = lambda: case.forward(then=lambda answer: _answered(case, fields, answer))  # noqa: E731
+    return case.must(required(case.operation, case.request), forward)
 
 
 def _answered(case: Case, fields: Mapping[str, str], answer: Answer) -> Plan:

@@ -74,7 +74,7 @@ def merge_delete_result(body: bytes | None, refused: tuple[DeleteEntry, ...], er
 
 
 def parse_tagging(body: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the tags of a `<Tagging>` document in its order. Raises MalformedXML."""
+    """Return the tags of a client's `<Tagging>` document in its order, which holds nothing else. Raises MalformedXML."""
     root = document(body, "Tagging")
     sets = [child for child in root if local(child) == "TagSet"]
     if len(sets) != 1 or len(root) != 1:
