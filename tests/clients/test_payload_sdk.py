@@ -85,6 +85,33 @@ def test_uploads_of_unknown_length(store, through, decoding, bucket, mode, body)
     assert found[2] == (200, f'"{hashlib.md5(body).hexdigest()}"', True)
 
 
+@pytest.mark.parametrize("body", [b"short", BODY], ids=len)
+@pytest.mark.parametrize("mode", [UNSIGNED_TRAILER, SIGNED, SIGNED_TRAILER])
+@pytest.mark.parametrize("end", ["cut", "wrong"])
+def test_trap_11_an_upload_of_unknown_length_is_whole_or_no_object(store, through, decoding, bucket, mode, body, end):
+    """Without a length to fall short of, a body that is cut or whose end is wrong still never becomes an object."""
+    upload = Upload(mode, body, "" if mode == SIGNED else "CRC32", "trailer", chunk=2**19)
+    for side in (through, decoding):
+        target = f"/{bucket}/{uuid.uuid4().hex}"
+        headers = sign(side, "PUT", target, upload.head())
+        framed = upload.framed(headers, side.keys)
+        if end == "cut":
+            framed = framed[:-2]
+        elif mode == SIGNED:
+            at = framed.rindex(b"chunk-signature=") + 20
+            framed = framed[:at] + (b"0" if framed[at : at + 1] != b"0" else b"1") + framed[at + 1 :]
+        else:
+            framed = framed.replace(upload.value.encode(), checksum("CRC32", b"other").encode())
+        connection = side.connect()
+        pieces = [framed[at : at + 5000] for at in range(0, len(framed), 5000)]
+        connection.request(
+            "PUT", target, iter(pieces), {**headers, "Transfer-Encoding": "chunked"}, encode_chunked=True
+        )
+        assert connection.getresponse().status in {400, 403}
+        connection.close()
+        assert get(store, target).status == 404
+
+
 @pytest.mark.parametrize(("algorithm", "kind"), [("CRC32", "COMPOSITE"), ("CRC32", "FULL_OBJECT"), ("CRC32C", "COMPOSITE"),
                                                  ("CRC64NVME", "FULL_OBJECT"), ("SHA256", "COMPOSITE")])  # fmt: skip
 def test_multipart_uploads_with_checksums(s3, direct, bucket, algorithm, kind):
