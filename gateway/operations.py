@@ -98,7 +98,7 @@ def resolve(request: S3Request) -> Operation:
         raise MethodNotAllowed(reason=f"no operation for {request.method} on {level} level")
     _check_parameters(request, found)
     for name in _BEYOND:
-        if request.header(name).lower() not in {"", "false"}:
+        if name in request.headers and request.header(name).lower() not in {"", "false"}:
             raise errors.NotImplemented(reason=f"header {name}")
     return found
 

@@ -24,7 +24,7 @@ from gateway.authenticate import Caller, PayloadMode  # noqa: E402
 from gateway.case import Case, World  # noqa: E402
 from gateway.documents import _KINDS  # noqa: E402
 from gateway.errors import S3Error  # noqa: E402
-from gateway.operations import REFUSED, Operation, resolve, table  # noqa: E402
+from gateway.operations import _BODY_HEADERS, REFUSED, Operation, resolve, table  # noqa: E402
 from gateway.request import S3Request, parse  # noqa: E402
 from gateway.sigv4 import SigningKeys  # noqa: E402
 from iam.authorize import IamPolicies  # noqa: E402
@@ -45,9 +45,12 @@ ALWAYS = ("aws:", "jwt:", "ldap:", "sts:", "s3:authtype", "s3:signature", "s3:x-
 
 def actions_table() -> dict[str, dict[str, object]]:
     """Return the whole table: operation -> what it is, what it needs, what policies can ask about it."""
-    rows = {operation.name: row(operation) for found in table().values() for operation in found}
+    rows: dict[str, dict[str, object]] = {
+        operation.name: row(operation) for found in table().values() for operation in found
+    }
     rows |= {name: {"refused": why, "answer": refusal(name)} for name, why in REFUSED.items()}
-    return dict(sorted(rows.items())) | minios_own()
+    body = {"headers that cross": sorted(_BODY_HEADERS)}
+    return {"(every operation with a body)": body} | dict(sorted(rows.items())) | minios_own()
 
 
 def row(operation: Operation) -> dict[str, object]:
@@ -65,6 +68,8 @@ def row(operation: Operation) -> dict[str, object]:
     more = {name: [n for n in needs(operation, headers={name: value(name)}) if n not in plain]
             for name in sorted(operation.headers - operation.needs_headers)}  # fmt: skip
     found["headers that need more"] = {name: extra for name, extra in more.items() if extra}
+    found["parameters that cross"] = sorted(operation.query - {n for n, _ in operation.static} - operation.needs_query)
+    found["headers that cross"] = sorted(operation.headers - operation.needs_headers - _BODY_HEADERS)
     found["condition keys"] = keys(operation)
     return {name: part for name, part in found.items() if part}
 

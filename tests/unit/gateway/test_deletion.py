@@ -116,3 +116,26 @@ def test_an_aws_chunked_delete_is_read_as_its_payload():
         with pytest.raises(S3Error) as refused:
             plan.then(body)
         assert refused.value.code == code
+
+
+TYPES = ["", "application/xml", "text/xml", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream",
+         "multipart/form-data; boundary=x", "application/json", "application/xml; charset=utf-16", "x", "*/*"]  # fmt: skip
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+def test_trap_64_every_content_type_is_judged_key_by_key(content_type):
+    """Whatever the body is said to be, its keys are read and only the allowed one is sent on."""
+    request, now, body = delete("mine/a", "theirs/b", headers={"Content-Type": content_type} if content_type else None)
+    sent = plan_of(request, now).then(body)
+    assert isinstance(sent, Forward)
+    assert [entry.key for entry in parse_delete(sent.body)[0]] == ["mine/a"]
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+@pytest.mark.parametrize("body", [b"", b" ", b"<Delete/>", b"<Delete><Quiet>true</Quiet></Delete>", b"a=b", b"{}"])
+def test_trap_64_an_empty_parse_sends_nothing(content_type, body):
+    """A body that names no key is MalformedXML, whatever it is said to be: nothing goes to the backend unjudged."""
+    request, now, body = delete(body=body, headers={"Content-Type": content_type} if content_type else None)
+    with pytest.raises(S3Error) as refused:
+        plan_of(request, now).then(body)
+    assert refused.value.code == "MalformedXML"

@@ -13,7 +13,7 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def test_the_action_table_is_the_reviewed_one():
-    """Operations, needs and condition keys are those in tests/golden/actions.json; its first lines tell how to renew it."""
+    """Needs, condition keys, and the headers and parameters that cross are those in tests/golden/actions.json."""
     assert render() == (GOLDEN / "actions.json").read_text(), (
         "look at it, then: python tests/golden/table.py > tests/golden/actions.json"
     )

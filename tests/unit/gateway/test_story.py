@@ -239,3 +239,24 @@ def test_a_batch_delete_reads_the_tags_it_needs():
     sent = plan.then([SECRET, (), None])
     assert isinstance(sent, Forward)
     assert [entry.key for entry in parse_delete(sent.body)[0]] == ["free", "vault/2"]
+
+
+@pytest.mark.parametrize(
+    ("target", "weaker", "own"),
+    [
+        ("/ann?versions", "s3:ListBucket", "s3:ListBucketVersions"),
+        ("/ann?uploads", "s3:ListBucket", "s3:ListBucketMultipartUploads"),
+        ("/ann/k?uploadId=u", "s3:GetObject", "s3:ListMultipartUploadParts"),
+        ("/ann/k?acl", "s3:GetObject", "s3:GetObjectAcl"),
+        ("/ann/k?tagging", "s3:GetObject", "s3:GetObjectTagging"),
+        ("/ann/k?retention", "s3:GetObject", "s3:GetObjectRetention"),
+        ("/ann/k?versionId=v", "s3:GetObject", "s3:GetObjectVersion"),
+        ("/ann?policy", "s3:ListBucket", "s3:GetBucketPolicy"),
+    ],
+)
+def test_trap_27_no_listing_or_reading_falls_back_to_a_weaker_right(target, weaker, own):
+    """Versions, uploads, parts and sub-resources need their own action; the plainer one next to it is not enough."""
+    assert (
+        refusal(*signed("GET", target, who=ANN), tagged({"Effect": "Allow", "Action": weaker})).code == "AccessDenied"
+    )
+    assert isinstance(plan_of(*signed("GET", target, who=ANN), tagged({"Effect": "Allow", "Action": own})), Forward)
