@@ -49,6 +49,9 @@ _HEADERS_ONLY = frozenset(name.lower() for name in AUTH_PARAMETERS) | {
     "x-amz-object-attributes", "x-amz-server-side-encryption-customer-key", "x-amz-trailer", *_BEYOND,
 }  # fmt: skip
 
+#: Parameters of MinIO's that its own clients send everywhere and that change nothing but what the answer tells.
+_TOLD_BY_MINIO = {"GetBucketLifecycleConfiguration": frozenset({"withUpdatedAt"})}
+
 #: Framing and integrity headers of any request with a body.
 _BODY_HEADERS = checksums.HEADERS | {
     "content-type", "content-md5", "content-encoding", "x-amz-sdk-checksum-algorithm", "x-amz-trailer",
@@ -126,9 +129,10 @@ def is_hoisted(name: str, operation: Operation) -> bool:
 
 def _check_parameters(request: S3Request, operation: Operation) -> None:
     """Refuse what the operation does not know, and a header that is given twice because it is a parameter too."""
-    others = [name for name in request.parameters if name not in operation.query and name not in AUTH_PARAMETERS]
-    seen = set(request.headers) if others else set()
-    for name in others:
+    seen = set(request.headers)
+    for name in request.parameters:
+        if name in operation.query or name in AUTH_PARAMETERS:
+            continue
         if "X-Amz-Signature" not in request.parameters or not is_hoisted(name, operation):
             raise errors.NotImplemented(reason=f"parameter {name!r} is unknown to {operation.name}")
         if name.lower() in seen:
@@ -166,7 +170,9 @@ def _operation(name: str, spec: dict[str, Any], shapes: dict[str, Any]) -> Opera
         static=static,
         needs_query=frozenset(p for where, p, must in places if where == "querystring" and must),
         needs_headers=frozenset(p.lower() for where, p, must in places if where == "header" and must),
-        query=frozenset(p for where, p, _ in places if where == "querystring") | {n for n, _ in static},
+        query=frozenset(p for where, p, _ in places if where == "querystring")
+        | {n for n, _ in static}
+        | _TOLD_BY_MINIO.get(name, frozenset()),
         headers=frozenset(headers) | body,
         metadata=any(where == "headers" for where, _, _ in places),
     )

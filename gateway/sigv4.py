@@ -23,6 +23,7 @@ from gateway.errors import (
     InvalidRequest,
     RequestTimeTooSkewed,
     S3Error,
+    SignatureDoesNotMatch,
 )
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -242,13 +243,13 @@ def canonical_headers(headers: Mapping[str, str], signed_headers: Sequence[str])
     """Return the signed headers as `name:value` lines. `headers` by lower-case name, duplicates joined by `,` already.
 
     Values are trimmed and runs of whitespace become one space, as botocore and MinIO do it. A signed header that is
-    absent raises AccessDenied.
+    absent raises SignatureDoesNotMatch: what was signed is not what was sent.
     """
     lines = []
     for name in signed_headers:
         value = headers.get(name)
         if value is None:
-            raise AccessDenied(f"The signed header {name} is not in the request.", reason="signed header absent")
+            raise SignatureDoesNotMatch(reason=f"the signed header {name} is not in the request")
         lines.append(f"{name}:{' '.join(value.split())}\n")
     return "".join(lines)
 

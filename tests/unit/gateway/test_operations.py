@@ -270,3 +270,12 @@ def test_every_body_may_carry_every_checksum():
         for operation in operations:
             if operation.method in {"PUT", "POST"}:
                 assert operation.headers >= HEADERS | {"content-md5", "x-amz-trailer", "x-amz-decoded-content-length"}
+
+
+def test_a_parameter_of_minios_clients_is_known_to_its_operation_alone():
+    """Mc asks for lifecycles withUpdatedAt: the same operation. Anywhere else the parameter is unknown."""
+    assert resolve(request("GET", "/buc?lifecycle&withUpdatedAt=true")).name == "GetBucketLifecycleConfiguration"
+    for target in ("/buc?withUpdatedAt=true", "/buc?policy&withUpdatedAt=true", "/buc/k?withUpdatedAt=true"):
+        with pytest.raises(S3Error) as refusal:
+            resolve(request("GET", target))
+        assert refusal.value.code == "NotImplemented"
