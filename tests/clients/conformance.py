@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 from tests.clients.matrix import RESULTS, said  # noqa: E402
 from tests.clients.programs.report import SERVERS_OWN  # noqa: E402
 
+MODULES = sorted(str(path) for path in Path(__file__).parent.glob("test_matrix_*.py"))
 PAGE = ROOT / "docs" / "clients.md"
 INTRO = """# Clients
 
@@ -35,7 +36,7 @@ same status and code. Times, ids that a server invents and its own address are n
 def main(arguments: Sequence[str]) -> int:
     """Run the matrix, write the page, print the figure."""
     shutil.rmtree(RESULTS, ignore_errors=True)
-    command = [sys.executable, "-m", "pytest", "-m", "conformance", "tests/clients", *arguments]
+    command = [sys.executable, "-m", "pytest", "-m", "conformance", *MODULES, *arguments]
     broken = subprocess.run(command, cwd=ROOT, check=False).returncode
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     if not arguments:
@@ -53,9 +54,13 @@ def total(results: Sequence[dict[str, Any]], column: str) -> int:
 
 def page(results: Sequence[dict[str, Any]]) -> str:
     """Return docs/clients.md."""
-    rows = [f"| {r['client']} | {r['version']} | {r['tried']} | {r['direct']} | {r['through']} |" for r in results]
-    summary = ["| client | version | calls tried | passed direct | passed through |", "|---|---|---|---|---|", *rows,
-               f"| all | | {total(results, 'tried')} | {total(results, 'direct')} | {total(results, 'through')} |"]  # fmt: skip
+    rows = [
+        f"| {r['client']} | {r['version']} | {r['tried']} | {r['direct']} | {r['through']} | {len(r['refused'])} |"
+        for r in results
+    ]
+    sums = " | ".join(str(total(results, column)) for column in ("tried", "direct", "through"))
+    head = "| client | version | calls tried | passed direct | passed through | refused by the store |\n|---|---|---|---|---|---|"
+    summary = [head, *rows, f"| all | | {sums} | {sum(len(r['refused']) for r in results)} |"]
     parts = [INTRO, "\n".join(summary) + "\n", _differences(results), _not_compared(), _refused(results)]
     return "\n".join(parts)
 
@@ -83,8 +88,11 @@ def _refused(results: Sequence[dict[str, Any]]) -> str:
     text = "## What the store refuses\n\nThe same call made directly at the store, and what it said.\n"
     for r in results:
         if r["refused"]:
-            rows = "\n".join(f"| {_cell(call)} | {_cell(answer)} |" for call, answer in r["refused"])
-            text += f"\n### {r['client']}\n\n| call | the store's answer |\n|---|---|\n{rows}\n"
+            answers: dict[str, list[str]] = {}
+            for call, answer in r["refused"]:
+                answers.setdefault(answer, []).append(f"`{call}`" if "`" not in call else f"`` {call} ``")
+            rows = "\n".join(f"| {_cell(answer)} | {_cell(' · '.join(calls))} |" for answer, calls in answers.items())
+            text += f"\n### {r['client']}\n\n| the store's answer | to |\n|---|---|\n{rows}\n"
     return text
 
 

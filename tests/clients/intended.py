@@ -30,6 +30,84 @@ INTENDED: tuple[Intended, ...] = (
         "does not look at the service and says MethodNotAllowed, the gateway refuses the signature",
         "https://docs.aws.amazon.com/AmazonS3/latest/API/API_WriteGetObjectResponse.html",
     ),
+    Intended(
+        "boto3: objects", r"copy 'a/\.\.?(/b)?'",
+        "A copy source with a dot segment is refused before the store sees it: a store that removes dot segments would read "
+        "outside the bucket that was judged. SeaweedFS refuses it too, as InvalidRequest",
+        "https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4",
+    ),
+    Intended(
+        "boto3: objects", r"(head|get|tags|delete) 'x+… of 1025'",
+        "A key has 1024 bytes at most; SeaweedFS says so when it is written only",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html",
+    ),
+    Intended(
+        "boto3: objects", "copy from '(B)?'",
+        "A copy source names a bucket and a key; SeaweedFS overwrites the target with an empty object instead",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html",
+    ),
+    Intended(
+        "boto3: objects", "copy from 'arn:.*'",
+        "An access point's ARN cannot be judged as the bucket behind it, so it is no copy source here; SeaweedFS takes it for "
+        "a bucket's name",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html",
+    ),
+    Intended(
+        "boto3: objects", r"\w+ in a\.\.b",
+        "A bucket's name has no two dots in a row; SeaweedFS looks for it first",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html",
+    ),
+    Intended(
+        "boto3: objects", "delete (too many|none)",
+        "DeleteObjects takes 1 to 1000 keys, anything else is MalformedXML on AWS; SeaweedFS says InvalidArgument, or deletes none",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html",
+    ),
+    Intended(
+        "s3cmd|s3fs", "signurl|sign as SigV2",
+        "The URL is signed with Signature Version 2, which covers little of a request; it is refused everywhere",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/Appendix-Sigv2.html",
+    ),
+    Intended(
+        "boto3: objects|minio-py", r".*SSE-C.*|get resealed",
+        "An encryption key of the client's own is refused over plain HTTP, as at AWS; over TLS it crosses (tests/clients/test_headers.py)",
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html",
+    ),
+    Intended(
+        "boto3: presigned.*", r"raw HEAD \?.*",
+        "HeadBucket has no parameter: a HEAD that names a sub-resource would be judged as one call and might be another",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html#API_HeadBucket_RequestSyntax",
+    ),
+    Intended(
+        "boto3: presigned.*", r"raw object GET \?nonsense",
+        "A parameter that no operation knows is refused: a newer store may know it, and nobody has judged it",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html#API_GetObject_RequestSyntax",
+    ),
+    Intended(
+        "boto3: presigned.*", r"raw object GET \?attributes",
+        "Without its required header it is not GetObjectAttributes, and GetObject has no such parameter",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html#API_GetObjectAttributes_RequestSyntax",
+    ),
+    Intended(
+        "boto3: presigned.*", "(no|cut) signature",
+        "What is no signature by its form is refused as malformed before anything is computed; SeaweedFS has a code of its own "
+        "for one, and compares the other",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html",
+    ),
+    Intended(
+        "boto3: presigned.*", "raw GETT",
+        "A method that HTTP does not know ends at the HTTP parser",
+        "https://www.rfc-editor.org/rfc/rfc9110#section-9.1",
+    ),
+    Intended(
+        "boto3: presigned.*", "presigned POST",
+        "The answer to a form tells where the object is, as AWS's does; SeaweedFS's does not",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html",
+    ),
+    Intended(
+        "boto3: objects", r"(put|get) tags \[\{'Key': 'a', 'Value': '1.*",
+        "Two tags of one key are refused, as at AWS; SeaweedFS keeps one of them, which the next call sees",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectTagging.html",
+    ),
 )  # fmt: skip
 
 
