@@ -18,8 +18,10 @@ from gateway import __version__
 from gateway.backend import Backend
 from gateway.case import World
 from gateway.config import Config
+from gateway.connection import Server
 from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId, InvalidTokenId, render
 from gateway.observe import AccessLog, RequestIds
+from gateway.request import MAX_HEADERS
 from gateway.shell import Gateway
 from gateway.sigv4 import SigningKeys
 from iam.authorize import AllOf, Authorizer, IamPolicies
@@ -133,6 +135,7 @@ class Application:
         self.gateway = Gateway(
             world, self.backend, service, AccessLog(as_json=config.json, quiet=config.quiet), RequestIds(), config.domains,
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
+            body_timeout=config.body_timeout,
         )  # fmt: skip
         self.draining = False
 
@@ -211,8 +214,9 @@ async def serve(config: Config, *, reuse_port: bool = False) -> None:
 
 async def _serve(application: Application, config: Config, stop: asyncio.Event, *, reuse_port: bool) -> None:
     """Listen until told to stop, then drain."""
-    server = web.Server(
-        application.handle, access_log=None, max_line_size=MAX_HEAD_LINE, max_field_size=MAX_HEAD_LINE,
+    server = Server(
+        application.handle, application.gateway.refuse, config.head_timeout,
+        access_log=None, max_line_size=MAX_HEAD_LINE, max_field_size=MAX_HEAD_LINE, max_headers=2 * MAX_HEADERS,
         auto_decompress=False, keepalive_timeout=75, lingering_time=2, handler_cancellation=True, read_bufsize=2**18,
     )  # fmt: skip
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=config.drain)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway import answers
-from gateway.actions import Need
+from gateway.actions import Need, copy_source
 from gateway.authenticate import Caller, Lookup
 from gateway.context import RequestContext, Tags
 from gateway.errors import AccessDenied, InternalError, MalformedXML
@@ -96,9 +96,17 @@ class Case:
             signature_version="AWS4-HMAC-SHA256" if claim else "", auth_type=self.caller.auth_type,
             signature_age_ms=signature_age_ms(claim, self.now) if claim else None, raw_headers=self.world.raw_headers,
             version_id=need.version, location=self.location, operation=self.operation.name,
-            known=self.operation.headers, told=self.told, existing_tags=None if need.key else (),
+            known=self.operation.headers, told=self._told(), existing_tags=None if need.key else (),
         )  # fmt: skip
         return AccessRequest(self.caller.principal, need.action, need.bucket, need.key, context)
+
+    def _told(self) -> Mapping[str, str]:
+        """Return what speaks in place of headers; a copy's source as it is written for the backend, never as it came."""
+        if "x-amz-copy-source" not in self.operation.needs_headers:
+            return self.told
+        source = copy_source(self.request.header("x-amz-copy-source"))
+        version = f"?versionId={source.version}" if source.version else ""
+        return {**self.told, "x-amz-copy-source": f"{source.bucket}/{source.key}{version}"}
 
     def forward(
         self,

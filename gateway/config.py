@@ -90,6 +90,8 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_BACKEND_AWS_CHUNKED", "off: uploads in aws-chunked framing are decoded, for a backend that stores the framing", "on"),
     _s("MINIO_GW_BACKEND_CA", "CA certificates that sign the backend's (PEM)"),
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
+    _s("MINIO_READ_HEADER_TIMEOUT", "seconds a request's head may take to come", "30"),
+    _s("MINIO_IDLE_TIMEOUT", "seconds without a byte of an upload before it is given up", "120"),
     _s("MINIO_GW_DRAIN", "seconds running requests may take after SIGTERM", "30"),
     _s("MINIO_PROMETHEUS_AUTH_TYPE", "public: anybody may read the metrics; jwt: nobody yet", "jwt"),
     _s("MINIO_GW_TRUSTED_PROXIES", "networks whose X-Forwarded-For and X-Forwarded-Proto are believed, comma separated"),
@@ -169,6 +171,8 @@ class Config:
     server_dir: Path | None = None
     metrics_public: bool = False
     filter_listings: bool = False
+    head_timeout: float = 30.0
+    body_timeout: float = 120.0
 
 
 def shown(url: str) -> str:
@@ -256,7 +260,9 @@ class _Reader:
         return text in {"on", "true", "1"}
 
     def number(self, name: str, low: float, high: float, *, whole: bool = False) -> float:
-        text = self.get(name)
+        return self._number(name, self.get(name), low, high, whole=whole)
+
+    def _number(self, name: str, text: str, low: float, high: float, *, whole: bool) -> float:
         if (
             not re.fullmatch(r"[0-9]{1,9}" if whole else r"[0-9]{1,9}(\.[0-9]+)?", text)
             or not low <= float(text) <= high
@@ -265,6 +271,10 @@ class _Reader:
             self.bad(self.source(name), f"{text!r} is not a {kind} from {low:g} to {high:g}", "give such a number")
             return low
         return float(text)
+
+    def seconds(self, name: str) -> float:
+        """Return a time that MinIO's users may have written as Go does, `30s`."""
+        return self._number(name, self.get(name).removesuffix("s"), 0.05, 86_400, whole=False)
 
     def choice(self, name: str, *words: str) -> str:
         text = self.get(name)
@@ -364,6 +374,7 @@ def load(
         "anonymous_policies": _anonymous(reader, policies), "trusted_proxies": _networks(reader),
         "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6, whole=True)),
         "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
+        "head_timeout": reader.seconds("MINIO_READ_HEADER_TIMEOUT"), "body_timeout": reader.seconds("MINIO_IDLE_TIMEOUT"),
         "server_dir": Path(positional) if command == "server" else None,
         "filter_listings": reader.switch("MINIO_GW_LIST_FILTER"),
         "metrics_public": reader.choice("MINIO_PROMETHEUS_AUTH_TYPE", "jwt", "public") == "public",

@@ -154,6 +154,11 @@ class NotImplemented(S3Error):  # noqa: A001 - S3's own code
     message = "A header or query you provided implies functionality that is not implemented."
 
 
+class RequestHeaderSectionTooLarge(S3Error):
+    status = 400
+    message = "Your request header section exceeds the maximum allowed size."
+
+
 class RequestTimeTooSkewed(S3Error):
     status = 403
     message = "The difference between the request time and the server's time is too large."

@@ -129,10 +129,9 @@ def is_hoisted(name: str, operation: Operation) -> bool:
 
 def _check_parameters(request: S3Request, operation: Operation) -> None:
     """Refuse what the operation does not know, and a header that is given twice because it is a parameter too."""
-    seen = set(request.headers)
-    for name in request.parameters:
-        if name in operation.query or name in AUTH_PARAMETERS:
-            continue
+    others = [name for name in request.parameters if name not in operation.query and name not in AUTH_PARAMETERS]
+    seen = set(request.headers) if others else set()
+    for name in others:
         if "X-Amz-Signature" not in request.parameters or not is_hoisted(name, operation):
             raise errors.NotImplemented(reason=f"parameter {name!r} is unknown to {operation.name}")
         if name.lower() in seen:

@@ -51,6 +51,8 @@ _NAME = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 MAX_TAGS = 10
 _STATUS = {"200": 200, "201": 201}
+#: S3's own default. Without one some stores look into the file, and whoever fills the form in would choose the type.
+DEFAULT_TYPE = "binary/octet-stream"
 
 
 def is_post_form(request: S3Request) -> bool:
@@ -171,7 +173,7 @@ def _key(form: Form) -> str:
 
 def _headers(fields: Mapping[str, str], operation: Operation) -> dict[str, str]:
     """Return the headers of the PutObject. An empty field is as good as none, but for metadata."""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = {"content-type": DEFAULT_TYPE} if not fields.get("content-type") else {}
     for name, value in fields.items():
         header = _RENAMED.get(name, name)
         if not _crosses(header, operation) or not (value or header.startswith(_METADATA)):

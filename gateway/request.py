@@ -4,7 +4,7 @@ The raw target is split into bucket and key (path style, or virtual-host style u
 into decoded pairs, the headers into a dictionary with lower-case names. Everything later (signature, routing, policy,
 re-signing) reads this one value, so that no two of them can understand a request differently.
 
-`parse` raises InvalidURI, InvalidRequest or InvalidArgument; nothing else escapes it.
+`parse` raises an S3Error of status 400, nothing else; what it takes in is bounded.
 """
 
 from __future__ import annotations
@@ -15,9 +15,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import unquote_to_bytes
 
-from gateway.errors import InvalidArgument, InvalidBucketName, InvalidRequest, InvalidURI, KeyTooLongError
+from gateway.errors import (
+    InvalidArgument,
+    InvalidBucketName,
+    InvalidRequest,
+    InvalidURI,
+    KeyTooLongError,
+    RequestHeaderSectionTooLarge,
+)
 from gateway.sigv4 import uri_encode
 
+MAX_TARGET = 16_384  # characters of a request's target: a presigned URL with a session token fits
+MAX_HEADERS = 128
+MAX_HEAD = 65_536  # characters of all header names and values
 MAX_KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 
 #: Headers that may legally repeat and that we neither forward nor judge by.
@@ -101,6 +111,8 @@ def parse(
     `raw_target` is origin-form or absolute-form (RFC 9112 section 3.2); `domains` are the names under which
     `bucket.domain` is a bucket.
     """
+    if len(raw_target) > MAX_TARGET:
+        raise InvalidURI("The URI is too long.", reason="target too long")
     if not _TARGET.fullmatch(raw_target):
         raise InvalidURI(reason="target with characters outside RFC 3986")
     fields = _fields(headers)
@@ -127,7 +139,11 @@ def _origin_form(raw: str, host: str) -> str:
 
 def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for name, value in headers:
+    room = MAX_HEAD
+    for number, (name, value) in enumerate(headers, 1):
+        room -= len(name) + len(value)
+        if number > MAX_HEADERS or room < 0:
+            raise RequestHeaderSectionTooLarge
         lower = name.lower()
         if lower in fields:
             if lower not in _REPEATABLE:

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
@@ -23,10 +23,7 @@ from gateway import answers, story, xml
 from gateway.authenticate import authenticate
 from gateway.backend import Backend
 from gateway.case import World
-from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.errors import (
-    EntityTooLarge,
-    IncompleteBody,
     InternalError,
     InvalidRequest,
     S3Error,
@@ -36,7 +33,7 @@ from gateway.errors import (
 )
 from gateway.exchange import CUT, Exchange, Upload
 from gateway.form_upload import FormUpload
-from gateway.forward import UpstreamRequest
+from gateway.incoming import Incoming, Streamed
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, source_ip
 from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, NeedsTags, Plan, Reply
@@ -48,7 +45,6 @@ from sts.wire import StsError, parse_call, render_error
 
 MAX_FORM = 2**20  # bytes of an STS call
 MAX_ANSWER = 16 * 2**20  # bytes of an answer that is edited (ListBuckets, DeleteObjects)
-BODY_TIMEOUT = 120.0  # seconds without a byte of an upload
 DECISIONS_AT_ONCE = 32
 PATIENCE = 5.0  # seconds without a byte, after which a client is told that we are still there
 _DECLARATION = re.compile(rb"\A\s*<\?xml[^>]*\?>\s*")
@@ -67,13 +63,14 @@ class Gateway:
     domains: tuple[str, ...] = ()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     max_inflight: int = 2048
+    body_timeout: float = 120.0
     inflight: int = 0
     counters: Counters = field(default_factory=Counters)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever happens; log it and count it."""
         started = time.perf_counter()
-        source = source_ip(_peer(http), http.headers.get("X-Forwarded-For", ""), self.trusted_proxies)
+        source = source_ip(_peer(http), ",".join(http.headers.getall("X-Forwarded-For", ())), self.trusted_proxies)
         line = AccessLine(self.ids.next(), http.method, http.raw_path.partition("?")[0], source)
         self.inflight += 1
         try:
@@ -85,6 +82,14 @@ class Gateway:
             line.seconds = time.perf_counter() - started
             self.counters.count(line)
             self.log.write(line)
+
+    def refuse(self, http: web.BaseRequest, error: S3Error) -> web.StreamResponse:
+        """Answer what never became a request, and log and count it as one."""
+        line = AccessLine(self.ids.next(), "-", "-", _peer(http), status=error.status)
+        response = _refusal(http, error, line)
+        self.counters.count(line)
+        self.log.write(line)
+        return response
 
     async def _answer(self, http: web.BaseRequest, line: AccessLine) -> web.StreamResponse:
         try:
@@ -108,19 +113,22 @@ class Gateway:
             headers = [(n.decode("ascii"), v.decode("utf-8")) for n, v in http.raw_headers]
         except UnicodeDecodeError:
             raise InvalidRequest("A header is not UTF-8.") from None
+        if http.version not in {aiohttp.HttpVersion10, aiohttp.HttpVersion11}:
+            raise InvalidRequest("This HTTP version is not spoken here.", reason="version")
         proto = http.headers.get("X-Forwarded-Proto", "")
         secure = is_secure(_peer(http), proto, self.trusted_proxies, tls=http.secure)
         return parse(http.method, http.raw_path, headers, domains=self.domains, source_ip=line.source_ip, secure=secure)
 
     async def _s3(self, http: web.BaseRequest, request: S3Request, line: AccessLine) -> web.StreamResponse:
         plan = story.begin(request, self.world, int(time.time()))
-        body: Upload | None = _Upload(http, line) if _has_body(http) else None
+        incoming = Incoming(http, line, self.body_timeout)
+        body: Upload | None = Streamed(incoming) if _has_body(http) else None
         while not isinstance(plan, Reply):
             _note(line, plan)
             if isinstance(plan, NeedsBody):
-                plan, body = plan.then(await _read_body(http, plan.limit, line)), None
+                plan, body = plan.then(await incoming.whole(plan.limit)), None
             elif isinstance(plan, NeedsForm):
-                plan, body = await self._form(http, plan, line)
+                plan, body = await _form(plan, incoming)
             elif isinstance(plan, NeedsDecisions):
                 plan = plan.then(await decide_all(self.world.authorizer, plan.questions))
             elif isinstance(plan, NeedsTags):
@@ -132,13 +140,6 @@ class Gateway:
                 plan, body = answered, None
         _note(line, plan)
         return _reply(http, plan, line)
-
-    async def _form(self, http: web.BaseRequest, plan: NeedsForm, line: AccessLine) -> tuple[Plan, FormUpload]:
-        """Read a form up to its file; what signs it is in there, so a client that waits to be asked is asked for that."""
-        upload = FormUpload(plan.boundary, http.content_length or 0, lambda: _next_piece(http, line))
-        await _continue(http)
-        judged = plan.then(await upload.form())
-        return judged(await upload.length()), upload
 
     async def _forward(
         self, http: web.BaseRequest, plan: Forward, body: Upload | None, line: AccessLine
@@ -163,7 +164,7 @@ class Gateway:
     async def _sts(self, http: web.BaseRequest, request: S3Request, line: AccessLine) -> web.StreamResponse:
         line.operation = "STS"
         try:
-            body = await _read_body(http, MAX_FORM, line)
+            body = await Incoming(http, line, self.body_timeout).whole(MAX_FORM)
             signer = None
             if request.header("authorization"):
                 payload = hashlib.sha256(body).hexdigest()
@@ -178,6 +179,14 @@ class Gateway:
         except (StsError, S3Error) as error:
             line.error, line.reason = error.code, error.reason or error.text
             return _xml(http, render_error(error.code, error.text, line.request_id), line, error.status)
+
+
+async def _form(plan: NeedsForm, incoming: Incoming) -> tuple[Plan, FormUpload]:
+    """Read a form up to its file; what signs it is in there, so a client that waits to be asked is asked for that."""
+    upload = FormUpload(plan.boundary, incoming.length or 0, incoming.piece)
+    incoming.proceed()
+    judged = plan.then(await upload.form())
+    return judged(await upload.length()), upload
 
 
 async def decide_all(authorizer: Authorizer, questions: Sequence[AccessRequest]) -> list[Decision]:
@@ -196,90 +205,6 @@ async def decide_all(authorizer: Authorizer, questions: Sequence[AccessRequest])
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(question)) for question in questions]
     return [task.result() for task in tasks]
-
-
-class _Upload:
-    """The body on its way up, verified while it crosses."""
-
-    def __init__(self, http: web.BaseRequest, line: AccessLine) -> None:
-        self._http = http
-        self._line = line
-        self._error: S3Error | None = None
-
-    def check(self) -> None:
-        """Raise what went wrong with the body, if anything did."""
-        if self._error is not None:
-            raise self._error
-
-    async def through(self, upstream: UpstreamRequest) -> AsyncIterator[bytes]:
-        """Yield what the backend gets; raising cuts its connection short of the announced length."""
-        await _continue(self._http)
-        try:
-            async for piece in self._pieces(upstream.relay):
-                yield piece
-        except S3Error as error:
-            self._error = error
-            raise
-
-    async def whole(self, decoder: UnsignedRelay | SignedRelay) -> bytes:
-        """Return the verified payload of an aws-chunked body; its announced length bounds it."""
-        await _continue(self._http)
-        return b"".join([piece async for piece in self._pieces(decoder)])
-
-    async def _pieces(self, relay: UnsignedRelay | SignedRelay | None) -> AsyncIterator[bytes]:
-        if relay is None:
-            while piece := await _next_piece(self._http, self._line):
-                yield piece
-            return
-        # One piece is always held back: the announced length cannot be reached before the framing is whole.
-        held = b""
-        while piece := await _next_piece(self._http, self._line):
-            out = relay.feed(piece)
-            if out and held:
-                yield held
-            held = out or held
-        relay.finish()
-        yield held
-
-
-async def _next_piece(http: web.BaseRequest, line: AccessLine) -> bytes:
-    """Read what is there of the body, b"" at its end. A body cut short, or silent, is an IncompleteBody."""
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            piece = await http.content.readany()
-    except (
-        aiohttp.ClientError,
-        aiohttp.http_exceptions.HttpProcessingError,
-        OSError,
-        TimeoutError,
-        web.RequestPayloadError,
-    ) as error:
-        raise IncompleteBody(reason=f"upload: {type(error).__name__}") from error
-    line.bytes_in += len(piece)
-    return piece
-
-
-async def _read_body(http: web.BaseRequest, limit: int, line: AccessLine) -> bytes:
-    if (http.content_length or 0) > limit:
-        raise EntityTooLarge(f"This body may hold {limit} bytes at most.")
-    await _continue(http)
-    body = bytearray()
-    while piece := await _next_piece(http, line):
-        body += piece
-        if len(body) > limit:
-            raise EntityTooLarge(f"This body may hold {limit} bytes at most.")
-    return bytes(body)
-
-
-async def _continue(http: web.BaseRequest) -> None:
-    """Tell a client that waits to go on; one of HTTP/1.0 cannot know how (RFC 9110 section 10.1.1)."""
-    if (
-        http.headers.get("Expect", "").lower() == "100-continue"
-        and http.version >= aiohttp.HttpVersion11
-        and http.transport is not None
-        and not http.content.at_eof()
-    ):
-        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 async def _stream_back(

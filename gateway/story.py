@@ -62,7 +62,14 @@ def _anonymous_with_policies(request: S3Request, caller: Caller, world: World) -
 
 
 def _check_length(request: S3Request, caller: Caller) -> None:
-    """Refuse a body of unknown length, unless aws-chunked framing gives one."""
+    """Refuse a body of unknown length, unless aws-chunked framing gives one, and one where S3 knows none.
+
+    A body behind a GET could be read by the store as the next request of a connection that many clients share.
+    """
+    if request.method in {"GET", "HEAD", "DELETE"} and (
+        request.content_length or "transfer-encoding" in request.headers
+    ):
+        raise InvalidRequest("This operation takes no body.", reason=f"{request.method} with a body")
     if "transfer-encoding" in request.headers and not caller.mode.chunked:
         raise MissingContentLength
     if caller.mode.chunked and "transfer-encoding" not in request.headers and not request.content_length:

@@ -71,7 +71,8 @@ class IamPolicies:
             known = self._policies()
         except Exception:  # noqa: BLE001 - the decision will say no, and why
             return False
-        return asks_existing_tags((known[name] for name in request.principal.policies if name in known), request)
+        named = [known[name] for name in request.principal.policies if name in known and known[name].existing_tags]
+        return bool(named) and asks_existing_tags(named, request)
 
     async def ready(self) -> str | None:
         """Return None: policies in process are always there."""
@@ -112,7 +113,7 @@ class AllOf:
         """Return whether the session policy names them, or the rest wants them."""
         text = request.principal.session_policy
         session = self._policy(text) if text is not None else None
-        named = session is not None and asks_existing_tags((session,), request)
+        named = session is not None and session.existing_tags and asks_existing_tags((session,), request)
         return named or self._rest.wants_existing_tags(request)
 
     async def ready(self) -> str | None:

@@ -38,7 +38,6 @@ def asks_existing_tags(policies: Iterable[Policy], request: AccessRequest) -> bo
         and _action(statement, request.action.lower())
         and _resource(statement, request, unknown=True)
         for policy in policies
-        if policy.existing_tags
         for statement in policy.statements
     )
 

@@ -14,8 +14,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from tests.conftest import s3_client
-from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
+from tests.conftest import credentials_for, s3_client
+from tests.servers.opa import start_opa
+from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, GatewayProcess
 
 RED = {"StringEquals": {"s3:ExistingObjectTag/color": "red"}}
 
@@ -154,3 +155,38 @@ def test_headers_in_a_presigned_url_need_their_rights(gateway, s3, bucket):
     assert put(writer, "&x-amz-unknown=1") == 501
     tagger = session(gateway, {"Action": ["s3:PutObject", "s3:PutObjectTagging"]})
     assert put(tagger, "&x-amz-tagging=a%3D1") == 200
+
+
+REGO = """package gw
+default allow := false
+allow if input.owner
+allow if {
+    input.action == "s3:GetObject"
+    input.conditions["ExistingObjectTag/color"][_] == "red"
+}
+allow if {
+    input.action == "s3:PutObjectTagging"
+    not "color" in input.conditions.RequestObjectTagKeys
+}
+"""
+
+
+def test_opa_judges_by_the_tags_of_an_object(servers, weed, issuer, s3, bucket):
+    """With MINIO_GW_OPA_EXISTING_TAGS a Rego policy sees the tags; those of a document it sees anyway."""
+    opa = start_opa({"gw.rego": REGO}, servers)
+    front = GatewayProcess(
+        servers / "opa-tags", weed.endpoint, MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"],
+        MINIO_IAM_OPA_URL=f"{opa.url}/v1/data/gw", MINIO_GW_OPA_EXISTING_TAGS="on",
+    ).start()  # fmt: skip
+    try:
+        client = s3_client(front.endpoint, credentials_for(front, issuer, "app"))
+        s3.put_object(Bucket=bucket, Key="red", Body=b"x", Tagging="color=red")
+        s3.put_object(Bucket=bucket, Key="plain", Body=b"x")
+        assert client.get_object(Bucket=bucket, Key="red")["Body"].read() == b"x"
+        assert error(client.get_object, Bucket=bucket, Key="plain") == "AccessDenied"
+        for key, code in (("size", ""), ("color", "AccessDenied")):
+            tags = {"TagSet": [{"Key": key, "Value": "1"}]}
+            assert error(client.put_object_tagging, Bucket=bucket, Key="plain", Tagging=tags) == code
+    finally:
+        front.close()
+        opa.close()

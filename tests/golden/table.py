@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT)]
 
 from botocore.loaders import Loader  # noqa: E402
 
-from gateway.actions import Need, required  # noqa: E402
+from gateway.actions import Need, needs_of_annotations, needs_of_tags, required  # noqa: E402
 from gateway.authenticate import Caller, PayloadMode  # noqa: E402
 from gateway.case import Case, World  # noqa: E402
 from gateway.documents import _KINDS  # noqa: E402
@@ -61,6 +61,10 @@ def row(operation: Operation) -> dict[str, object]:
         found["with versionId"] = needs(operation, query={"versionId": "1"})
     if "x-amz-copy-source" in operation.needs_headers:
         found["with a source version"] = needs(operation, headers={"x-amz-copy-source": f"{SOURCE}?versionId=1"})
+    if operation.name == "CopyObject":
+        given = request_of(operation, {}, {})
+        carried = (*needs_of_tags(given), *needs_of_annotations(given))
+        found["what it carries needs"] = [f"{need.action} on {resource(need)}" for need in carried]
     more = {name: [n for n in needs(operation, headers={name: value(name)}) if n not in plain]
             for name in sorted(operation.headers - operation.needs_headers)}  # fmt: skip
     found["headers that need more"] = {name: extra for name, extra in more.items() if extra}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 
 @dataclass
@@ -25,6 +26,21 @@ class Recorded:
     def headers(self) -> dict[str, str]:
         pairs = (line.split(b":", 1) for line in self.head.split(b"\r\n")[1:] if line)
         return {n.decode().lower(): v.strip().decode() for n, v in pairs}
+
+
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """Read a chunked body without trailers; the connection is given up (OSError) when it is cut."""
+    while True:
+        line = stream.readline()
+        if not line.endswith(b"\r\n"):
+            raise OSError("cut in a chunk's head")
+        size = int(line, 16)
+        data = stream.read(size + 2)
+        if len(data) < size + 2:
+            raise OSError("cut in a chunk")
+        if not size:
+            return
+        yield data[:-2]
 
 
 @dataclass
@@ -68,6 +84,8 @@ class RecordingBackend:
                     head += line
                 recorded = Recorded(head[:-2])
                 self.requests.append(recorded)
+                if recorded.headers.get("transfer-encoding", "").lower() == "chunked":
+                    recorded.body = b"".join(_chunks(stream))
                 length = int(recorded.headers.get("content-length", "0"))
                 while len(recorded.body) < length:
                     piece = stream.read1(length - len(recorded.body))

@@ -218,7 +218,7 @@ def test_trap_34_extra_field(edge, recorded, session, name):
     assert b"Extra input fields" in answer[1]
     assert recorded() == []
     assert post(edge, signed(edge, session) | {f"x-ignore-{name}": "private"})[0] == 204
-    assert name.lower() not in recorded()[0].headers
+    assert "private" not in recorded()[0].headers.values()
 
 
 def test_trap_34_other_bucket_or_key(edge, recorded, session):

@@ -20,47 +20,12 @@ from botocore.credentials import Credentials
 
 from tests.conftest import credentials_for, s3_client
 from tests.servers.processes import BACKEND, ROOT_PASSWORD, ROOT_USER, GatewayProcess, until
-from tests.servers.recording import RecordingBackend
 
 MODES = [
     "UNSIGNED-PAYLOAD", hashlib.sha256(b"body").hexdigest(), "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
     "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
     "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "nonsense", "",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def backend():
-    """A backend that records every byte."""
-    server = RecordingBackend()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def edge(servers, backend, issuer):
-    """A gateway in front of the recording backend."""
-    server = GatewayProcess(
-        servers / "edge",
-        backend.endpoint,
-        MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"],
-        MINIO_DOMAIN="s3.example.test",
-    ).start()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def recorded(backend):
-    """The signed requests that reach the backend during one test."""
-    backend.requests.clear()
-    return lambda: backend.signed
-
-
-@pytest.fixture(scope="module")
-def session(edge, issuer):
-    """Temporary credentials of this gateway."""
-    return credentials_for(edge, issuer)
 
 
 def keys(found: dict[str, str]) -> Credentials:

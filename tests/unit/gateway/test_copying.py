@@ -94,3 +94,21 @@ def test_a_directive_that_nobody_knows_is_no_directive(name, value):
 def test_trap_23_a_copy_needs_its_source_and_its_destination(missing):
     """Neither right stands for the other, whatever else is allowed."""
     assert plan({}, *(a for a in PLAIN if a != missing), *TAGS, *ANNOTATIONS) == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    "source", ["src/secret/k", "/src/secret/k", "src/%73ecret/k", "/src/secret%2Fk", "src/secret/k?versionId=v"]
+)
+def test_trap_24_a_condition_on_the_source_is_about_what_is_copied(source):
+    """However the source is written, s3:x-amz-copy-source is the decoded bucket/key that the backend will read."""
+    deny = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*",
+            "Condition": {"StringLike": {"s3:x-amz-copy-source": "src/secret/*"}}}  # fmt: skip
+    allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policies = {"ann": parse(json.dumps({"Statement": [allow, deny]}))}
+    for target in ("/ann/k", "/ann/k?partNumber=1&uploadId=u"):
+        with pytest.raises(S3Error) as refused:
+            plan_of(
+                *signed("PUT", target, {"x-amz-copy-source": source}, who=ANN),
+                world(AllOf(IamPolicies(lambda: policies))),
+            )
+        assert refused.value.code == "AccessDenied"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from xml.sax.saxutils import escape
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import xml
 from gateway.documents import MAX_DOCUMENT
 from gateway.errors import S3Error
 from gateway.plans import Forward, NeedsBody
 from iam.authorize import AllOf, IamPolicies
+from iam.model import Allow
 from iam.policy import parse
 from tests.unit.gateway.signing import ANN, signed
 from tests.unit.gateway.stories import plan_of, world
@@ -161,3 +165,37 @@ def test_a_body_that_is_not_what_was_signed_is_refused():
     with pytest.raises(S3Error) as refused:
         plan.then(body)
     assert refused.value.code == "XAmzContentSHA256Mismatch"
+
+
+FREE = under("s3:*", Null={"aws:SourceIp": "false"})
+TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+
+
+@given(st.dictionaries(TEXTS, TEXTS, max_size=5))
+def test_any_tags_are_told_and_sent_as_they_are(tags):
+    """What policy sees of the tags and what the store reads of them are the tags that the client wrote."""
+    inner = "".join(f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in tags.items())
+    seen = []
+
+    class Seeing(IamPolicies):
+        def decide_now(self, request):
+            seen.append(request.context)
+            return Allow()
+
+    plan = put("/bkt/k?tagging", f"<Tagging><TagSet>{inner}</TagSet></Tagging>", world(Seeing(dict)))
+    assert xml.tags(plan.body) == tuple(tags.items())
+    assert seen[0].values("s3:RequestObjectTagKeys") == (tuple(tags) or None)
+    assert all(seen[0].values(f"s3:RequestObjectTag/{key}") == (value,) for key, value in tags.items())
+
+
+PIECES = st.sampled_from(["<Tagging>", "</Tagging>", "<TagSet>", "</TagSet>", "<Tag>", "</Tag>", "<Key>k</Key>", "<Value>v</Value>",
+                          "<Key/>", "<!-- c -->", "<![CDATA[x]]>", "<!DOCTYPE x>", "&amp;", "&e;", " ", "x", '<Key a="1">', "\x00"])  # fmt: skip
+
+
+@given(st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=60)))
+def test_any_document_is_read_or_refused_as_malformed(document):
+    """Whatever comes, the answer is a plan to send what was read, or MalformedXML; nothing else escapes."""
+    if not document.encode("utf-8", "replace"):
+        return
+    plan = put("/bkt/k?tagging", document.encode("utf-8", "replace").decode(), FREE)
+    assert plan == "MalformedXML" or xml.tags(plan.body) is not None

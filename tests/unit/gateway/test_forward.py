@@ -264,3 +264,12 @@ def test_a_rebuilt_body_loses_every_word_about_the_old_one():
     assert urlsplit(sent.url).query == "delete="
     assert not [name for name in sent.headers if "checksum" in name]
     assert sent.headers["authorization"] == botos_authorization(sent, BACKEND)
+
+
+def test_headers_in_a_presigned_url_cross_as_the_parameters_they_are():
+    """What was judged as a header stays where the client wrote it; credentials, signature and x-id stay behind."""
+    query = "x-amz-tagging=a%3D1&X-Amz-Acl=private&x-amz-meta-note=n&x-amz-checksum-crc32=AAAAAA%3D%3D&x-id=PutObject"
+    sent = forwarded(*presigned("PUT", f"/bkt/k?{query}"))
+    assert sent.url.partition("?")[2] == query.removesuffix("&x-id=PutObject")
+    assert not {"x-amz-tagging", "x-amz-acl", "x-amz-meta-note", "x-amz-checksum-crc32"} & sent.headers.keys()
+    assert sent.headers["authorization"] == botos_authorization(sent, BACKEND)

@@ -73,3 +73,12 @@ def test_list_buckets_waits_for_a_decision_from_elsewhere(remote):
         ("s3:GetBucketLocation", "b"),
     ]
     assert b"<Name>b</Name>" in questions.then([Deny("no"), Deny("no"), Deny("no"), Allow()]).body
+
+
+def test_each_bucket_is_asked_about_at_its_top_level(remote):
+    """As MinIO asks: prefix "" and delimiter "/", whatever the caller said about the names of buckets."""
+    plan = plan_of(*signed("GET", "/?prefix=home%2F", who=EVE), remote)
+    asked = plan.then([Deny("no")]).then(buckets("a"))
+    assert [q.context.values("s3:prefix") for q in asked.questions] == [("",), ("",)]
+    assert [q.context.document()["delimiter"] for q in asked.questions] == [["/"], ["/"]]
+    assert plan.questions[0].context.values("s3:prefix") == ("home/",)
