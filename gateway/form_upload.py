@@ -75,11 +75,11 @@ class FormUpload:
             if piece and self._held:
                 left -= len(self._held)
                 if left <= 0:
-                    raise MalformedPOSTRequest(reason="the form does not end as its length said")
+                    raise _unlike_its_length()
                 yield self._held
             self._held = piece or self._held
         if len(self._held) != left:
-            raise MalformedPOSTRequest(reason="the form does not end as its length said")
+            raise _unlike_its_length()
         yield self._held
 
     async def _more(self) -> bytes:
@@ -90,3 +90,10 @@ class FormUpload:
         self._reader.finish()
         self._ended = True
         return b""
+
+
+def _unlike_its_length() -> MalformedPOSTRequest:
+    return MalformedPOSTRequest(
+        "In a form of more than 1 MiB the file must be the last field, and a line end must follow the closing delimiter.",
+        reason="the form does not end as its length said",
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -23,7 +25,8 @@ from gateway import xml
 from tests.conftest import credentials_for, s3_client
 from tests.faults.test_streaming import rss
 from tests.servers.opa import start_opa
-from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, GatewayProcess, run
+from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, GatewayProcess, run, until
+from tests.unit.gateway.forms import BOUNDARY, multipart
 
 FILE = bytes(range(256)) * 700 + b"\r\n--\r\n"  # 175 KiB, with what a careless reader takes for a delimiter
 
@@ -60,8 +63,29 @@ def by_requests(url: str, fields: dict, name: str, data: bytes) -> tuple[int, di
     return answer.status_code, {n.lower(): v for n, v in answer.headers.items()}, answer.content
 
 
+NODE = """
+const [url, fields, name] = process.argv.slice(1)
+const form = new FormData()
+for (const [n, v] of Object.entries(JSON.parse(fields))) form.append(n, v)
+const chunks = []
+for await (const chunk of process.stdin) chunks.push(chunk)
+form.append("file", new Blob(chunks, {type: "text/x-of-the-part"}), name)
+const answer = await fetch(url, {method: "POST", body: form, redirect: "manual"})
+console.log(JSON.stringify([answer.status, Object.fromEntries(answer.headers), await answer.text()]))
+"""
+
+
+def by_node(url: str, fields: dict, name: str, data: bytes) -> tuple[int, dict, bytes]:
+    """Post as a browser's script does: FormData and fetch."""
+    words = ["node", "--input-type=module", "-e", NODE, "--", url, json.dumps(fields), name]
+    done = subprocess.run(words, input=data, capture_output=True, check=True)
+    status, headers, body = json.loads(done.stdout)
+    return status, headers, body.encode()
+
+
 CLIENTS = [
     by_httpx, by_aiohttp, by_requests,
+    pytest.param(by_node, marks=pytest.mark.skipif(shutil.which("node") is None, reason="no Node on this machine")),
     pytest.param(by_curl, marks=pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")),
 ]  # fmt: skip
 
@@ -349,6 +373,40 @@ def test_a_large_form_moves_in_constant_memory(gateway, s3, direct, bucket, tmp_
     for _ in range(size // len(piece)):
         expected.update(piece)
     assert (found["ContentLength"], digest.digest()) == (size, expected.digest())
+
+
+def test_trap_34_a_form_gone_wrong_leaves_the_object_as_it_was(gateway, s3, direct, bucket):
+    """Fields behind a large file, a wrong end, a wrong digest, a connection that ends: the store still has what it had."""
+    direct.put_object(Bucket=bucket, Key="kept", Body=b"before")
+    data = os.urandom(3 * 2**20)
+    _, form = presign(s3, bucket, "kept")
+    body = multipart(form.items(), data)
+    end = f"\r\n--{BOUNDARY}--\r\n".encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    behind = f'\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name="submit"\r\n\r\nUpload'.encode()
+    for wrong in (
+        body.removesuffix(end) + behind + end,
+        body[:-2],
+        body[:-2] + b"xx",
+        body.removesuffix(end) + b"x" * len(end),
+    ):
+        answer = httpx.post(f"{gateway.endpoint}/{bucket}", content=wrong, headers=headers)
+        assert (answer.status_code, code(answer.content)) == (400, "MalformedPOSTRequest")
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        lines = {"Host": "x", **headers, "Content-Length": str(len(body))}
+        head = f"POST /{bucket} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in lines.items())
+        client.sendall(head.encode() + b"\r\n" + body[:-1])
+    for field, value in [("Content-MD5", "AAAAAAAAAAAAAAAAAAAAAA=="), ("x-amz-checksum-sha256", "A" * 43 + "=")]:
+        url, form = presign(s3, bucket, "kept", {field: value})
+        status, _, answer = by_httpx(url, form, "f", data)
+        assert (status, code(answer)) in {
+            (400, "BadDigest"),
+            (400, "InvalidDigest"),
+            (400, "XAmzContentChecksumMismatch"),
+        }
+    until(lambda: f"PutObject 499 POST /{bucket}/kept" in gateway.process.text, "the cut form is logged", 20)
+    assert stored(direct, bucket, "kept")["body"] == b"before"
+    assert direct.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
 
 
 def test_the_log_names_the_key(gateway, s3, bucket):
