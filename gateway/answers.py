@@ -24,7 +24,7 @@ _KEPT = frozenset({
     "content-length", "content-md5", "content-range", "content-type", "etag", "expires", "last-modified",
     "retry-after", "vary",
 })  # fmt: skip
-_PREFIX = "x-amz-"
+_PREFIXES = ("x-amz-", "access-control-")
 _NEVER = frozenset({"x-amz-security-token"})
 #: Describe bytes that are no longer those of the answer once it was edited.
 _OF_THE_BYTES = frozenset({"content-length", "content-md5", "content-encoding", "etag"})
@@ -76,7 +76,7 @@ def _translated(name: str, value: str, request: S3Request, region: str) -> tuple
     if name == "content-encoding":
         value = without_framing(value)
         return (name, value) if value else None
-    return (name, value) if name not in _NEVER and (name in _KEPT or name.startswith(_PREFIX)) else None
+    return (name, value) if name not in _NEVER and (name in _KEPT or name.startswith(_PREFIXES)) else None
 
 
 def redirect_url(url: str, bucket: str, key: str, etag: str) -> str:

@@ -49,6 +49,11 @@ class BadDigest(S3Error):
     message = "The Content-MD5 or checksum you specified did not match what we received."
 
 
+class BadRequest(S3Error):
+    status = 400
+    message = "Bad Request"
+
+
 class EntityTooLarge(S3Error):
     status = 400
     message = "Your proposed upload exceeds the maximum allowed object size."

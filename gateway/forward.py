@@ -198,10 +198,16 @@ def _encoded(query: list[tuple[str, str]]) -> str:
     return "&".join(f"{uri_encode(n, slash=True)}={uri_encode(v, slash=True)}" for n, v in query)
 
 
+#: Where a browser's page is from: the store adds its bucket's CORS headers by it, and decides nothing else.
+_OF_A_PAGE = frozenset({"origin"})
+
+
 def _headers(request: S3Request, operation: Operation, caller: Caller) -> dict[str, str]:
     allowed = operation.headers
     headers = {
-        n: v for n, v in request.headers.items() if n in allowed or (operation.metadata and n.startswith("x-amz-meta-"))
+        n: v
+        for n, v in request.headers.items()
+        if n in allowed or n in _OF_A_PAGE or (operation.metadata and n.startswith("x-amz-meta-"))
     }
     if not caller.mode.chunked:
         headers.pop("x-amz-decoded-content-length", None)

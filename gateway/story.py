@@ -6,14 +6,15 @@ so and carries the rest of the story in `then`; the shell awaits it and goes on:
     S3Request -> authenticate -> resolve -> required -> authorize -> Forward
 
 Operations whose body or answer decides have a story of their own: `gateway.copying`, `gateway.deletion`,
-`gateway.documents`, `gateway.listings`; so have forms, which carry their signature in the body: `gateway.post_form`.
+`gateway.documents`, `gateway.listings`; so have forms, which carry their signature in the body: `gateway.post_form`,
+and a browser's preflight, which has none: `gateway.cors`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway import copying, deletion, documents, listings, post_form
+from gateway import copying, cors, deletion, documents, listings, post_form
 from gateway.actions import required
 from gateway.answers import translation
 from gateway.authenticate import Caller, authenticate
@@ -38,6 +39,8 @@ _STORIES = {
 
 def begin(request: S3Request, world: World, now: int) -> Plan:
     """Tell the story of one request. Raises S3Error, always before anything has gone to the backend."""
+    if cors.is_preflight(request):
+        return cors.preflight(request)
     if post_form.is_post_form(request):
         return post_form.begin(request, world, now)
     caller = authenticate(request, world.lookup, world.keys, now=now, region=world.region)

@@ -94,6 +94,11 @@ INTENDED: tuple[Intended, ...] = (
         "https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html",
     ),
     Intended(
+        "boto3: presigned.*", "raw OPTIONS",
+        "Without an Origin it is no preflight, and refused as at AWS; SeaweedFS says 200",
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/RESTOPTIONSobject.html",
+    ),
+    Intended(
         "boto3: presigned.*", "raw GETT",
         "A method that HTTP does not know ends at the HTTP parser",
         "https://www.rfc-editor.org/rfc/rfc9110#section-9.1",

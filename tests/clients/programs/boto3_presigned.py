@@ -192,10 +192,20 @@ def raw(web, bucket):
         "?partNumber=1",
     ):
         web.signed(f"raw object GET {query}", "GET", f"{path}/r{query}")
-    for method in ("PATCH", "TRACE", "POST", "GETT", "PROPFIND"):
+    for method in ("PATCH", "TRACE", "OPTIONS", "POST", "GETT", "PROPFIND"):
         web.signed(f"raw {method}", method, f"{path}/r")
     web.signed("raw service list", "GET", f"/?prefix={bucket}")
     web.signed("raw service HEAD", "HEAD", "/")
+    for origin in ("https://a.example.test", "https://elsewhere.test"):
+        web.signed(
+            f"raw preflight {origin}",
+            "OPTIONS",
+            f"{path}/r",
+            b"",
+            {"Origin": origin, "Access-Control-Request-Method": "GET"},
+            signs=False,
+        )
+        web.signed(f"raw get with Origin {origin}", "GET", f"{path}/r", b"", {"Origin": origin})
     web.signed("raw delete", "DELETE", f"{path}/r")
     web.signed("raw delete bucket with slash", "DELETE", f"{path}/")
 
