@@ -20,10 +20,14 @@ from gateway.case import World
 from gateway.config import Config
 from gateway.connection import Server
 from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId, InvalidTokenId, render
+from gateway.exchange import Exchange
 from gateway.observe import AccessLog, RequestIds
+from gateway.places import Places
 from gateway.request import MAX_HEADERS
+from gateway.seal import Seal
 from gateway.shell import Gateway
 from gateway.sigv4 import SigningKeys
+from gateway.stores import Stores
 from iam.authorize import AllOf, Authorizer, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.model import Credentials, Principal, PrincipalType
@@ -111,6 +115,14 @@ def make_authorizer(config: Config) -> Authorizer:
     return AllOf(OpaAuthorizer(settings))
 
 
+def make_backend(config: Config, keys: SigningKeys) -> Backend | Stores:
+    """Return the one backend, or the several of MINIO_GW_BACKENDS."""
+    if config.backends is None:
+        return Backend(config.backend, config.root)
+    exchanges = {name: Exchange(Backend(s, config.root), keys) for name, s in config.backends.backends.items()}
+    return Stores(Places(config.backends.rules), exchanges, Seal(config.root.secret), config.region)
+
+
 class Application:
     """One gateway process."""
 
@@ -119,13 +131,14 @@ class Application:
         self.store = make_store(config)
         self.watcher = Watcher(self.store)
         self.authorizer = make_authorizer(config)
-        self.backend = Backend(config.backend, config.root)
+        keys = SigningKeys()
+        self.backend = make_backend(config, keys)
         now = lambda: int(time.time())  # noqa: E731
         keyring = derive_keyring(config.root.secret)
         identities = Identities(config, keyring, self.watcher, now)
         self.verifier = OidcVerifier(config.openid, time.time) if config.openid else None
         world = World(
-            identities.lookup, self.authorizer, SigningKeys(), config.region, config.anonymous_policies,
+            identities.lookup, self.authorizer, keys, config.region, config.anonymous_policies,
             raw_headers=config.opa is not None and config.opa.raw_headers, filter_listings=config.filter_listings,
         )  # fmt: skip
         service = StsService(
@@ -177,7 +190,8 @@ class Application:
         reasons = ["draining"] if self.draining else []
         if not self.watcher.is_loaded:
             reasons.append("the IAM view is not loaded")
-        return reasons + [r for r in (await self.backend.probe(), await self.authorizer.ready()) if r]
+        policy = await self.authorizer.ready()
+        return [*reasons, *await self.backend.not_ready(), *([policy] if policy else [])]
 
     async def close(self) -> None:
         """Let go of everything, in the opposite order."""

@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.config import BackendSettings
+from gateway.endpoints import BackendSettings
 from gateway.errors import ServiceUnavailable
 from gateway.forward import Target, UpstreamRequest
 from gateway.regions import Regions, is_amazon
@@ -39,6 +39,8 @@ class Backend:
         )  # fmt: skip
         self.regions = Regions(self.target)
         self.has_regions = settings.regions == "on" or (settings.regions == "auto" and is_amazon(self.target))
+        self.name = settings.name
+        self._label = f"backend {settings.name}".strip()
         self._settings = settings
         self._fixed = settings.static or (root if settings.credentials == "root" else None)
         self._chain: Any = None
@@ -59,7 +61,7 @@ class Backend:
             return self._fixed
         try:
             if self._chain is None:
-                session: Any = get_session()
+                session: Any = AioSession(profile=self._settings.profile or None)
                 self._chain = await session.get_credentials()
             frozen = await self._chain.get_frozen_credentials()
         except Exception as error:  # botocore raises many kinds; none of them may pass for an S3 answer
@@ -88,6 +90,11 @@ class Backend:
                 raise
             return await send(request.body)
 
+    async def not_ready(self) -> list[str]:
+        """Return why this backend is not ready; empty when it is."""
+        reason = await self.probe()
+        return [reason] if reason else []
+
     async def probe(self) -> str | None:
         """Return None when the backend answers HTTP at all, else why not; asked every two seconds at most."""
         loop = asyncio.get_running_loop()
@@ -104,7 +111,7 @@ class Backend:
             ):
                 return None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return f"backend: {type(error).__name__}"
+            return f"{self._label}: {type(error).__name__}"
 
     async def close(self) -> None:
         """Close the connections."""

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway import __version__
-from gateway.config import SETTINGS, Config, ConfigErrors, Problem, load, markdown_table, shown
+from gateway.config import SETTINGS, Config, ConfigErrors, load, markdown_table
+from gateway.endpoints import Problem, shown
 from gateway.supervisor import WORKER_MARK, supervise
 from iam.store import StoreError
 
@@ -274,7 +275,8 @@ def _banner(config: Config) -> None:
         "Endpoint": f"{'https' if tls else 'http'}://{host}:{config.port}",
         "AccessKey": config.root.access_key_id,
         "Region": config.region or "any",
-        "Backend": config.server_dir or config.backend.endpoint,
+        "Backend": config.server_dir
+        or (", ".join(config.backends.backends) if config.backends else config.backend.endpoint),
         "Identity": identity,
         "Policy": shown(config.opa.url) if config.opa else "IAM policies",
         "Store": _store_text(config),

@@ -15,8 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
+from gateway import backends_file
+from gateway.backends_file import BackendsFile
+from gateway.endpoints import BackendSettings, Problem, addressing_of, endpoint_parts, region_of, shown, split_url
 from iam.model import Credentials, Secret
 from iam.policy import CANNED, Policy, PolicyError, parse
 from iam.store import EtcdSettings
@@ -89,6 +92,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_BACKEND_ADDRESSING", "path, virtual or auto", "auto"),
     _s("MINIO_GW_BACKEND_AWS_CHUNKED", "off: uploads in aws-chunked framing are decoded, for a backend that stores the framing", "on"),
     _s("MINIO_GW_BACKEND_CA", "CA certificates that sign the backend's (PEM)"),
+    _s("MINIO_GW_BACKENDS", "TOML file that maps buckets to several backends, in place of ENDPOINT (docs/backends.md)"),
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
     _s("MINIO_READ_HEADER_TIMEOUT", "seconds a request's head may take to come", "30"),
     _s("MINIO_IDLE_TIMEOUT", "seconds without a byte of an upload before it is given up", "120"),
@@ -98,15 +102,6 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a setting, and what to do."""
-
-    setting: str
-    text: str
-    remedy: str
-
-
 class ConfigErrors(Exception):
     """Everything that is wrong with a configuration; `partial` is what could be understood, for further checks only."""
 
@@ -114,20 +109,6 @@ class ConfigErrors(Exception):
         self.problems = tuple(problems)
         self.partial = partial
         super().__init__("; ".join(f"{p.setting}: {p.text}" for p in problems))
-
-
-@dataclass(frozen=True, slots=True)
-class BackendSettings:
-    """The store behind the gateway; `static` is a pair of its own (minio-gw server)."""
-
-    endpoint: str
-    region: str
-    addressing: str
-    credentials: str
-    ca_file: Path | None = None
-    static: Credentials | None = None
-    regions: str = "auto"
-    aws_chunked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,26 +154,7 @@ class Config:
     filter_listings: bool = False
     head_timeout: float = 30.0
     body_timeout: float = 120.0
-
-
-def shown(url: str) -> str:
-    """Return a URL as people may see it: without user, password, query and fragment."""
-    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
-    start = scheme[0] if scheme else ""
-    head, *rest = re.split(r"[?#]", url[len(start) :], maxsplit=1)
-    if any("@" in part for part in rest):  # a password with ? or #, or a query with @: nobody can tell
-        return f"{start}..."
-    return start + head.rpartition("@")[2]
-
-
-def _split(url: str) -> SplitResult | None:
-    """Return the parts of an http or https URL with a host and a possible port, None when it is none."""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        return None
-    return parts if good and url.isascii() and url.isprintable() and " " not in url else None
+    backends: BackendsFile | None = None
 
 
 class _Reader:
@@ -283,7 +245,7 @@ class _Reader:
         return text
 
     def url(self, name: str, text: str) -> str:
-        if text and _split(text) is None:
+        if text and split_url(text) is None:
             self.bad(name, f"{shown(text)!r} is no http or https URL", "give a whole URL, as http://host:port/path")
         return text
 
@@ -368,6 +330,7 @@ def load(
         "workers": _workers(reader, command, port), "root": _root(reader, needed=command != "admin"),
         "region": reader.get("MINIO_REGION"), "domains": tuple(d.lower() for d in reader.items("MINIO_DOMAIN")),
         "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
+        "backends": _backends(reader, environ, positional) if command == "gateway" else None,
         "openid": _openid(reader), "claim_name": reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
         "claim_prefix": reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), "opa": _opa(reader), "etcd": _etcd(reader),
         "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,
@@ -425,27 +388,38 @@ def _root(reader: _Reader, *, needed: bool) -> Credentials:
 
 
 def _backend(reader: _Reader, environ: Mapping[str, str], endpoint: str) -> BackendSettings:
-    url = endpoint or AWS_ENDPOINT
-    parts = _split(url if "://" in url else f"https://{url}")
-    if parts is None or parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
+    parts = endpoint_parts(endpoint or AWS_ENDPOINT)
+    if parts is None:
         reader.bad("ENDPOINT", f"{shown(endpoint)!r} is no endpoint", "give https://host[:port] without a path")
         parts = urlsplit(AWS_ENDPOINT)
     host = parts.hostname or ""
     credentials = reader.choice("MINIO_GW_BACKEND_CREDENTIALS", "auto", "root", "chain")
     if credentials == "auto":
         credentials = "chain" if any(environ.get(mark) for mark in _CHAIN_MARKS) else "root"
-    addressing = reader.choice("MINIO_GW_BACKEND_ADDRESSING", "auto", "path", "virtual")
-    if addressing == "auto":
-        addressing = "virtual" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else "path"
+    addressing = addressing_of(reader.choice("MINIO_GW_BACKEND_ADDRESSING", "auto", "path", "virtual"), host)
     region, ca_file = reader.get("MINIO_GW_BACKEND_REGION"), reader.path("MINIO_GW_BACKEND_CA")
-    named = re.fullmatch(r"s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-[0-9])\.amazonaws\.com(?:\.cn)?", host)
-    if named and not reader.is_set("MINIO_GW_BACKEND_REGION"):
-        region = named[1]
+    if not reader.is_set("MINIO_GW_BACKEND_REGION"):
+        region = region_of(host) or region
     return BackendSettings(
         f"{parts.scheme}://{parts.netloc}", region, addressing, credentials, ca_file,
         regions=reader.choice("MINIO_GW_BACKEND_REGIONS", "auto", "on", "off"),
         aws_chunked=reader.switch("MINIO_GW_BACKEND_AWS_CHUNKED"),
     )  # fmt: skip
+
+
+def _backends(reader: _Reader, environ: Mapping[str, str], endpoint: str) -> BackendsFile | None:
+    """Return what MINIO_GW_BACKENDS says; what is for the one backend of ENDPOINT is no default for these."""
+    path = reader.path("MINIO_GW_BACKENDS")
+    if path is None:
+        return None
+    if endpoint:
+        reader.bad("ENDPOINT", "is given beside MINIO_GW_BACKENDS", "name it in the file, or take one of them away")
+    for name in (s.names[0] for s in SETTINGS if s.names[0].startswith("MINIO_GW_BACKEND_")):
+        if reader.is_set(name):
+            reader.bad(name, "is for the one backend of ENDPOINT", f"say it for each backend in {path}")
+    found, problems = backends_file.load(reader.text("MINIO_GW_BACKENDS", path), environ, reader.text)
+    reader.problems += problems
+    return found
 
 
 def _openid(reader: _Reader) -> OpenIdSettings | None:
@@ -477,7 +451,7 @@ def _opa(reader: _Reader) -> OpaConfig | None:
 def _etcd(reader: _Reader) -> EtcdSettings | None:
     endpoints = tuple(e if "://" in e else f"http://{e}" for e in reader.items("MINIO_ETCD_ENDPOINTS"))
     for endpoint in endpoints:
-        parts = _split(endpoint)
+        parts = split_url(endpoint)
         if parts is None or parts.path not in {"", "/"} or parts.query or "@" in parts.netloc:
             reader.bad(
                 "MINIO_ETCD_ENDPOINTS",

@@ -154,9 +154,19 @@ class MissingContentLength(S3Error):
     message = "You must provide the Content-Length HTTP header."
 
 
+class NoSuchBucket(S3Error):
+    status = 404
+    message = "The specified bucket does not exist."
+
+
 class NotImplemented(S3Error):  # noqa: A001 - S3's own code
     status = 501
     message = "A header or query you provided implies functionality that is not implemented."
+
+
+class PreconditionFailed(S3Error):
+    status = 412
+    message = "At least one of the pre-conditions you specified did not hold."
 
 
 class RequestHeaderSectionTooLarge(S3Error):
@@ -203,11 +213,11 @@ def render(error: S3Error, *, resource: str, request_id: str) -> bytes:
         "Resource": resource,
         "RequestId": request_id,
     }
-    inner = "".join(f"<{name}>{escape(_xml_text(value))}</{name}>" for name, value in fields.items())
+    inner = "".join(f"<{name}>{escape(xml_text(value))}</{name}>" for name, value in fields.items())
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}<HostId></HostId></Error>'.encode()
 
 
-def _xml_text(value: str) -> str:
+def xml_text(value: str) -> str:
     """Replace what XML 1.0 cannot carry (section 2.2), so that a hostile key cannot break the document."""
     return "".join(
         c if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff" else "�" for c in value

@@ -23,6 +23,7 @@ from gateway.plans import Forward
 from gateway.regions import REDIRECTS, elsewhere
 from gateway.sigv4 import SigningKeys
 
+MAX_ANSWER = 16 * 2**20  # bytes of an answer that is read whole
 CUT = (aiohttp.ClientError, OSError, TimeoutError)
 MAX_TAGGING = 2**16  # bytes of a Tagging document
 TAGS_AT_ONCE = 32
@@ -166,4 +167,24 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         body += piece
         if len(body) > MAX_TAGGING:
             raise InternalError(reason="the backend's Tagging document is too large")
+    return bytes(body)
+
+
+async def read_whole(answer: aiohttp.ClientResponse) -> bytes:
+    """Return an answer's body and let its connection go. Raises InternalError when it is too large, ServiceUnavailable."""
+    try:
+        return await document(answer)
+    except CUT as error:
+        raise ServiceUnavailable(reason=f"backend: {type(error).__name__}") from error
+    finally:
+        answer.release() if answer.content.at_eof() else answer.close()
+
+
+async def document(answer: aiohttp.ClientResponse) -> bytes:
+    """Return an answer's body. Raises InternalError when it is too large, and CUT."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MAX_ANSWER:
+            raise InternalError(reason="the backend's answer is too large to edit")
     return bytes(body)

@@ -49,6 +49,7 @@ class AccessLine:
     bytes_out: int = 0
     seconds: float = 0.0
     backend_request_id: str = ""
+    backend: str = ""
 
 
 class AccessLog:
@@ -71,10 +72,10 @@ class AccessLog:
         if self._json:
             text = json.dumps({"level": "info", "time": _now(), **asdict(line)}, ensure_ascii=True)
         else:
-            text = _one_line("%s %s %s %s %d %s %s %s in=%d out=%d %.1fms%s%s%s" % (  # noqa: UP031 - the cheapest on the hot path
+            text = _one_line("%s %s %s %s %d %s %s %s in=%d out=%d %.1fms%s%s%s%s" % (  # noqa: UP031 - the cheapest on the hot path
                 _now(), line.request_id, line.source_ip, line.operation, line.status, line.method, line.path,
                 line.access_key_id, line.bytes_in, line.bytes_out, line.seconds * 1000,
-                f" backend={line.backend_request_id}" if line.backend_request_id else "",
+                f" backend={line.backend_request_id}" if line.backend_request_id else "", f" at={line.backend}" if line.backend else "",
                 f" {line.error}" if line.error else "", f" ({line.reason})" if line.reason else "",
             ))  # fmt: skip
         try:
@@ -90,6 +91,7 @@ class Counters:
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[tuple[str, str]] = Counter()
+        self._backends: Counter[tuple[str, str]] = Counter()
         self._bytes_in = self._bytes_out = self._sessions = 0
         self._seconds = 0.0
 
@@ -98,6 +100,8 @@ class Counters:
         _add(self._requests, (line.operation, str(line.status)))
         if line.error:
             _add(self._errors, (line.operation, line.error))
+        if line.backend:
+            _add(self._backends, (line.backend, str(line.status)))
         if line.operation.startswith("Assume") and line.status == 200:
             self._sessions += 1
         self._bytes_in += line.bytes_in
@@ -120,6 +124,9 @@ class Counters:
             *_metric("sent_bytes_total", "counter", "bytes of answer bodies", (), [((), self._bytes_out)]),
             *_metric("request_seconds_total", "counter", "seconds spent on requests", (), [((), self._seconds)]),
         ]  # fmt: skip
+        if self._backends:
+            text, labels = "requests that a backend of MINIO_GW_BACKENDS answered, or failed to", ("backend", "status")
+            lines += _metric("backend_requests_total", "counter", text, labels, self._backends.items())
         for name, value in (gauges or {}).items():
             lines += _metric(name, "gauge", name.replace("_", " "), (), [((), value)])
         return "\n".join(lines) + "\n"

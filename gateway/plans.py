@@ -40,7 +40,8 @@ class Forward:
     """Send `request` to the backend.
 
     `body` replaces the client's. `edit` translates the document of a successful answer (status 200); `then`, which sees
-    it after `edit`, goes on with the story when the answer is successful. Any other answer is streamed to the client.
+    it after `edit`, goes on with the story when the answer is successful. `mend` translates the document of an error (its
+    status is 400 or more); any other answer is streamed to the client.
     """
 
     request: S3Request
@@ -49,6 +50,7 @@ class Forward:
     body: bytes | None = None
     edit: Callable[[bytes], bytes] | None = None
     then: Callable[[Answer], Plan] | None = None
+    mend: Callable[[int, bytes], bytes] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.config import Config, Problem
+from gateway import backends_file
+from gateway.config import Config
+from gateway.endpoints import BackendSettings, Problem
 from iam.store import StoreError
 
 ETCD_WITHIN = 3.0  # seconds
@@ -62,7 +64,11 @@ def _bind(family: int, kind: int, protocol: int, address: Any) -> None:
 
 def _certificates(config: Config) -> list[Problem]:
     etcd = config.etcd
-    bundles = [("MINIO_GW_BACKEND_CA", config.backend.ca_file), ("MINIO_GW_ETCD_CA", etcd.ca_file if etcd else None)]
+    bundles = [
+        (f"{name}.ca" if backend.name else "MINIO_GW_BACKEND_CA", backend.ca_file)
+        for name, backend in _backends(config)
+    ]
+    bundles.append(("MINIO_GW_ETCD_CA", etcd.ca_file if etcd else None))
     problems = [problem for name, path in bundles if path for problem in _bundle(name, path)]
     if etcd and etcd.client_cert and etcd.client_cert_key:
         problems += _key_pair("MINIO_ETCD_CLIENT_CERT", etcd.client_cert, etcd.client_cert_key)
@@ -94,22 +100,34 @@ def _bundle(name: str, path: Path) -> list[Problem]:
     return []
 
 
+def _backends(config: Config) -> list[tuple[str, BackendSettings]]:
+    """Return every backend and where it is set."""
+    if config.backends is None:
+        return [("ENDPOINT", config.backend)]
+    return [(f"{backends_file.SETTING}: backends.{name}", one) for name, one in config.backends.backends.items()]
+
+
 def _own_endpoint(config: Config) -> list[Problem]:
     """Refuse an endpoint that is the gateway itself: every request would come back for ever."""
-    parts = urlsplit(config.backend.endpoint)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    if port != config.port or config.command != "gateway":
+    if config.command != "gateway":
         return []
+    remedy = "name the S3 store's endpoint, or another --address"
+    return [
+        Problem(f"{name}.endpoint" if backend.name else name, f"{backend.endpoint} is this gateway itself", remedy)
+        for name, backend in _backends(config)
+        if _is_own(backend.endpoint, config)
+    ]
+
+
+def _is_own(endpoint: str, config: Config) -> bool:
+    parts = urlsplit(endpoint)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if port != config.port:
+        return False
     everywhere = config.host in {"", "0.0.0.0", "::"}
     ours = set() if everywhere else _addresses(config.host)
     theirs = _addresses(parts.hostname or "")
-    if not any(_is_local(address) if everywhere else address in ours for address in theirs):
-        return []
-    text, remedy = (
-        f"{config.backend.endpoint} is this gateway itself",
-        "name the S3 store's endpoint, or another --address",
-    )
-    return [Problem("ENDPOINT", text, remedy)]
+    return any(_is_local(address) if everywhere else address in ours for address in theirs)
 
 
 def _addresses(host: str) -> set[str]:

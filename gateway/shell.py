@@ -12,7 +12,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
@@ -23,6 +23,7 @@ from gateway import answers, story, xml
 from gateway.authenticate import authenticate
 from gateway.backend import Backend
 from gateway.case import World
+from gateway.context import Tags
 from gateway.errors import (
     InternalError,
     InvalidRequest,
@@ -31,20 +32,20 @@ from gateway.errors import (
     SlowDown,
     render,
 )
-from gateway.exchange import CUT, Exchange, Upload
+from gateway.exchange import CUT, Exchange, Upload, document
 from gateway.form_upload import FormUpload
 from gateway.incoming import Incoming, Streamed
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, source_ip
 from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, NeedsTags, Plan, Reply
 from gateway.request import S3Request, parse
+from gateway.stores import Stores
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision
 from sts.service import ACTIONS, StsService
 from sts.wire import StsError, parse_call, render_error
 
 MAX_FORM = 2**20  # bytes of an STS call
-MAX_ANSWER = 16 * 2**20  # bytes of an answer that is edited (ListBuckets, DeleteObjects)
 DECISIONS_AT_ONCE = 32
 PATIENCE = 5.0  # seconds without a byte, after which a client is told that we are still there
 _DECLARATION = re.compile(rb"\A\s*<\?xml[^>]*\?>\s*")
@@ -56,7 +57,7 @@ class Gateway:
     """One gateway's shell: everything it needs is handed to it by `app`."""
 
     world: World
-    backend: Backend
+    backend: Backend | Stores
     sts: StsService
     log: AccessLog
     ids: RequestIds
@@ -132,7 +133,7 @@ class Gateway:
             elif isinstance(plan, NeedsDecisions):
                 plan = plan.then(await decide_all(self.world.authorizer, plan.questions))
             elif isinstance(plan, NeedsTags):
-                plan = plan.then(await Exchange(self.backend, self.world.keys).tags_of(plan.objects))
+                plan = plan.then(await self._tags_of(plan))
             else:
                 answered = await self._forward(http, plan, body, line)
                 if isinstance(answered, web.StreamResponse):
@@ -141,21 +142,37 @@ class Gateway:
         _note(line, plan)
         return _reply(http, plan, line)
 
+    async def _tags_of(self, plan: NeedsTags) -> Sequence[Tags | None]:
+        if isinstance(self.backend, Stores):
+            return await self.backend.tags_of(plan.objects)
+        return await Exchange(self.backend, self.world.keys).tags_of(plan.objects)
+
     async def _forward(
         self, http: web.BaseRequest, plan: Forward, body: Upload | None, line: AccessLine
     ) -> web.StreamResponse | Plan:
         """Send a request; return the response that was streamed to the client, or how the story goes on."""
-        answer = await Exchange(self.backend, self.world.keys).send(plan, body if plan.body is None else None)
+        asked = plan
+        if isinstance(self.backend, Stores):
+            line.backend = self.backend.backends(plan)
+            if not self.backend.is_simple(plan):
+                return await _waited(http, plan, self.backend.answered(plan), line)
+            plan, exchange = self.backend.route(plan)
+        else:
+            exchange = Exchange(self.backend, self.world.keys)
+        answer = await exchange.send(plan, body if plan.body is None else None)
         line.backend_request_id = answer.headers.get("x-amz-request-id", "")[:64]
-        headers = answers.client_headers(answer.headers.items(), plan.request, self.world.region)
+        headers = answers.client_headers(answer.headers.items(), asked.request, self.world.region)
         try:
+            if plan.mend and answer.status >= 400 and http.method != "HEAD":
+                mended = plan.mend(answer.status, await document(answer))
+                return _xml(http, mended, line, answer.status, answers.edited(headers))
             if answer.status != 200 or (plan.then is None and plan.edit is None):
                 return await _stream_back(http, answer, headers, line)
             if plan.then is None:
                 return await _edited(http, plan, answer, headers, line)
-            document = await _document(answer)
-            document = plan.edit(document) if plan.edit else document
-            return plan.then(Answer(answer.status, headers, document))
+            body_of_it = await document(answer)
+            body_of_it = plan.edit(body_of_it) if plan.edit else body_of_it
+            return plan.then(Answer(answer.status, headers, body_of_it))
         except CUT as error:
             raise ServiceUnavailable(reason=f"backend: {type(error).__name__}") from error
         finally:
@@ -232,7 +249,7 @@ async def _edited(
 ) -> web.StreamResponse:
     """Edit a document that may be long in coming: the white space before it keeps the client's connection alive."""
     edit = plan.edit or bytes
-    reading = asyncio.get_running_loop().create_task(_document(answer))
+    reading = asyncio.get_running_loop().create_task(document(answer))
     response = _response(answer, answers.edited(headers), line)
     try:
         done, _ = await asyncio.wait({reading}, timeout=PATIENCE)
@@ -256,6 +273,42 @@ async def _edited(
     return response
 
 
+async def _waited(
+    http: web.BaseRequest, plan: Forward, work: Coroutine[None, None, Plan], line: AccessLine
+) -> web.StreamResponse | Plan:
+    """Return how the story goes on after work that may be long; a copy's client gets white space and a document, as of S3."""
+    working = asyncio.get_running_loop().create_task(work)
+    try:
+        patience = None if plan.then else PATIENCE
+        done, _ = await asyncio.wait({working}, timeout=patience)
+        if done:
+            return working.result()
+        response = web.StreamResponse(headers={"Content-Type": "application/xml"})
+        _own_headers(response, line)
+        await response.prepare(http)
+        await response.write(xml.PROLOG.encode())
+        while not done:
+            await response.write(b" ")
+            done, _ = await asyncio.wait({working}, timeout=PATIENCE)
+        body = _late(working, line)
+        line.status, line.bytes_out = 200, len(body)
+        await response.write(_DECLARATION.sub(b"", body, count=1))
+        await response.write_eof()
+        return response
+    finally:
+        working.cancel()
+
+
+def _late(working: asyncio.Task[Plan], line: AccessLine) -> bytes:
+    """Return the document of work that is done, an error's too: its status has been sent."""
+    try:
+        plan = working.result()
+        return plan.body if isinstance(plan, Reply) else b""
+    except S3Error as error:
+        line.error, line.reason = error.code, error.reason
+        return render(error, resource=line.path, request_id=line.request_id)
+
+
 def _response(answer: aiohttp.ClientResponse, headers: Headers, line: AccessLine) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, reason=answer.reason)
     for name, value in headers:
@@ -270,16 +323,6 @@ def _cut(http: web.BaseRequest, error: BaseException, line: AccessLine) -> None:
     line.error, line.reason = "Cut", type(error).__name__
     if http.transport is not None:
         http.transport.abort()
-
-
-async def _document(answer: aiohttp.ClientResponse) -> bytes:
-    """Read an answer whole."""
-    body = bytearray()
-    async for piece in answer.content.iter_any():
-        body += piece
-        if len(body) > MAX_ANSWER:
-            raise InternalError(reason="the backend's answer is too large to edit")
-    return bytes(body)
 
 
 def _peer(http: web.BaseRequest) -> str:

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway import shell
+from gateway import exchange
 from gateway.chunked import ChunkChain
 from gateway.shell import DECISIONS_AT_ONCE, decide_all
 from gateway.sigv4 import SigningKeys, parse_authorization
@@ -232,7 +232,7 @@ async def test_list_buckets_shows_what_the_caller_may_list(front, store):
 
 async def test_an_answer_too_large_to_edit_is_not_shown(front, store, monkeypatch):
     """What cannot be filtered whole is an error, never the unfiltered rest."""
-    monkeypatch.setattr(shell, "MAX_ANSWER", 100)
+    monkeypatch.setattr(exchange, "MAX_ANSWER", 100)
     store.answer = ok(listing("ann", "other"))
     assert (await front.call("GET", "/", who=ANN)).code == "InternalError"
 
