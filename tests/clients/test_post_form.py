@@ -22,13 +22,16 @@ from minio import Minio
 from minio.datatypes import PostPolicy
 
 from gateway import xml
-from tests.conftest import credentials_for, s3_client
+from tests.conftest import ROOT, credentials_for, s3_client
 from tests.faults.test_streaming import rss
 from tests.servers.opa import start_opa
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, GatewayProcess, run, until
 from tests.unit.gateway.forms import BOUNDARY, multipart
 
 FILE = bytes(range(256)) * 700 + b"\r\n--\r\n"  # 175 KiB, with what a careless reader takes for a delimiter
+
+
+NPM = ROOT / ".tools" / "npm-clients" / "node_modules"
 
 
 def by_httpx(url: str, fields: dict, name: str, data: bytes) -> tuple[int, dict, bytes]:
@@ -309,6 +312,42 @@ def test_a_minio_client_form(gateway, app_credentials, direct, bucket):
     form = client.presigned_post_policy(policy) | {"key": "minio/k"}
     assert by_httpx(f"{gateway.endpoint}/{bucket}", form, "f", b"x")[0] == 204
     assert stored(direct, bucket, "minio/k")["body"] == b"x"
+
+
+MINIO_JS = """
+const {Client} = require("minio")
+const [options, bucket] = process.argv.slice(1)
+const client = new Client(JSON.parse(options))
+const policy = client.newPostPolicy()
+policy.setBucket(bucket)
+policy.setKeyStartsWith("minio-js/")
+policy.setContentType("text/x-js")
+policy.setContentLengthRange(1, 100)
+policy.setUserMetaData({colour: "blue"})
+policy.setExpires(new Date(Date.now() + 60000))
+client.presignedPostPolicy(policy).then(made => console.log(JSON.stringify(made)))
+"""
+
+
+@pytest.mark.skipif(not (NPM / "minio").exists(), reason="minio-js is not installed")
+def test_a_minio_js_form(gateway, app_credentials, direct, bucket):
+    """minio-js sends the bucket as a field too; its forms work, with its own conditions."""
+    options = {
+        "endPoint": "127.0.0.1", "port": gateway.port, "useSSL": False, "region": "us-east-1", **app_credentials,
+    }  # fmt: skip
+    done = subprocess.run(
+        ["node", "-e", MINIO_JS, "--", json.dumps(options), bucket],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "NODE_PATH": str(NPM)},
+    )
+    made = json.loads(done.stdout)
+    assert made["formData"]["bucket"] == bucket
+    form = made["formData"] | {"key": "minio-js/k"}
+    assert by_httpx(made["postURL"], form, "f", b"x")[0] == 204
+    found = stored(direct, bucket, "minio-js/k")
+    assert (found["body"], found["ContentType"], found["Metadata"]) == (b"x", "text/x-js", {"colour": "blue"})
+    assert by_httpx(made["postURL"], form | {"key": "other"}, "f", b"x")[0] == 403
 
 
 def test_anonymous_forms_need_a_policy_for_the_anonymous(servers, weed, direct, bucket, gateway, tmp_path):
