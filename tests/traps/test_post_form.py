@@ -100,6 +100,20 @@ def test_a_form_reaches_the_backend_as_a_put(edge, recorded, session):
         assert secret.encode() not in sent
 
 
+def test_a_pages_origin_reaches_the_store(edge, backend, recorded, session):
+    """A script's form carries its origin to the store, whose CORS answer reaches the page."""
+    answer, backend.answer = (
+        backend.answer,
+        backend.answer.replace(b"ETag", b"Access-Control-Allow-Origin: https://a.example\r\nETag"),
+    )
+    try:
+        status, head = post(edge, signed(edge, session), Origin="https://a.example")
+    finally:
+        backend.answer = answer
+    assert (status, recorded()[0].headers["origin"]) == (204, "https://a.example")
+    assert b"Access-Control-Allow-Origin: https://a.example\r\n" in head
+
+
 def test_trap_03_a_form_is_authenticated_and_nothing_else_is_one(edge, recorded, session):
     """A bad or missing signature, an unknown key, and forms on any other path or with a parameter store nothing."""
     good = signed(edge, session)
