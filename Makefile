@@ -21,6 +21,9 @@ slow: $(VENV)/.test .tools/opa-engine   ## run the tests that take minutes
 conformance: $(VENV)/.test .venv-awscli/.done .venv-clients/.done .tools/npm-clients   ## the same calls of every client, direct and through
 	$(BIN)/python tests/clients/conformance.py $(ARGS)
 
+fuzz: $(VENV)/.fuzz   ## fuzz every parser (MINUTES=10 for each; ARGS=name for one)
+	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) $(ARGS)
+
 lint: $(VENV)/.lint   ## ruff, mypy, import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -31,7 +34,7 @@ bench: $(VENV)/.test   ## measure CPU per request and per GiB
 	$(BIN)/python bench/run.py $(ARGS)
 
 clean:           ## remove what these commands made
-	rm -rf .venv .venv-awscli .venv-clients .tools .conformance build *.egg-info
+	rm -rf .venv .venv-awscli .venv-clients .tools .conformance .fuzz build *.egg-info
 
 # A Debian without python3-venv can still make an environment, and pip can install into it from outside.
 define make_venv
@@ -53,6 +56,11 @@ $(VENV)/.test: pyproject.toml
 
 $(VENV)/.lint: $(VENV)/.test
 	$(BIN)/python -m pip install -e '.[lint]'
+	@touch $@
+
+# The fuzzer that coverage guides has wheels for Linux; elsewhere the targets are fuzzed without it.
+$(VENV)/.fuzz: $(VENV)/.test
+	$(BIN)/python -m pip install -e '.[fuzz]'
 	@touch $@
 
 # The aws cli pins another botocore than aiobotocore does, so it lives alone.
@@ -79,4 +87,4 @@ $(VENV)/.lint: $(VENV)/.test
 .tools/oidc-provider:
 	if command -v npm >/dev/null; then bash deploy/tools/install-oidc-provider.sh || echo "npm could not install oidc-provider: its test will be skipped"; fi
 
-.PHONY: help demo test slow conformance lint bench clean
+.PHONY: help demo test slow conformance fuzz lint bench clean

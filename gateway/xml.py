@@ -6,7 +6,6 @@ cannot read in it what we did not (trap 28). No DTD, no entity, no foreign eleme
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
@@ -16,6 +15,7 @@ from gateway.errors import MalformedXML, S3Error
 
 S3_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MAX_KEYS = 1000
+MAX_DEPTH = 16  # elements in one another
 PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
 #: Members of ObjectIdentifier: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ObjectIdentifier.html
 _OBJECT_MEMBERS = ("Key", "VersionId", "ETag", "LastModifiedTime", "Size")
@@ -136,13 +136,33 @@ def whole(root: ET.Element) -> bytes:
     return f'{PROLOG}<{name} xmlns="{S3_NAMESPACE}">{inner}</{name}>'.encode()
 
 
+class _Builder(ET.TreeBuilder):
+    """Builds the tree of a document without a DTD, so that no entity can expand, and not deeper than S3's are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise MalformedXML(reason="elements too deep in one another")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ET.Element:
+        self._depth -= 1
+        return super().end(tag)
+
+    def doctype(self, name: str, _public: str | None, _system: str | None, /) -> None:
+        raise MalformedXML(reason=f"a document type declaration of {name[:40]}")
+
+
 def document(body: bytes, *names: str) -> ET.Element:
-    """Return the root of a document, which must have one of these names. Raises MalformedXML."""
-    if re.search(rb"<!(?!--)(?!\[CDATA\[)", body):  # DOCTYPE or ENTITY: nothing of S3 needs one
-        raise MalformedXML(reason="a document type declaration")
+    """Return the root of a document in UTF-8, which must have one of these names. Raises MalformedXML."""
     try:
-        body.decode("utf-8")
-        root = ET.fromstring(body)  # noqa: S314 - no DTD got here, so no entity can expand
+        if "\x00" in body.decode("utf-8"):  # UTF-16 without its mark, which a parser would guess
+            raise MalformedXML(reason="not UTF-8")
+        root = ET.fromstring(body, ET.XMLParser(target=_Builder()))  # noqa: S314 - _Builder takes no DTD
     except (ET.ParseError, UnicodeDecodeError, ValueError, LookupError) as error:
         raise MalformedXML(reason=str(error)) from None
     if local(root) not in names:

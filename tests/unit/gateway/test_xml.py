@@ -46,12 +46,16 @@ def test_anything_parses_or_is_malformed(body):
     "body",
     [
         b'<!DOCTYPE a [<!ENTITY x "y">]><Delete/>',
+        '<!DOCTYPE a [<!ENTITY x "y">]><Delete><Object><Key>&x;</Key></Object></Delete>'.encode("utf-16-be"),
+        '<!DOCTYPE a [<!ENTITY x "y">]><Delete><Object><Key>&x;</Key></Object></Delete>'.encode("utf-16-le"),
+        "<Delete><Object><Key>k</Key></Object></Delete>".encode("utf-16-be"),
+        b"<Delete>" + b"<Object>" * 10_000 + b"</Object>" * 10_000 + b"</Delete>",
         b"<Delete><Quiet>maybe</Quiet><Object><Key>k</Key></Object></Delete>",
         b"<Delete>" + b"<Object><Key>k</Key></Object>" * 1001 + b"</Delete>",
     ],
 )
 def test_trap_28_hostile_documents(body):
-    """A DTD, a strange flag and too many keys are MalformedXML."""
+    """A DTD, also in an encoding that is not said, a strange flag, too many keys and deep nesting are MalformedXML."""
     with pytest.raises(MalformedXML):
         xml.parse_delete(body)
 

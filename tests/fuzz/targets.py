@@ -1,0 +1,381 @@
+"""What is fuzzed: each target takes any bytes, and lets nothing escape but what its first line allows.
+
+A target fails by raising: an error of another type, or an AssertionError where two readings of the same bytes differ. Time and
+memory are bounded by who runs it (`tests/fuzz/run.py`, `tests/fuzz/test_targets.py`). `SEEDS` are good inputs to start from.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
+
+import jwt
+
+from gateway import documents, multipart, post_policy, xml
+from gateway.actions import copy_source, required
+from gateway.authenticate import authenticate
+from gateway.chunked import SignedRelay, UnsignedRelay
+from gateway.decoding import decoder
+from gateway.errors import MalformedXML, S3Error, render
+from gateway.operations import resolve
+from gateway.request import S3Request, parse
+from gateway.sigv4 import SigningKeys, check_time, parse_authorization, parse_presigned
+from iam import policy
+from iam.evaluate import decide
+from iam.model import AccessRequest, Principal, PrincipalType, Secret
+from sts.sessions import ALGORITHM, InvalidSession, derive_keyring, mint, open_session
+from sts.wire import StsError, parse_call, render_error
+from tests.unit.gateway.signing import ANN, lookup, sign
+from tests.unit.gateway.test_chunked import (
+    backend_chain,
+    client_chain,
+    encode_signed,
+    encode_unsigned,
+)
+
+NOW = int(time.time())  # the heads below are signed now
+STAMP = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(NOW)).encode()
+KEYRING = derive_keyring(Secret("a root secret of the fuzzers"))
+KEYS = SigningKeys()
+CRC = "x-amz-checksum-crc32c"
+
+
+def request_head(data: bytes) -> None:
+    """Parse or an S3Error of status 400: a head of `target`, then `name: value` lines; in time and memory of its size."""
+    request = _head(data)
+    if request is None:
+        return
+    assert unquote_to_bytes(request.canonical_target) == unquote_to_bytes(request.target)
+    if not request.path.virtual_host and request.path.bucket:
+        bucket, _, key = unquote_to_bytes(request.canonical_target)[1:].partition(b"/")
+        assert (bucket, key) == (request.path.bucket.encode(), request.path.key.encode())
+    try:
+        required(resolve(request), request)
+    except S3Error as error:
+        render(error, resource=request.target, request_id="id")
+
+
+def _head(data: bytes) -> S3Request | None:
+    """Read a head as the shell does; None when it is refused."""
+    first, *lines = data.split(b"\n")
+    method, _, target = first.decode("latin-1").partition(" ")
+    try:
+        headers = [(n.decode("ascii"), v.strip().decode()) for n, _, v in (line.partition(b":") for line in lines)]
+    except UnicodeDecodeError:
+        return None
+    try:
+        return parse(method, target, headers, domains=("s3.example.test",), source_ip="192.0.2.1")
+    except S3Error as error:
+        refused = error
+    assert refused.status == 400, refused
+    return None
+
+
+def authorization(data: bytes) -> None:
+    """A claim or an S3Error: a timestamp, a line end, an Authorization header; in time and memory of its size."""
+    timestamp, _, value = data.decode("latin-1").partition("\n")
+    try:
+        claim = parse_authorization(value, timestamp)
+        check_time(claim, NOW)
+    except S3Error:
+        return
+    assert claim.scope.text in value
+    assert claim.signature in value
+    assert "host" in claim.signed_headers
+
+
+def presigned_query(data: bytes) -> None:
+    """A claim or an S3Error: the query of a presigned URL; in time and memory of its size."""
+    request = _head(b"GET /bkt/k?" + data.replace(b"\n", b"") + b"\nhost:h")
+    if request is None:
+        return
+    try:
+        claim = parse_presigned(request.query)
+        check_time(claim, NOW)
+    except S3Error:
+        return
+    assert claim.expires is not None
+    assert 1 <= claim.expires <= 604_800
+
+
+def whole_head(data: bytes) -> None:
+    """A caller or an S3Error: a whole head, authenticated; nobody gets in but by the signatures that the seeds carry."""
+    request = _head(data)
+    if request is None:
+        return
+    try:
+        caller = authenticate(request, lookup, KEYS, now=NOW)
+        if caller.mode.chunked:
+            decoder(request, caller)
+    except S3Error:
+        return
+    if caller.claim is not None:
+        assert caller.claim.signature in _SIGNATURES
+        assert caller.principal.access_key_id == caller.claim.access_key_id
+
+
+def aws_chunked(data: bytes) -> None:
+    """Bytes for the backend or an S3Error, however the body is cut; no more comes out than went in, nothing twice.
+
+    Four bytes of settings (mode, trailers, payload length, size of the pieces), then the body.
+    """
+    mode, trailers, length, step = (*data[:4], 0, 0, 0, 0)[:4]
+    body = data[4:]
+    names = (CRC,) if trailers % 2 else ()
+    whole = _relayed(mode, names, length, [body])
+    pieces = [body[at : at + step + 1] for at in range(0, len(body), step + 1)]
+    assert whole == _relayed(mode, names, length, pieces)
+    sent, error = whole
+    assert len(sent) <= len(body)
+    if error is None and mode % 2 == 0:
+        assert sent == body
+    if error is None:
+        assert len(sent) == len(body)
+
+
+def _relayed(mode: int, names: tuple[str, ...], length: int, pieces: list[bytes]) -> tuple[bytes, type | None]:
+    """Return what came out before an error, and the error; a cut body's last bytes depend on how it was cut."""
+    relay: SignedRelay | UnsignedRelay = (
+        SignedRelay(length, client_chain(), backend_chain(), names) if mode % 2 else UnsignedRelay(length, names)
+    )
+    sent = b""
+    try:
+        for piece in pieces:
+            sent += relay.feed(piece)
+        relay.finish()
+    except S3Error as error:
+        return b"", type(error)
+    return sent, None
+
+
+def delete_document(data: bytes) -> None:
+    """Entries or MalformedXML, and the document rebuilt from them says the same; no entity, DTD or foreign name."""
+    try:
+        entries, quiet = xml.parse_delete(data)
+    except MalformedXML:
+        return
+    assert b"<!DOCTYPE" not in data
+    assert xml.parse_delete(xml.render_delete(entries, quiet=quiet)) == (entries, quiet)
+    xml.merge_delete_result(None, entries, MalformedXML())
+
+
+def read_document(data: bytes) -> None:
+    """A tree or MalformedXML: any document that is read, CompleteMultipartUpload's shape too; rebuilt it is the same."""
+    roots = ("CompleteMultipartUpload", "Tagging", "Retention", "CreateBucketConfiguration", "RestoreRequest")
+    try:
+        root = xml.document(data, *roots)
+        members = documents._members(root)
+        again = xml.document(xml.whole(root), *roots)
+    except MalformedXML:
+        return
+    assert documents._members(again) == members
+    try:
+        xml.parse_tagging(data)
+    except S3Error:
+        return
+
+
+def policy_document(data: bytes) -> None:
+    """A policy or a PolicyError with a place; a policy that parses decides, either way, without an error."""
+    try:
+        found = policy.parse(data.decode("utf-8", "replace"))
+    except policy.PolicyError as error:
+        problems = error.problems
+    else:
+        _decided(found)
+        return
+    assert problems
+
+
+def _decided(found: policy.Policy) -> None:
+    who = Principal(PrincipalType.ASSUMED_ROLE, "KEY", claims={"sub": "ann", "groups": ["a", "*"]}, parent="ann")
+    for action, bucket, key in (("s3:GetObject", "bkt", "a/b"), ("s3:ListBucket", "bkt", ""), ("admin:Info", "", "")):
+        decide([found], AccessRequest(who, action, bucket, key))
+
+
+def session_token(data: bytes) -> None:
+    """A session or InvalidSession: any text as a token, and any JSON object signed with the right key as its claims."""
+    text = data.decode("latin-1")
+    _opened(text)
+    try:
+        claims = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    key = KEYRING.keys[KEYRING.current]
+    if isinstance(claims, dict):
+        token = jwt.api_jws.encode(data, key.signing, ALGORITHM, headers={"kid": key.kid})
+        _opened(token)
+
+
+def _opened(token: str) -> None:
+    try:
+        session = open_session(KEYRING, token, now=NOW)
+    except InvalidSession:
+        return
+    assert session.credentials.expires_at > NOW
+    assert session.claims["accessKey"] == session.credentials.access_key_id
+    assert session.session_policy is None or isinstance(session.session_policy, str)
+
+
+def sts_form(data: bytes) -> None:
+    """A call or an StsError: a query, a line end, a form; every parameter once."""
+    query, _, body = data.partition(b"\n")
+    try:
+        call = parse_call(
+            query.decode("latin-1"), body, "application/x-www-form-urlencoded", signer=None, source_ip="192.0.2.1"
+        )
+    except StsError as error:
+        render_error(error.code, error.text, "id")
+        return
+    assert call.parameters["Action"] == call.action != ""
+
+
+def post_form(data: bytes) -> None:
+    """A form or an S3Error, however the body is cut: one byte says into pieces of which size."""
+    step, body = (data[0] if data else 0) + 1, data[1:]
+    whole = _formed([body])
+    assert whole == _formed([body[at : at + step] for at in range(0, len(body), step)])
+
+
+def _formed(pieces: list[bytes]) -> tuple[object, bytes]:
+    reader = multipart.FormReader(b"bound")
+    file = b""
+    try:
+        for piece in pieces:
+            file += reader.feed(piece)
+        reader.finish()
+    except S3Error:
+        return None, b""
+    return reader.form, file
+
+
+def form_policy(data: bytes) -> None:
+    """A policy or an S3Error: the policy field of a form, in base64 or not; one that parses judges without an error."""
+    for text in (data.decode("latin-1"), base64.b64encode(data).decode()):
+        try:
+            found = post_policy.parse(text)
+            found.judge({"key": "user/eric/k", "bucket": "bkt"}, NOW)
+            found.judge_size(10)
+        except S3Error:
+            continue
+
+
+def content_type(data: bytes) -> None:
+    """A boundary or an S3Error: the Content-Type of a form; in time and memory of its size."""
+    try:
+        boundary = multipart.boundary_of(data.decode("latin-1"))
+    except S3Error:
+        return
+    assert 1 <= len(boundary) <= 70
+
+
+def copied_from(data: bytes) -> None:
+    """A source or an S3Error: x-amz-copy-source; no dot segment, no empty bucket or key."""
+    try:
+        source = copy_source(data.decode("latin-1"))
+    except S3Error:
+        return
+    assert source.bucket
+    assert source.key
+    assert not {".", ".."} & {*source.key.split("/"), source.bucket}
+
+
+def _written_head(method: str, target: str, headers: dict[str, str]) -> bytes:
+    return f"{method} {target}\n".encode() + "\n".join(f"{n}:{v}" for n, v in headers.items()).encode()
+
+
+_HEADS = [
+    _written_head("GET", "/bkt/a%2Fb//c?versionId=v", sign("GET", "/bkt/a%2Fb//c?versionId=v")),
+    _written_head("PUT", "/bkt/k?tagging=", sign("PUT", "/bkt/k?tagging=", {"x-amz-acl": "private"}, who=ANN)),
+    _written_head("PUT", "/bkt/k", sign("PUT", "/bkt/k", {"x-amz-copy-source": "/a/b?versionId=1"})),
+    _written_head(
+        "PUT",
+        "/bkt/k",
+        sign(
+            "PUT",
+            "/bkt/k",
+            {"x-amz-decoded-content-length": "9", "x-amz-trailer": CRC},
+            payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        ),
+    ),
+    b"GET http://bkt.s3.example.test/k?prefix=a&delimiter=%2F\nhost:bkt.s3.example.test\nrange:bytes=0-1",
+]
+_SIGNATURES = {head.partition(b"Signature=")[2][:64].decode() for head in _HEADS}
+_CHUNKED = b"payload of"
+_DELETE = xml.render_delete((xml.DeleteEntry("a&b\r", "v"), xml.DeleteEntry("k", "", (("ETag", "e"),))), quiet=True)
+_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Sid": "s", "Effect": "Allow", "Action": ["s3:Get*", "s3:ListBucket"], "Resource": "arn:aws:s3:::${jwt:sub}/*",
+         "Condition": {"StringLike": {"s3:prefix": ["home/*", ""]}, "IpAddress": {"aws:SourceIp": "10.0.0.0/8"},
+                       "DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}, "Bool": {"aws:SecureTransport": "true"},
+                       "NumericLessThanEquals": {"s3:max-keys": "10"}, "Null": {"s3:x-amz-acl": "true"}}},
+        {"Effect": "Deny", "NotAction": "s3:*", "NotResource": ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]},
+    ],
+}  # fmt: skip
+_CLAIMS = {"accessKey": "A" * 20, "exp": NOW + 60, "parent": "p", "sessionPolicy": base64.b64encode(b"{}").decode()}
+_FORM_POLICY = {
+    "expiration": "2030-01-01T00:00:00.000Z",
+    "conditions": [{"bucket": "bkt"}, ["starts-with", "$key", "user/"], ["content-length-range", 1, 10]],
+}
+_FORM = (
+    b'--bound\r\nContent-Disposition: form-data; name="key"\r\n\r\nuser/${filename}\r\n'
+    b'--bound\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n'
+    b"content\r\n--bound--\r\n"
+)
+
+SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
+    request_head: _HEADS,
+    authorization: [
+        STAMP + b"\n" + head.partition(b"Authorization:")[2].partition(b"\n")[0]
+        for head in _HEADS
+        if b"Authorization" in head
+    ],
+    presigned_query: [
+        b"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=K%2F" + STAMP[:8] + b"%2Fus-east-1%2Fs3%2Faws4_request"
+        b"&X-Amz-Date=" + STAMP + b"&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=" + b"0" * 64,
+    ],
+    whole_head: _HEADS,
+    aws_chunked: [
+        bytes([0, 0, len(_CHUNKED), 3]) + encode_unsigned([_CHUNKED]),
+        bytes([0, 1, len(_CHUNKED), 0]) + encode_unsigned([_CHUNKED[:4], _CHUNKED[4:]], ((CRC, "wdBDMA=="),)),
+        bytes([1, 0, len(_CHUNKED), 7]) + encode_signed([_CHUNKED], client_chain()),
+        bytes([1, 1, len(_CHUNKED), 1]) + encode_signed([_CHUNKED], client_chain(), ((CRC, "wdBDMA=="),)),
+    ],
+    delete_document: [
+        _DELETE,
+        b'<!DOCTYPE d [<!ENTITY a "aaa"><!ENTITY b "&a;&a;">]><Delete><Object><Key>&b;</Key></Object></Delete>',
+        '<?xml version="1.0"?><!DOCTYPE d><Delete><Object><Key>k</Key></Object></Delete>'.encode("utf-16-be"),
+        b'<d:Delete xmlns:d="http://s3.amazonaws.com/doc/2006-03-01/"><d:Object><d:Key><![CDATA[a]]></d:Key></d:Object></d:Delete>',
+    ],
+    read_document: [
+        b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>",
+        b"<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>",
+        b"<Tagging>" + b"<a>" * 40 + b"</a>" * 40 + b"</Tagging>",
+    ],
+    policy_document: [json.dumps(_POLICY).encode()],
+    session_token: [
+        json.dumps(_CLAIMS).encode(),
+        mint(KEYRING, {"parent": "p"}, access_key_id="A" * 20, expires_at=NOW + 60).session_token.reveal().encode(),
+    ],
+    sts_form: [
+        b"\nAction=AssumeRoleWithWebIdentity&Version=2011-06-15&WebIdentityToken=a.b.c&DurationSeconds=3600",
+        b"Action=AssumeRoleWithClientGrants&Token=a.b.c\n",
+    ],
+    post_form: [b"\x05" + _FORM, b"\x00" + _FORM],
+    form_policy: [json.dumps(_FORM_POLICY).encode(), base64.b64encode(json.dumps(_FORM_POLICY).encode())],
+    content_type: [b'multipart/form-data; boundary="bo\\"und"; charset=utf-8'],
+    copied_from: [b"/bkt/a%20b?versionId=v", b"bkt/%2e%2e/k"],
+}
+TARGETS = {target.__name__: target for target in SEEDS}
+#: Words that mean something to one target or another: what a blind change would hardly find.
+WORDS = [
+    b"<!DOCTYPE ", b"<!ENTITY ", b"<![CDATA[", b'<?xml version="1.0" encoding="', b"&#13;", b"&lt;", b"xmlns=", b"<Key>", b"\r\n", b"%00",
+    b"%2F", b"%2e", b"%zz", b"//", b"../", b"..", b"?", b"#", b"+", b"&", b"=", b";chunk-signature=", b"x-amz-trailer-signature:",
+    b"0\r\n\r\n", b"ffffffffffffffff", b"X-Amz-Signature=", b"X-Amz-Expires=", b"X-Amz-Security-Token=", b"host", b"\x00",
+    b"${", b"}", b"*", b'"Effect"', b'"Deny"', b'"NotAction"', b'"Condition"', b"ForAllValues:", b"IfExists", b"1e999", b"NaN", b"\\ud800",
+    b"-1", b"18446744073709551616", b"--bound", b"--", b'Content-Disposition: form-data; name="', b"\xff", b"\xc3\xa9", b"\xed\xa0\x80",
+]  # fmt: skip
