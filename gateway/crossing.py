@@ -33,6 +33,7 @@ from gateway.errors import (
 )
 from gateway.exchange import CUT, Exchange, read_whole
 from gateway.forward import UpstreamRequest
+from gateway.naming import untold
 from gateway.operations import named
 from gateway.plans import Forward, Reply
 from gateway.request import S3Path
@@ -227,7 +228,7 @@ async def _written(plan: Forward, route: Route, region: str, source: _Source, he
     try:
         if answer.status != 200:
             return await _error(plan, placed, answer)
-        seen = answers.edited(answers.client_headers(answer.headers.items(), plan.request, region))
+        seen = untold(answers.edited(answers.client_headers(answer.headers.items(), plan.request, region)))
         version = source.answer.headers.get("x-amz-version-id")
         seen += (("x-amz-copy-source-version-id", version),) if version else ()
         return Reply(plan.operation, plan.caller, _result(part, answer), headers=seen)

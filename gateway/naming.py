@@ -17,7 +17,7 @@ from gateway.actions import copy_source
 from gateway.errors import InternalError, InvalidRequest, KeyTooLongError, MalformedXML, MethodNotAllowed, xml_text
 from gateway.operations import Operation
 from gateway.places import Place
-from gateway.plans import Forward
+from gateway.plans import Forward, Headers
 from gateway.request import MAX_KEY_BYTES, S3Path, S3Request
 from gateway.seal import Seal
 from gateway.sigv4 import uri_encode
@@ -26,7 +26,7 @@ from gateway.sigv4 import uri_encode
 _OF_A_PREFIX = frozenset({
     "DeleteObjects", "GetBucketEncryption", "GetBucketLocation", "GetBucketRequestPayment", "GetBucketVersioning",
     "GetObjectLockConfiguration", "HeadBucket", "ListMultipartUploads", "ListObjects", "ListObjectsV2",
-    "ListObjectVersions",
+    "ListObjectVersions", "OptionsObject",
 })  # fmt: skip
 #: Bucket operations on the bucket alone: their documents name no bucket.
 _OF_A_BUCKET = _OF_A_PREFIX | frozenset({
@@ -85,6 +85,8 @@ _HARMLESS = frozenset({
 })  # fmt: skip
 _CODES = {400: "InvalidRequest", 403: "AccessDenied", 404: "NoSuchKey", 405: "MethodNotAllowed", 409: "OperationAborted",
           412: "PreconditionFailed", 416: "InvalidRange", 501: "NotImplemented", 503: "ServiceUnavailable"}  # fmt: skip
+#: Headers of an answer that name the bucket or a key of it.
+_TELLING = ("x-amz-bucket-arn", "x-amz-error-", "x-amz-restore-output-path")
 _REFUSED = "The backend refused this request."
 
 
@@ -116,6 +118,11 @@ def applied(plan: Forward, place: Place, source: Place | None, seal: Seal) -> Fo
         plan, request=there, caller=replace(plan.caller, target=target), body=_body(plan, place),
         edit=_both(undo, plan.edit), mend=moved.mended,
     )  # fmt: skip
+
+
+def untold(headers: Headers) -> Headers:
+    """Return an answer's headers without those that would tell where the bucket is."""
+    return tuple((name, value) for name, value in headers if not name.lower().startswith(_TELLING))
 
 
 def inside(place: Place, key: str) -> str:

@@ -15,6 +15,7 @@ from functools import cached_property
 from gateway.errors import NoSuchBucket
 
 KEPT = 4096  # places
+_LOOPBACK = re.compile(r"^(?:127\.0\.0\.1|\[::1\])(?=:|\Z)")
 _AMAZON = re.compile(r"(?:[a-z0-9-]+\.)*(amazonaws\.com(?:\.cn)?)(?::443)?")
 
 
@@ -132,6 +133,7 @@ def store_of(scheme: str, authority: str) -> str:
     amazon = _AMAZON.fullmatch(authority)
     if amazon:
         return amazon[1]
+    authority = _LOOPBACK.sub("localhost", authority)
     default = {"http": ":80", "https": ":443"}[scheme]
     return authority if re.search(r":[0-9]+\Z", authority) else authority + default
 

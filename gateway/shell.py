@@ -35,6 +35,7 @@ from gateway.errors import (
 from gateway.exchange import CUT, Exchange, Upload, document
 from gateway.form_upload import FormUpload
 from gateway.incoming import Incoming, Streamed
+from gateway.naming import untold
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, source_ip
 from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, NeedsTags, Plan, Reply
@@ -162,6 +163,7 @@ class Gateway:
         answer = await exchange.send(plan, body if plan.body is None else None)
         line.backend_request_id = answer.headers.get("x-amz-request-id", "")[:64]
         headers = answers.client_headers(answer.headers.items(), asked.request, self.world.region)
+        headers = headers if plan is asked else untold(headers)
         try:
             if plan.mend and answer.status >= 400 and http.method != "HEAD":
                 mended = plan.mend(answer.status, await document(answer))

@@ -111,7 +111,8 @@ class Stores:
 
     async def _listed(self, backend: str, plan: Forward) -> tuple[dict[str, str], Element | None]:
         """Return the buckets of one backend in our names: those of its own list, and those that rules spell out."""
-        found = dict.fromkeys(self.places.explicit(backend), "")
+        narrowed = "bucket-region" in plan.request.parameters  # of a bucket that is not listed nobody knows the region
+        found = {} if narrowed else dict.fromkeys(self.places.explicit(backend), "")
         token, owner = "", None
         for _ in range(MAX_PAGES):
             listed = await self._page(backend, plan, token)

@@ -12,8 +12,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from iam.model import Credentials, Secret
 from tests.conftest import s3_client
 from tests.servers.processes import BACKEND, ROOT_PASSWORD, ROOT_USER, GatewayProcess, Weed, http_status
+from tests.unit.gateway.signing import sign
 
 STORE = {"accessKey": BACKEND.access_key_id, "secretKey": BACKEND.secret.reveal()}
 ROOT = {"accessKey": ROOT_USER, "secretKey": ROOT_PASSWORD}
@@ -41,6 +43,11 @@ name = "other-team"
 backend = "second"
 bucket = "shared"
 prefix = "teams/team-b/"
+[[buckets]]
+name = "pages"
+backend = "second"
+bucket = "shared"
+prefix = "teams/team-c/deep/"
 [[buckets]]
 name = "logs-*"
 backend = "second"
@@ -97,7 +104,7 @@ def buckets(client, there, direct):
     client.create_bucket(Bucket="logs-2026")
     client.create_bucket(Bucket="plain")
     client.put_object(Bucket="other-team", Key="secret", Body=b"no")
-    return ["logs-2026", "other-team", "photos", "plain", "team"]
+    return ["logs-2026", "other-team", "pages", "photos", "plain", "team"]
 
 
 def narrow(several, policy: dict):
@@ -482,3 +489,117 @@ def test_a_wrong_file_is_told_before_anybody_listens(servers, weed):
     assert "MINIO_GW_BACKENDS: buckets 1.name" in told
     assert told.count("Remedy:") == 2
     assert BACKEND.secret.reveal() not in told
+
+
+def test_conditions_on_tags_look_at_the_place(several, client, buckets):
+    """The tags that a policy asks about are those of the object behind the name, at the backend where it is."""
+    for bucket in ("team", "plain"):
+        client.put_object(Bucket=bucket, Key="tagged/yes", Body=b"x", Tagging="open=yes")
+        client.put_object(Bucket=bucket, Key="tagged/no", Body=b"x", Tagging="open=no")
+    policy = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": "*",
+         "Condition": {"StringEquals": {"s3:ExistingObjectTag/open": "yes"}}},
+        {"Effect": "Allow", "Action": ["s3:PutObject*", "s3:GetObjectTagging"], "Resource": "*"},
+    ]}  # fmt: skip
+    session = narrow(several, policy)
+    for bucket, other in (("team", "plain"), ("plain", "team")):
+        assert session.get_object(Bucket=bucket, Key="tagged/yes")["Body"].read() == b"x"
+        assert code_of(session.get_object, Bucket=bucket, Key="tagged/no") == "AccessDenied"
+        assert code_of(session.copy_object, Bucket=other, Key="c", CopySource=f"{bucket}/tagged/no") == "AccessDenied"
+        session.copy_object(Bucket=other, Key="c", CopySource=f"{bucket}/tagged/yes")
+        deleted = session.delete_objects(
+            Bucket=bucket, Delete={"Objects": [{"Key": "tagged/yes"}, {"Key": "tagged/no"}]}
+        )
+        assert [one["Key"] for one in deleted["Deleted"]] == ["tagged/yes"]
+        assert [(one["Key"], one["Code"]) for one in deleted["Errors"]] == [("tagged/no", "AccessDenied")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+@pytest.mark.parametrize(("operation", "entries"), [("list_objects_v2", "Contents"), ("list_objects", "Contents"), ("list_object_versions", "Versions")])  # fmt: skip
+@pytest.mark.parametrize("delimiter", ["", "/"])
+def test_pages_behind_a_prefix_meet(filtering, client, buckets, operation, entries, size, delimiter):
+    """Page by page, filtered by policy or not, a caller sees every key he may see, once, and no other."""
+    keys = [
+        *(f"hidden/{i}" for i in range(4)),
+        "open/a",
+        "open/b c",
+        "open/d/e",
+        "openly",
+        "z",
+    ]  # not +: the store does not encode NextMarker
+    for key in keys:
+        client.put_object(Bucket="pages", Key=key, Body=b"x")
+    policy = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:ListBucketVersions"], "Resource": "arn:aws:s3:::pages"},
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": ["arn:aws:s3:::pages/open*"]},
+    ]}  # fmt: skip
+    root = s3_client(filtering.endpoint, ROOT)
+    for caller, wanted in ((root, keys), (narrow(filtering, policy), [key for key in keys if key.startswith("open")])):
+        pages = list(
+            caller.get_paginator(operation).paginate(
+                Bucket="pages", Delimiter=delimiter, PaginationConfig={"PageSize": size}
+            )
+        )
+        seen = [one["Key"] for page in pages for one in page.get(entries, ())]
+        assert seen == [key for key in wanted if not delimiter or delimiter not in key]
+        shared = {one["Prefix"] for page in pages for one in page.get("CommonPrefixes", ())}
+        assert shared == ({"hidden/", "open/"} if delimiter else set())
+
+
+@pytest.fixture(scope="module")
+def filtering(servers, weed, second):
+    """Another gateway over the same places, which filters listings and knows virtual hosts."""
+    text = FILE.format(main=weed.endpoint, second=second.endpoint, names=NAMES)
+    server = make_gateway(servers, "filtering-several", text, MINIO_GW_LIST_FILTER="on", MINIO_DOMAIN="gw.test").start()
+    yield server
+    server.close()
+
+
+def test_forms_and_presigned_urls_reach_the_place(client, there, buckets):
+    """A POST form and a presigned URL name the gateway's bucket, and act behind the prefix."""
+    post = client.generate_presigned_post("team", "forms/${filename}")
+    boundary = uuid.uuid4().hex
+    fields = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in post["fields"].items()
+    )
+    file = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="f.txt"\r\n\r\nform\r\n--{boundary}--\r\n'
+    request = urllib.request.Request(
+        post["url"], (fields + file).encode(), {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    )
+    with urllib.request.urlopen(request) as told:
+        assert told.status == 204
+        assert "shared" not in str(told.headers)
+        assert "teams" not in str(told.headers)
+    assert there.get_object(Bucket="shared", Key=f"{TEAM}forms/f.txt")["Body"].read() == b"form"
+    url = client.generate_presigned_url("get_object", Params={"Bucket": "team", "Key": "forms/f.txt"})
+    with urllib.request.urlopen(url) as told:
+        assert told.read() == b"form"
+
+
+def test_virtual_hosts_reach_the_place(filtering, there, buckets):
+    """bucket.domain is the gateway's bucket, wherever it is."""
+    port = filtering.port
+    headers = sign("PUT", "/vh/%C3%BC", host=f"team.gw.test:{port}", who=Credentials(ROOT_USER, Secret(ROOT_PASSWORD)))
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/vh/%C3%BC", b"x", headers, method="PUT")
+    with urllib.request.urlopen(request) as told:
+        assert told.status == 200
+    assert there.get_object(Bucket="shared", Key=f"{TEAM}vh/ü")["Body"].read() == b"x"
+
+
+def test_a_browsers_preflight_is_asked_at_the_place(several, second, there, buckets):
+    """The CORS configuration of the real bucket answers for the name, as it answers at the store itself."""
+    rule = {"AllowedMethods": ["GET"], "AllowedOrigins": ["https://page.test"], "MaxAgeSeconds": 77}
+    there.put_bucket_cors(Bucket="shared", CORSConfiguration={"CORSRules": [rule]})
+    told = []
+    for url in (
+        f"{several.endpoint}/team/k",
+        f"{second.endpoint}/shared/{TEAM}k",
+        f"{several.endpoint}/team",
+        f"{second.endpoint}/shared",
+    ):
+        request = urllib.request.Request(url, method="OPTIONS",
+                                         headers={"Origin": "https://page.test", "Access-Control-Request-Method": "GET"})  # fmt: skip
+        with urllib.request.urlopen(request) as answer:
+            told.append({n.lower(): v for n, v in answer.headers.items() if n.lower().startswith("access-control-")})
+    assert told[0] == told[1] != {}
+    assert told[2] == told[3] != {}

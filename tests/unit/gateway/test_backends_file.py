@@ -90,7 +90,7 @@ def test_a_whole_file():
         Rule("photos", "archive", "amazonaws.com", "acme-photos"),
         Rule("team", "lab", "s3.lab.example.org:8443", "shared", "teams/a/"),
         Rule("logs-*", "files", "files.example.org:443", "acme-*"),
-        Rule("*", "main", "127.0.0.1:9333"),
+        Rule("*", "main", "localhost:9333"),
     )
     assert Places(found.rules).of("logs-7") == Place("files", "acme-7")
 

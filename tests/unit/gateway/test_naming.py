@@ -16,7 +16,7 @@ from gateway.actions import copy_source
 from gateway.authenticate import authenticate
 from gateway.errors import InternalError, InvalidArgument, InvalidRequest, KeyTooLongError, S3Error
 from gateway.forward import Target, build
-from gateway.naming import applied
+from gateway.naming import applied, untold
 from gateway.operations import resolve, table
 from gateway.places import Place
 from gateway.plans import Forward
@@ -342,6 +342,17 @@ def test_documents_that_name_buckets_are_refused_where_a_bucket_is_renamed(opera
         assert operation.name not in {"CreateBucket", "HeadBucket", "DeleteBucket"}
     else:
         assert operation.name == "GetBucketPolicyStatus" or not any(word in operation.name for word in words)
+
+
+def test_headers_that_tell_of_the_place_are_left_out():
+    """HeadBucket's ARN, and a website's error headers, name the real bucket and key."""
+    told = (
+        ("ETag", "e"),
+        ("X-Amz-Bucket-Arn", "arn:aws:s3:::real-store"),
+        ("x-amz-error-detail-Key", "k"),
+        ("x-amz-meta-bucket", "b"),
+    )
+    assert untold(told) == (("ETag", "e"), ("x-amz-meta-bucket", "b"))
 
 
 def test_presigned_requests_go_to_the_place():

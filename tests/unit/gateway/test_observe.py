@@ -220,3 +220,24 @@ async def test_invented_actions_are_no_series():
         found = read((await client.get(min(METRICS))).text)
         counted = {dict(labels)["operation"] for name, labels in found if name == "minio_gw_requests_total"}
         assert counted == {"STS", *ACTIONS}
+
+
+def test_the_backend_is_told_where_there_are_several():
+    """With several backends a line ends with the name, and a counter has it; with one there is no trace of either."""
+    out, counters = io.StringIO(), Counters()
+    log = AccessLog(as_json=False, quiet=False, out=out)
+    for one in (
+        line(status=200),
+        line(status=200, backend="lab", backend_request_id="R1"),
+        line(status=503, backend="a>lab"),
+    ):
+        log.write(one)
+        counters.count(one)
+    plain, lab, copy = out.getvalue().splitlines()
+    assert "at=" not in plain
+    assert lab.endswith(" backend=R1 at=lab")
+    assert copy.endswith(" at=a>lab")
+    found = read(counters.render())
+    assert sample(found, "backend_requests_total", backend="lab", status="200") == 1
+    assert sample(found, "backend_requests_total", backend="a>lab", status="503") == 1
+    assert "backend_requests" not in Counters().render()

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway import backends_file
 from gateway.config import load
 from gateway.preflight import check
 from iam.store import EtcdSettings
@@ -191,3 +192,34 @@ async def test_everything_is_told_at_once(config, tmp_path):
             "MINIO_GW_DATA_DIR",
             "MINIO_ETCD_ENDPOINTS",
         }
+
+
+SEVERAL = """
+default = "good"
+[backends.good]
+endpoint = "http://127.0.0.1:9"
+credentials = "root"
+[backends.self]
+endpoint = "http://localhost:{port}"
+credentials = "root"
+[backends.other]
+endpoint = "https://store.test"
+credentials = "root"
+ca = "{ca}"
+[[buckets]]
+name = "a1"
+backend = "self"
+[[buckets]]
+name = "b1"
+backend = "other"
+"""
+
+
+async def test_every_backend_is_looked_at(config, tmp_path):
+    """Of several backends the one that is this gateway itself, and the one whose certificates cannot be read, are named."""
+    text = SEVERAL.format(port=config.port, ca=tmp_path / "missing.pem")
+    backends, wrong = backends_file.load(text, {}, lambda *_: "")
+    assert wrong == []
+    assert set(await found(replace(config, backends=backends))) == {
+        "MINIO_GW_BACKENDS: backends.self.endpoint", "MINIO_GW_BACKENDS: backends.other.ca",
+    }  # fmt: skip
