@@ -23,6 +23,7 @@ from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId, Inval
 from gateway.exchange import Exchange
 from gateway.observe import AccessLog, RequestIds
 from gateway.places import Places
+from gateway.regions import is_amazon
 from gateway.request import MAX_HEADERS
 from gateway.seal import Seal
 from gateway.shell import Gateway
@@ -123,6 +124,12 @@ def make_backend(config: Config, keys: SigningKeys) -> Backend | Stores:
     return Stores(Places(config.backends.rules), exchanges, Seal(config.root.secret), config.region)
 
 
+def is_all_amazon(where: Backend | Stores) -> bool:
+    """Return whether every backend is Amazon's own."""
+    backends = [where] if isinstance(where, Backend) else [exchange.backend for exchange in where.exchanges.values()]
+    return all(is_amazon(backend.target) for backend in backends)
+
+
 class Application:
     """One gateway process."""
 
@@ -140,6 +147,7 @@ class Application:
         world = World(
             identities.lookup, self.authorizer, keys, config.region, config.anonymous_policies,
             raw_headers=config.opa is not None and config.opa.raw_headers, filter_listings=config.filter_listings,
+            amazon=is_all_amazon(self.backend),
         )  # fmt: skip
         service = StsService(
             keyring, self.store, self.verifier, lambda name: name in config.policies, config.opa is None, now,

@@ -23,7 +23,7 @@ from iam.model import AccessRequest, Decision, Deny
 
 @dataclass(frozen=True)
 class World:
-    """What the story depends on; all of it is wired in `app`."""
+    """What the story depends on; all of it is wired in `app`. `amazon`: the store knows every operation that there is."""
 
     lookup: Lookup
     authorizer: Authorizer
@@ -32,6 +32,7 @@ class World:
     anonymous_policies: tuple[str, ...] = ()
     raw_headers: bool = False
     filter_listings: bool = False
+    amazon: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway import copying, cors, deletion, documents, listings, post_form
+from gateway import copying, cors, deletion, dialect, documents, listings, post_form
 from gateway.actions import required
 from gateway.answers import translation
 from gateway.authenticate import Caller, authenticate
@@ -53,7 +53,10 @@ def begin(request: S3Request, world: World, now: int) -> Plan:
 def _plain(case: Case) -> Plan:
     """Most operations: every need allowed, then sent as it came."""
     edit = translation(case.operation, case.request, case.world.region)
-    return case.must(required(case.operation, case.request), lambda: case.forward(edit=edit))
+    needs = required(case.operation, case.request)
+    if not case.world.amazon:
+        needs += dialect.twins(case.operation, case.request)
+    return case.must(needs, lambda: case.forward(edit=edit))
 
 
 def _anonymous_with_policies(request: S3Request, caller: Caller, world: World) -> Caller:
