@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InvalidArgument
-from gateway.operations import Operation, headers_of
+from gateway.operations import Operation
 from gateway.request import S3Request
 
 
@@ -190,7 +190,7 @@ def required(operation: Operation, request: S3Request) -> tuple[Need, ...]:
     """Return every action that this request needs; DeleteObjects' are in its body (`needs_of_delete`)."""
     bucket, key = request.path.bucket, request.path.key
     version = request.parameters.get("versionId", "")
-    headers = headers_of(request, operation)
+    headers = request.headers
     needs = [Need(_named(ACTIONS[operation.name], version), bucket, key, version)]
     needs += _extra(operation, headers, bucket, key, version)
     if "x-amz-copy-source" in operation.needs_headers:
@@ -216,9 +216,9 @@ def needs_of_annotations(request: S3Request) -> tuple[Need, Need]:
     return _carried(request, "s3:GetObjectAnnotation", "s3:PutObjectAnnotation")
 
 
-def directives(operation: Operation, request: S3Request) -> tuple[str, str]:
+def directives(request: S3Request) -> tuple[str, str]:
     """Return what a copy does with tags and annotations, "" where it does not say. Raises InvalidArgument."""
-    headers = headers_of(request, operation)
+    headers = request.headers
     tagging = headers.get("x-amz-tagging-directive", "")
     annotation = headers.get("x-amz-object-annotation-directive", "")
     if tagging not in _TAGGING_DIRECTIVES or annotation not in _ANNOTATION_DIRECTIVES:

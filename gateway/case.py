@@ -13,7 +13,7 @@ from gateway.actions import Need, copy_source
 from gateway.authenticate import Caller, Lookup
 from gateway.context import RequestContext, Tags
 from gateway.errors import AccessDenied, InternalError, MalformedXML
-from gateway.operations import Operation, headers_of
+from gateway.operations import Operation
 from gateway.plans import Answer, Forward, NeedsDecisions, NeedsTags, Plan, Reply
 from gateway.request import S3Request
 from gateway.sigv4 import SigningKeys, signature_age_ms
@@ -93,7 +93,7 @@ class Case:
         """Return what the authorizer is asked about a need."""
         request, claim = self.request, self.caller.claim
         context = RequestContext(
-            headers_of(request, self.operation), request.query, self.caller.principal, request.source_ip, request.secure, self.now,
+            request.headers, request.query, self.caller.principal, request.source_ip, request.secure, self.now,
             signature_version="AWS4-HMAC-SHA256" if claim else "", auth_type=self.caller.auth_type,
             signature_age_ms=signature_age_ms(claim, self.now) if claim else None, raw_headers=self.world.raw_headers,
             version_id=need.version, location=self.location, operation=self.operation.name,

@@ -23,7 +23,7 @@ from iam.model import Decision
 
 def copy_object(case: Case) -> Plan:
     """Judge the copy and what it carries, in one round."""
-    tagging, annotation = directives(case.operation, case.request)
+    tagging, annotation = directives(case.request)
     needs = required(case.operation, case.request)
     tags = needs_of_tags(case.request) if tagging != "REPLACE" else ()
     annotations = needs_of_annotations(case.request) if not annotation else ()

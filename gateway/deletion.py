@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from gateway.actions import Need, asks_for, needs_of_delete
 from gateway.case import Case
 from gateway.errors import AccessDenied
-from gateway.operations import headers_of
 from gateway.payload import verified
 from gateway.plans import NeedsBody, Plan
 from gateway.xml import DeleteEntry, merge_delete_result, parse_delete, render_delete
@@ -41,7 +40,7 @@ def _needs(case: Case, entries: Sequence[DeleteEntry]) -> list[Need]:
     """Return one need per entry, then, where retention is to be bypassed, another round of them."""
     bucket = case.request.path.bucket
     needs = [needs_of_delete(bucket, entry.key, entry.version) for entry in entries]
-    if asks_for(headers_of(case.request, case.operation), "x-amz-bypass-governance-retention"):
+    if asks_for(case.request.headers, "x-amz-bypass-governance-retention"):
         needs += [Need("s3:BypassGovernanceRetention", bucket, entry.key, entry.version) for entry in entries]
     return needs
 

@@ -6,13 +6,12 @@ to another operation or to nobody, and guessing is how `DELETE /b?policy` came t
 
 `resolve` raises NotImplemented or MethodNotAllowed. The same model gives each operation its allow-list of headers and
 query parameters (`gateway.forward`). A presigned URL may carry x-amz-* headers as parameters, as several SDKs write them:
-they are known by their header's name, judged as the header (`headers_of`), and cross as the parameters they are.
+`settled` makes headers of them before anything is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -51,6 +50,8 @@ _HEADERS_ONLY = frozenset(name.lower() for name in AUTH_PARAMETERS) | {
 
 #: Parameters of MinIO's that its own clients send everywhere and that change nothing but what the answer tells.
 _TOLD_BY_MINIO = {"GetBucketLifecycleConfiguration": frozenset({"withUpdatedAt"})}
+
+_CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-")
 
 #: Framing and integrity headers of any request with a body.
 _BODY_HEADERS = checksums.HEADERS | {
@@ -111,12 +112,23 @@ def named(name: str, method: str, level: str) -> Operation:
     return next(operation for operation in table()[method, level] if operation.name == name)
 
 
-def headers_of(request: S3Request, operation: Operation) -> Mapping[str, str]:
-    """Return the headers as policies must see them: those of a presigned URL that stand in its query included."""
+def settled(request: S3Request, operation: Operation) -> S3Request:
+    """Return the request with the headers that a presigned URL carries in its query where they belong.
+
+    They are judged as headers, so the store must take them for headers: one that ignores them in a query would copy the tags
+    that were to be replaced, or keep in clear what was to be encrypted. What only describes the body stays where it is: no
+    policy asks about it, and SDKs compute checksums of an empty body into URLs, which some stores ignore there.
+    """
     if "X-Amz-Signature" not in request.parameters:
-        return request.headers
-    hoisted = {name.lower(): value for name, value in request.query if is_hoisted(name, operation)}
-    return {**request.headers, **hoisted} if hoisted else request.headers
+        return request
+    moved = {
+        n: n.lower() for n, _ in request.query if is_hoisted(n, operation) and not n.lower().startswith(_CHECKSUMS)
+    }
+    if not moved:
+        return request
+    headers = {lower: request.parameters[name] for name, lower in moved.items()}
+    query = tuple((name, value) for name, value in request.query if name not in moved)
+    return replace(request, headers={**request.headers, **headers}, query=query)
 
 
 def is_hoisted(name: str, operation: Operation) -> bool:

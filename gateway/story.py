@@ -20,7 +20,7 @@ from gateway.answers import translation
 from gateway.authenticate import Caller, authenticate
 from gateway.case import Case, World
 from gateway.errors import IncompleteBody, InvalidRequest, MissingContentLength
-from gateway.operations import resolve
+from gateway.operations import resolve, settled
 from gateway.plans import Plan
 from gateway.request import S3Request
 from iam.model import PrincipalType
@@ -45,7 +45,8 @@ def begin(request: S3Request, world: World, now: int) -> Plan:
         return post_form.begin(request, world, now)
     caller = authenticate(request, world.lookup, world.keys, now=now, region=world.region)
     caller = _anonymous_with_policies(request, caller, world)
-    case = Case(request, resolve(request), caller, world, now)
+    operation = resolve(request)
+    case = Case(settled(request, operation), operation, caller, world, now)
     _check_length(request, caller)
     return _STORIES.get(case.operation.name, _plain)(case)
 

@@ -154,7 +154,9 @@ def test_headers_in_a_presigned_url_need_their_rights(gateway, s3, bucket):
     assert put(writer, "&x-amz-acl=public-read") == 403
     assert put(writer, "&x-amz-unknown=1") == 501
     tagger = session(gateway, {"Action": ["s3:PutObject", "s3:PutObjectTagging"]})
-    assert put(tagger, "&x-amz-tagging=a%3D1") == 200
+    assert put(tagger, "&x-amz-tagging=a%3D1&x-amz-meta-note=n") == 200
+    assert s3.get_object_tagging(Bucket=bucket, Key="js")["TagSet"] == [{"Key": "a", "Value": "1"}]
+    assert s3.head_object(Bucket=bucket, Key="js")["Metadata"] == {"note": "n"}
 
 
 REGO = """package gw

@@ -10,7 +10,7 @@ from gateway.errors import S3Error
 from gateway.plans import Forward, NeedsTags
 from iam.authorize import AllOf, IamPolicies
 from iam.policy import parse
-from tests.unit.gateway.signing import ANN, signed
+from tests.unit.gateway.signing import ANN, presigned, signed
 from tests.unit.gateway.stories import plan_of, world
 
 COPY = {"x-amz-copy-source": "/src/k"}
@@ -112,3 +112,14 @@ def test_trap_24_a_condition_on_the_source_is_about_what_is_copied(source):
                 world(AllOf(IamPolicies(lambda: policies))),
             )
         assert refused.value.code == "AccessDenied"
+
+
+def test_a_directive_in_a_presigned_url_is_one_for_the_store_too():
+    """A store that ignores it in the query would copy the tags: it crosses as the header that was judged."""
+    statements = [{"Effect": "Allow", "Action": [*PLAIN, *ANNOTATIONS], "Resource": "*"}]
+    policies = {"ann": parse(json.dumps({"Statement": statements}))}
+    request = presigned("PUT", "/ann/k?x-amz-tagging-directive=REPLACE", COPY, who=ANN)
+    found = plan_of(*request, world(AllOf(IamPolicies(lambda: policies))))
+    assert isinstance(found, Forward)
+    assert found.request.headers["x-amz-tagging-directive"] == "REPLACE"
+    assert "x-amz-tagging-directive" not in found.request.parameters
