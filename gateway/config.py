@@ -330,7 +330,7 @@ def load(
         "workers": _workers(reader, command, port), "root": _root(reader, needed=command != "admin"),
         "region": reader.get("MINIO_REGION"), "domains": tuple(d.lower() for d in reader.items("MINIO_DOMAIN")),
         "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
-        "backends": _backends(reader, environ, positional) if command == "gateway" else None,
+        "backends": _backends(reader, environ, command, positional),
         "openid": _openid(reader), "claim_name": reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
         "claim_prefix": reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), "opa": _opa(reader), "etcd": _etcd(reader),
         "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,
@@ -407,10 +407,13 @@ def _backend(reader: _Reader, environ: Mapping[str, str], endpoint: str) -> Back
     )  # fmt: skip
 
 
-def _backends(reader: _Reader, environ: Mapping[str, str], endpoint: str) -> BackendsFile | None:
+def _backends(reader: _Reader, environ: Mapping[str, str], command: str, endpoint: str) -> BackendsFile | None:
     """Return what MINIO_GW_BACKENDS says; what is for the one backend of ENDPOINT is no default for these."""
     path = reader.path("MINIO_GW_BACKENDS")
-    if path is None:
+    if path is None or command == "admin":
+        return None
+    if command == "server":
+        reader.bad("MINIO_GW_BACKENDS", "is for the gateway command", "run `minio-gw gateway s3`, or take it away")
         return None
     if endpoint:
         reader.bad("ENDPOINT", "is given beside MINIO_GW_BACKENDS", "name it in the file, or take one of them away")

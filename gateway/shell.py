@@ -309,6 +309,10 @@ def _late(working: asyncio.Task[Plan], line: AccessLine) -> bytes:
     except S3Error as error:
         line.error, line.reason = error.code, error.reason
         return render(error, resource=line.path, request_id=line.request_id)
+    except Exception:  # noqa: BLE001 - as in `_answer`, which could not answer any more
+        _log.exception("request %s failed", line.request_id)
+        line.error = InternalError().code
+        return render(InternalError(), resource=line.path, request_id=line.request_id)
 
 
 def _response(answer: aiohttp.ClientResponse, headers: Headers, line: AccessLine) -> web.StreamResponse:

@@ -13,7 +13,6 @@ ELSEWHERE = {
     "gateway/case.py": "tests/unit/gateway/test_story.py",  # the stories are its only users
     "gateway/plans.py": "tests/unit/gateway/test_story.py",  # dataclasses
     "gateway/errors.py": "tests/unit/gateway/test_story.py",
-    "gateway/stores.py": "tests/clients/test_backends.py",  # two real stores behind one gateway
     "gateway/crossing.py": "tests/faults/test_copies_across.py",  # real copies, and sources that break off
     "gateway/actions.py": "tests/unit/gateway/test_operations.py",
     "iam/etcd.py": "tests/contracts/test_stores.py",

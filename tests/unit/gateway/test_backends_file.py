@@ -233,3 +233,15 @@ def test_the_file_stands_in_place_of_the_endpoint():
         "MINIO_GW_BACKEND_REGION",
         "MINIO_GW_BACKENDS: backends",
     ]
+
+
+@pytest.mark.parametrize(("command", "wrong"), [("server", ["MINIO_GW_BACKENDS"]), ("admin", [])])
+def test_the_file_is_for_the_gateway(command, wrong):
+    """A server has its own store, and says so; the admin command needs no backend at all."""
+    environ = {"MINIO_ROOT_USER": "root", "MINIO_ROOT_PASSWORD": "root-password", "MINIO_GW_BACKENDS": "/etc/b.toml"}
+    try:
+        load_config(command, {}, "/data", environ, lambda _: "not toml", lambda _: [])
+        found = []
+    except ConfigErrors as error:
+        found = [problem.setting for problem in error.problems]
+    assert found == wrong
