@@ -30,7 +30,7 @@ MAX_HEADERS = 128
 MAX_HEAD = 65_536  # characters of all header names and values
 MAX_KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 
-#: Headers that may legally repeat and that we neither forward nor judge by.
+#: Headers that may legally repeat, and say the same when joined (RFC 9110 section 5.3); none of them decides anything.
 _REPEATABLE = frozenset({"via", "x-forwarded-for", "forwarded", "cookie", "accept", "accept-encoding", "accept-language",
                          "cache-control", "pragma", "te", "connection", "warning"})  # fmt: skip
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")

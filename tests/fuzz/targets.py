@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
@@ -25,10 +24,11 @@ from gateway.request import S3Request, parse
 from gateway.sigv4 import SigningKeys, check_time, parse_authorization, parse_presigned
 from iam import policy
 from iam.evaluate import decide
-from iam.model import AccessRequest, Principal, PrincipalType, Secret
+from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secret
 from sts.sessions import ALGORITHM, InvalidSession, derive_keyring, mint, open_session
 from sts.wire import StsError, parse_call, render_error
-from tests.unit.gateway.signing import ANN, lookup, sign
+from tests.traps import raw
+from tests.unit.gateway.signing import ANN, HOST, ROOT, boto, lookup
 from tests.unit.gateway.test_chunked import (
     backend_chain,
     client_chain,
@@ -36,8 +36,8 @@ from tests.unit.gateway.test_chunked import (
     encode_unsigned,
 )
 
-NOW = int(time.time())  # the heads below are signed now
-STAMP = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(NOW)).encode()
+NOW = 1_770_000_000  # the seeds are signed at this second, so that a corpus never ages
+STAMP = b"20260202T024000Z"
 KEYRING = derive_keyring(Secret("a root secret of the fuzzers"))
 KEYS = SigningKeys()
 CRC = "x-amz-checksum-crc32c"
@@ -287,20 +287,20 @@ def _written_head(method: str, target: str, headers: dict[str, str]) -> bytes:
     return f"{method} {target}\n".encode() + "\n".join(f"{n}:{v}" for n, v in headers.items()).encode()
 
 
+def _signed(method: str, target: str, headers: dict[str, str] | None = None, who: Credentials = ROOT) -> bytes:
+    return _written_head(
+        method, target, raw.signed(None, method, target, headers, boto(who), date=STAMP.decode(), host=HOST)
+    )
+
+
+_TRAILER = {
+    "X-Amz-Content-SHA256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-decoded-content-length": "9", "x-amz-trailer": CRC,
+}  # fmt: skip
 _HEADS = [
-    _written_head("GET", "/bkt/a%2Fb//c?versionId=v", sign("GET", "/bkt/a%2Fb//c?versionId=v")),
-    _written_head("PUT", "/bkt/k?tagging=", sign("PUT", "/bkt/k?tagging=", {"x-amz-acl": "private"}, who=ANN)),
-    _written_head("PUT", "/bkt/k", sign("PUT", "/bkt/k", {"x-amz-copy-source": "/a/b?versionId=1"})),
-    _written_head(
-        "PUT",
-        "/bkt/k",
-        sign(
-            "PUT",
-            "/bkt/k",
-            {"x-amz-decoded-content-length": "9", "x-amz-trailer": CRC},
-            payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-        ),
-    ),
+    _signed("GET", "/bkt/a%2Fb//c?versionId=v"),
+    _signed("PUT", "/bkt/k?tagging=", {"x-amz-acl": "private"}, ANN),
+    _signed("PUT", "/bkt/k", {"x-amz-copy-source": "/a/b?versionId=1"}),
+    _signed("PUT", "/bkt/k", _TRAILER),
     b"GET http://bkt.s3.example.test/k?prefix=a&delimiter=%2F\nhost:bkt.s3.example.test\nrange:bytes=0-1",
 ]
 _SIGNATURES = {head.partition(b"Signature=")[2][:64].decode() for head in _HEADS}
