@@ -16,6 +16,11 @@ class Intended:
     why: str
     page: str
 
+    @property
+    def sentence(self) -> str:
+        """Return the reason with its document."""
+        return f"{self.why} ({self.page})"
+
 
 INTENDED: tuple[Intended, ...] = (
     Intended(
@@ -120,5 +125,5 @@ def intended(client: str, call: str, direct: Any, through: Any) -> str:
     """Return why a difference is meant, "" when nobody has said so."""
     for one in INTENDED:
         if re.fullmatch(one.client, client) and re.fullmatch(one.call, call):
-            return f"{one.why} ({one.page})"
+            return one.sentence
     return ""

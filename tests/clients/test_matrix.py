@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.clients.conformance import stale
+from tests.clients.intended import INTENDED
 from tests.clients.matrix import Call, Side, compare
 
 
@@ -46,3 +48,13 @@ def test_programs_that_part_are_not_compared():
     """A program that went another way at one end has told nothing that can be compared."""
     with pytest.raises(AssertionError, match="part"):
         compare(side(Call("x", True, 1)), side(Call("y", True, 1)))
+
+
+def test_an_explanation_that_explains_nothing_is_shown():
+    """When a client ran and its intended difference did not show, the explanation is called stale; else it is not."""
+    one = INTENDED[0]
+    client = one.client.replace(".*", "x")
+    result = {"client": client, "differences": [{"why": one.sentence}]}
+    assert not any(one.call in line for line in stale([result]))
+    assert any(one.call in line for line in stale([result | {"differences": []}]))
+    assert not stale([])

@@ -40,7 +40,7 @@ def main():
     call("write with metadata", lambda: write(f"{bucket}/meta", b"x", metadata={"Content-Type": "text/x"}))
     call(
         "metadata",
-        lambda: {k: v for k, v in s3.open_input_stream(f"{bucket}/meta").metadata().items() if k != b"Last-Modified"},
+        lambda: {k: v for k, v in s3.open_input_stream(f"{bucket}/meta").metadata().items() if k != "Last-Modified"},
     )
     call("read", lambda: read(f"{bucket}/a b+c"))
     call("read big", lambda: read(f"{bucket}/dir/big"))
