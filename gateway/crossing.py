@@ -155,10 +155,13 @@ def _object_headers(plan: Forward, answer: aiohttp.ClientResponse, tags: str) ->
     if tags:
         headers["x-amz-tagging"] = tags
     if plan.request.header("x-amz-metadata-directive") == "REPLACE":
-        encoding = decoding.without_framing(plan.request.header("content-encoding"))
-        return headers | ({"content-encoding": encoding} if encoding else {})
-    headers = {n: v for n, v in headers.items() if not _describes(n)}
-    return headers | {n.lower(): v for n, v in answer.headers.items() if _describes(n.lower())}
+        described = {n: v for n, v in plan.request.headers.items() if _describes(n)}
+    else:
+        described = {n.lower(): v for n, v in answer.headers.items() if _describes(n.lower())}
+    # aws-chunked was the framing of an upload, and some stores keep it (trap 12).
+    encoding = decoding.without_framing(described.pop("content-encoding", ""))
+    headers = {n: v for n, v in headers.items() if not _describes(n)} | described
+    return headers | ({"content-encoding": encoding} if encoding else {})
 
 
 def _describes(name: str) -> bool:

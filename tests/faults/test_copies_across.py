@@ -109,6 +109,23 @@ async def test_the_source_is_read_at_its_place(across):
     assert write.body == b"x"
 
 
+@pytest.mark.parametrize("directive", ["COPY", "REPLACE"])
+@pytest.mark.parametrize(("kept", "sent"), [("aws-chunked", None), ("gzip,aws-chunked", "gzip"), ("gzip", "gzip")])
+async def test_trap_12_framing_is_no_encoding_of_a_copy(across, directive, kept, sent):
+    """aws-chunked that a store kept, or that a client says again, is not written as the copy's Content-Encoding."""
+    said = {
+        "COPY": f"Content-Encoding: {kept}\r\nContent-Language: source\r\n",
+        "REPLACE": "Content-Encoding: br\r\nContent-Language: source\r\n",
+    }
+    across.source.answer = answer(1, b"x", said[directive])
+    headers = {"content-encoding": kept if directive == "REPLACE" else "br", "content-language": "asked"}
+    told = await across.call("PUT", "/taker/k", {**COPY, **headers, "x-amz-metadata-directive": directive})
+    assert told.status == 200
+    (write,) = across.taker.signed
+    assert write.headers.get("content-encoding") == sent
+    assert write.headers["content-language"] == {"COPY": "source", "REPLACE": "asked"}[directive]
+
+
 @pytest.mark.parametrize("operation", ["/taker/k", "/taker/k?partNumber=1&uploadId=u"])
 async def test_a_source_above_five_gib_is_refused(across, operation):
     """As S3 refuses it, before the destination hears of anything."""
@@ -117,6 +134,16 @@ async def test_a_source_above_five_gib_is_refused(across, operation):
     assert (told.status, told.code) == (400, "InvalidRequest")
     assert b"5368709120" in told.body
     assert across.taker.signed == []
+
+
+@pytest.mark.parametrize("side", ["x-amz-copy-source-", "x-amz-"])
+async def test_customer_keys_do_not_cross_in_the_clear(across, side):
+    """Keys of the client's for either side (SSE-C) are refused over plain HTTP, as for any request; neither side sees one."""
+    across.source.answer = answer(1, b"x")
+    told = await across.call("PUT", "/taker/k", {**COPY, f"{side}server-side-encryption-customer-key": "c2VjcmV0"})
+    assert (told.status, told.code) == (400, "InvalidRequest")
+    assert across.taker.signed == []
+    assert "c2VjcmV0" not in str(across.source.requests)
 
 
 @pytest.mark.parametrize(

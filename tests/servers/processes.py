@@ -94,13 +94,24 @@ class Weed:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        (directory / "s3.json").write_text(identities(BACKEND))
+        # Its ports are free when they are chosen; on a busy machine another test may be faster, and it ends.
+        if not any(self._started(directory, directory / f"data{i}") for i in range(3)):
+            raise RuntimeError(self.process.text[-2000:])
+
+    def _started(self, directory: Path, data: Path) -> bool:
+        data.mkdir()
         ports = free_ports()
-        config = directory / "s3.json"
-        config.write_text(identities(BACKEND))
-        (directory / "data").mkdir()
         self.endpoint = f"http://127.0.0.1:{ports.s3}"
-        self.process = Process(weed_command(directory / "data", ports, config), directory / "weed.log").start()
-        until(lambda: http_status(self.endpoint) in {200, 403}, "SeaweedFS answers")
+        command = weed_command(data, ports, directory / "s3.json")
+        self.process = Process(command, directory / "weed.log").start()
+        ended = lambda: self.process.popen.poll() is not None  # noqa: E731
+        try:
+            until(lambda: http_status(self.endpoint) in {200, 403} or ended(), "SeaweedFS answers")
+        except TimeoutError:
+            self.close()
+            raise
+        return not ended()
 
     def close(self) -> None:
         """Kill it: its graceful stop takes long, and its data goes with the test."""

@@ -233,6 +233,21 @@ async def test_the_chain_reads_the_shared_file(make, bare_environment):
     assert await make("http://127.0.0.1:9", "chain").credentials() == Credentials("FILEKEY", Secret("file-secret"))
 
 
+async def test_a_profile_is_the_one_that_was_named(make, bare_environment, monkeypatch):
+    """Two backends with two profiles have two pairs; the variables of the environment are neither's."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENVKEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "env-secret")
+    profiles = "".join(
+        f"[{name}]\naws_access_key_id = {name}KEY\naws_secret_access_key = {name}-secret\n" for name in ("one", "two")
+    )
+    (bare_environment / "credentials").write_text(profiles)
+    for name in ("one", "two"):
+        found = await make("http://127.0.0.1:9", "chain", profile=name).credentials()
+        assert found == Credentials(f"{name}KEY", Secret(f"{name}-secret"))
+    with pytest.raises(ServiceUnavailable):
+        await make("http://127.0.0.1:9", "chain", profile="three").credentials()
+
+
 async def test_a_chain_without_credentials_never_falls_back_to_root(make, bare_environment):
     """Nothing found is ServiceUnavailable, now and later, until something is found."""
     backend = make("http://127.0.0.1:9", "chain")
