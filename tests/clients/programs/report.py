@@ -45,6 +45,7 @@ _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?"
     r"|(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"
 )
+_PROGRAM = re.compile(r"/[^\s'\"]*/\.(?:tools|venv)[^\s'\"]*/([^\s'\"/]+)")  # where a client is installed
 _REQUEST_ID = re.compile(r"(?i)((?:request|host)[ _-]?id\W{0,4})[\w+/=-]+|<(RequestId|HostId)>[^<]*</\2>")
 
 
@@ -126,6 +127,7 @@ class Report:
         text = text.replace(self.place.endpoint, "(endpoint)").replace(self.place.host, "(host)")
         text = text.replace(f"port={self.place.host.rpartition(':')[2]}", "port=(port)")
         text = text.replace(self.place.bucket, "(bucket)").replace(str(self.place.folder), "(folder)")
+        text = _PROGRAM.sub(r"\1", text)
         return _REQUEST_ID.sub(lambda m: f"{m[1] or m[2]} (id)", _MOMENT.sub("(time)", text))
 
     @staticmethod
