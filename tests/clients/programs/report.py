@@ -42,7 +42,7 @@ SERVERS_OWN = {
 _BOOKKEEPING = "seaweed-"
 
 _MOMENT = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?"
+    r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?"
     r"|(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"
 )
 _PROGRAM = re.compile(r"/[^\s'\"]*/\.(?:tools|venv)[^\s'\"]*/([^\s'\"/]+)")  # where a client is installed
