@@ -156,6 +156,9 @@ class _Builder(ET.TreeBuilder):
     def doctype(self, name: str, _public: str | None, _system: str | None, /) -> None:
         raise MalformedXML(reason=f"a document type declaration of {name[:40]}")
 
+    def pi(self, target: str, _text: str | None = None, /) -> ET.Element:
+        raise MalformedXML(reason=f"a processing instruction for {target[:40]}")
+
 
 def document(body: bytes, *names: str) -> ET.Element:
     """Return the root of a document in UTF-8, which must have one of these names. Raises MalformedXML."""

@@ -46,6 +46,8 @@ def test_anything_parses_or_is_malformed(body):
     "body",
     [
         b'<!DOCTYPE a [<!ENTITY x "y">]><Delete/>',
+        b"<?xm <!DOCTYPE d>?><Delete><Object><Key>k</Key></Object></Delete>",
+        b"<Delete><?php ?><Object><Key>k</Key></Object></Delete>",
         '<!DOCTYPE a [<!ENTITY x "y">]><Delete><Object><Key>&x;</Key></Object></Delete>'.encode("utf-16-be"),
         '<!DOCTYPE a [<!ENTITY x "y">]><Delete><Object><Key>&x;</Key></Object></Delete>'.encode("utf-16-le"),
         "<Delete><Object><Key>k</Key></Object></Delete>".encode("utf-16-be"),
