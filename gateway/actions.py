@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InvalidArgument
 from gateway.operations import Operation
-from gateway.request import S3Request
+from gateway.request import S3Request, is_bucket_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +274,7 @@ def copy_source(value: str) -> CopySource:
     """
     path, _, query = value.partition("?")
     bucket, slash, key = path.removeprefix("/").partition("/")
-    if not bucket or not slash or not key or "%" in bucket or bucket.startswith("arn:") or bucket in {".", ".."}:
+    if not slash or not key or not is_bucket_name(bucket):
         raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
     if query and (not query.startswith("versionId=") or "&" in query):
         raise InvalidArgument("Copy Source may carry a versionId and nothing else.")

@@ -193,8 +193,13 @@ def _bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
     return ""
 
 
+def is_bucket_name(text: str) -> bool:
+    """Return whether a text can be a bucket's name, wherever it stands."""
+    return bool(_BUCKET.fullmatch(text)) and ".." not in text
+
+
 def _checked_bucket(bucket: str) -> str:
-    if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+    if not is_bucket_name(bucket):
         raise InvalidBucketName(reason=f"bucket name {bucket[:70]!r}")
     return bucket
 

@@ -159,6 +159,7 @@ def delete_document(data: bytes) -> None:
     except MalformedXML:
         return
     assert not _declares(data)
+    assert sum(len(entry.key) + len(entry.version) for entry in entries) <= len(data)  # nothing was expanded
     assert xml.parse_delete(xml.render_delete(entries, quiet=quiet)) == (entries, quiet)
     xml.merge_delete_result(None, entries, MalformedXML())
 
