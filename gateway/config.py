@@ -95,7 +95,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_BACKENDS", "TOML file that maps buckets to several backends, in place of ENDPOINT (docs/backends.md)"),
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
     _s("MINIO_READ_HEADER_TIMEOUT", "seconds a request's head may take to come", "30"),
-    _s("MINIO_IDLE_TIMEOUT", "seconds without a byte of an upload before it is given up", "120"),
+    _s("MINIO_IDLE_TIMEOUT", "seconds that an upload may be silent, or a download not taken", "120"),
     _s("MINIO_GW_DRAIN", "seconds running requests may take after SIGTERM", "30"),
     _s("MINIO_PROMETHEUS_AUTH_TYPE", "public: anybody may read the metrics; jwt: nobody yet", "jwt"),
     _s("MINIO_GW_TRUSTED_PROXIES", "networks whose X-Forwarded-For and X-Forwarded-Proto are believed, comma separated"),

@@ -169,7 +169,7 @@ class Gateway:
                 mended = plan.mend(answer.status, await document(answer))
                 return _xml(http, mended, line, answer.status, answers.edited(headers))
             if answer.status != 200 or (plan.then is None and plan.edit is None):
-                return await _stream_back(http, answer, headers, line)
+                return await _stream_back(http, answer, headers, line, self.body_timeout)
             if plan.then is None:
                 return await _edited(http, plan, answer, headers, line)
             body_of_it = await document(answer)
@@ -227,8 +227,9 @@ async def decide_all(authorizer: Authorizer, questions: Sequence[AccessRequest])
 
 
 async def _stream_back(
-    http: web.BaseRequest, answer: aiohttp.ClientResponse, headers: Headers, line: AccessLine
+    http: web.BaseRequest, answer: aiohttp.ClientResponse, headers: Headers, line: AccessLine, patience: float
 ) -> web.StreamResponse:
+    """Send an answer on as it comes; a client that takes nothing of it for `patience` seconds has left."""
     response = _response(answer, headers, line)
     if http.method == "HEAD" or answer.status in {204, 304}:
         if http.method == "HEAD" and "Content-Length" not in answer.headers:
@@ -238,9 +239,11 @@ async def _stream_back(
     await response.prepare(http)
     try:
         async for piece in answer.content.iter_any():
-            await response.write(piece)
+            async with asyncio.timeout(patience):
+                await response.write(piece)
             line.bytes_out += len(piece)
-        await response.write_eof()
+        async with asyncio.timeout(patience):
+            await response.write_eof()
     except CUT as error:
         _cut(http, error, line)
     return response

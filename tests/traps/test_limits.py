@@ -110,6 +110,23 @@ def test_trap_14_too_many_at_once_are_told_to_slow_down(hurried, recorded):
     assert ask(hurried, "GET", "/bkt/k").status == 200
 
 
+def test_trap_14_a_download_that_nobody_takes_is_cut(hurried, recorded, backend):
+    """Clients that take nothing of their answers lose them, and with them the places that they held."""
+    ordinary, large = backend.answer, b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n" + bytes(2**26)
+    backend.answer = large
+    head = written("GET", "/bkt/k", signed(hurried, "GET", "/bkt/k"))
+    wires = [Wire(hurried.port).send(head) for _ in range(4)]
+    try:
+        until(lambda: len(recorded()) == 4, "four downloads have begun")
+        assert ask(hurried, "GET", "/bkt/k").status == 503
+        backend.answer = ordinary
+        until(lambda: ask(hurried, "GET", "/bkt/k").status == 200, "a place is free again", seconds=20)
+    finally:
+        backend.answer = ordinary
+        for wire in wires:
+            wire.socket.close()
+
+
 #: name -> target, extra headers, the code that says what was too much.
 LARGE = {
     "a key of 1,025 bytes": ("/bkt/" + "k" * 1025, {}, "KeyTooLongError"),
