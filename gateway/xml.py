@@ -48,10 +48,14 @@ def parse_delete(body: bytes) -> tuple[tuple[DeleteEntry, ...], bool]:
 
 
 def render_delete(entries: tuple[DeleteEntry, ...], *, quiet: bool) -> bytes:
-    """Return the `<Delete>` document for exactly these entries."""
+    """Return the `<Delete>` document for exactly these entries; an empty condition (ETag, Size) stays one."""
     objects = "".join(
         "<Object>"
-        + "".join(f"<{n}>{_text(v)}</{n}>" for n, v in (("Key", e.key), ("VersionId", e.version), *e.rest) if v)
+        + "".join(
+            f"<{n}>{_text(v)}</{n}>"
+            for n, v in (("Key", e.key), ("VersionId", e.version), *e.rest)
+            if v or n != "VersionId"
+        )
         + "</Object>"
         for e in entries
     )

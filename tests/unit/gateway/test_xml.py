@@ -62,6 +62,13 @@ def test_trap_28_hostile_documents(body):
         xml.parse_delete(body)
 
 
+def test_trap_28_an_empty_condition_is_not_left_out():
+    """An entry that is to go on a condition, be it an empty one, never goes without."""
+    entries, quiet = xml.parse_delete(b"<Delete><Object><Key>k</Key><ETag></ETag><VersionId/></Object></Delete>")
+    assert b"<Object><Key>k</Key><ETag></ETag></Object>" in xml.render_delete(entries, quiet=quiet)
+    assert xml.parse_delete(xml.render_delete(entries, quiet=quiet)) == (entries, quiet)
+
+
 def test_refused_keys_are_reported_beside_the_deleted():
     """The backend's answer keeps its entries and gains an Error for each refused key."""
     answer = f'<DeleteResult xmlns="{xml.S3_NAMESPACE}"><Deleted><Key>a&amp;b</Key></Deleted></DeleteResult>'.encode()
