@@ -203,8 +203,6 @@ def _entry(element: ET.Element) -> DeleteEntry:
     if not key or len(key.encode()) > 1024:
         raise MalformedXML(reason="an Object without a valid Key")
     version = members.pop("VersionId", "")
-    if not all(members.values()):  # a condition without a value: to drop it would delete more than was asked
-        raise MalformedXML(reason="an empty condition in Object")
     return DeleteEntry(key, version, tuple((n, members[n]) for n in _OBJECT_MEMBERS if n in members))
 
 

@@ -48,7 +48,6 @@ def test_anything_parses_or_is_malformed(body):
         b'<!DOCTYPE a [<!ENTITY x "y">]><Delete/>',
         b"<?xm <!DOCTYPE d>?><Delete><Object><Key>k</Key></Object></Delete>",
         b"<Delete><?php ?><Object><Key>k</Key></Object></Delete>",
-        b"<Delete><Object><Key>k</Key><ETag></ETag></Object></Delete>",
         '<!DOCTYPE a [<!ENTITY x "y">]><Delete><Object><Key>&x;</Key></Object></Delete>'.encode("utf-16-be"),
         '<!DOCTYPE a [<!ENTITY x "y">]><Delete><Object><Key>&x;</Key></Object></Delete>'.encode("utf-16-le"),
         "<Delete><Object><Key>k</Key></Object></Delete>".encode("utf-16-be"),
@@ -58,7 +57,7 @@ def test_anything_parses_or_is_malformed(body):
     ],
 )
 def test_trap_28_hostile_documents(body):
-    """A DTD in any encoding, an instruction, a strange flag, an empty condition, too many keys, deep nesting: MalformedXML."""
+    """A DTD, also in an encoding that is not said, a strange flag, too many keys and deep nesting are MalformedXML."""
     with pytest.raises(MalformedXML):
         xml.parse_delete(body)
 
