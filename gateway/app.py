@@ -18,17 +18,18 @@ from gateway import __version__
 from gateway.backend import Backend
 from gateway.case import World
 from gateway.config import Config
-from gateway.connection import Server
-from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId, InvalidTokenId, render
+from gateway.control import Control
+from gateway.desk import Desk
+from gateway.errors import ExpiredToken, InvalidAccessKeyId, InvalidTokenId
 from gateway.exchange import Exchange
 from gateway.observe import AccessLog, RequestIds
 from gateway.places import Places
 from gateway.regions import is_amazon
-from gateway.request import MAX_HEADERS
 from gateway.seal import Seal
-from gateway.shell import Gateway
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
+from gateway.wire.plane import Plane, Times
+from gateway.wire.upstream import Pool
 from iam.authorize import AllOf, Authorizer, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.model import Credentials, Principal, PrincipalType
@@ -40,11 +41,8 @@ from sts.principal import principal_of
 from sts.service import StsService
 from sts.sessions import ExpiredSession, InvalidSession, Keyring, derive_keyring, open_session
 
-MAX_HEAD_LINE = 16_384  # bytes of a request line or of one header: a session token in a presigned URL fits
 SESSIONS_KEPT = 16_384
 STORE_FILE = "iam.sqlite"
-EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
-METRICS = frozenset({"/minio/prometheus/metrics", "/minio/v2/metrics/cluster"})  # MinIO's paths, the old and the new
 _log = logging.getLogger("minio_gw.app")
 
 
@@ -116,11 +114,13 @@ def make_authorizer(config: Config) -> Authorizer:
     return AllOf(OpaAuthorizer(settings))
 
 
-def make_backend(config: Config, keys: SigningKeys) -> Backend | Stores:
+def make_backend(config: Config, keys: SigningKeys, pool: Pool) -> Backend | Stores:
     """Return the one backend, or the several of MINIO_GW_BACKENDS."""
     if config.backends is None:
-        return Backend(config.backend, config.root)
-    exchanges = {name: Exchange(Backend(s, config.root), keys) for name, s in config.backends.backends.items()}
+        return Backend(config.backend, config.root, pool, keys)
+    exchanges = {
+        name: Exchange(Backend(one, config.root, pool, keys), keys) for name, one in config.backends.backends.items()
+    }
     return Stores(Places(config.backends.rules), exchanges, Seal(config.root.secret), config.region)
 
 
@@ -131,7 +131,7 @@ def is_all_amazon(where: Backend | Stores) -> bool:
 
 
 class Application:
-    """One gateway process."""
+    """One gateway process: made within its event loop."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -139,7 +139,8 @@ class Application:
         self.watcher = Watcher(self.store)
         self.authorizer = make_authorizer(config)
         keys = SigningKeys()
-        self.backend = make_backend(config, keys)
+        pool = Pool(asyncio.get_running_loop())
+        self.backend = make_backend(config, keys, pool)
         now = lambda: int(time.time())  # noqa: E731
         keyring = derive_keyring(config.root.secret)
         identities = Identities(config, keyring, self.watcher, now)
@@ -153,49 +154,23 @@ class Application:
             keyring, self.store, self.verifier, lambda name: name in config.policies, config.opa is None, now,
             new_access_key, config.claim_name, config.claim_prefix,
         )  # fmt: skip
-        self.gateway = Gateway(
-            world, self.backend, service, AccessLog(as_json=config.json, quiet=config.quiet), RequestIds(), config.domains,
+        self.desk = Desk(
+            world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet), RequestIds(), config.domains,
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
-            body_timeout=config.body_timeout,
         )  # fmt: skip
-        self.draining = False
-
-    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        """Answer health and metrics here, everything else through the gateway's shell."""
-        path = http.raw_path.partition("?")[0]
-        if path.startswith("/minio/health/"):
-            return await self._health(path)
-        if path in METRICS:
-            return self._metrics(http.method, path)
-        return await self.gateway.handle(http)
-
-    async def _health(self, path: str) -> web.Response:
-        """Live: this process answers. Ready: it can serve: the view loaded, the backend and the policy service answer."""
-        if path == "/minio/health/live":
-            return web.Response(text="")
-        if path != "/minio/health/ready":
-            return web.Response(status=404)
-        reasons = await self.not_ready()
-        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
-
-    def _metrics(self, method: str, path: str) -> web.Response:
-        """Tell Prometheus what this process counted, where the settings make that public; else refuse.
-
-        MinIO's other way, a bearer token, is not built, so `jwt` is a refusal: default deny.
-        """
-        if method not in {"GET", "HEAD"} or not self._config.metrics_public:
-            request_id = self.gateway.ids.next()
-            return web.Response(
-                status=AccessDenied.status, body=render(AccessDenied(), resource=path, request_id=request_id),
-                content_type="application/xml", headers={"x-amz-request-id": request_id},
-            )  # fmt: skip
-        gauges = {"requests_in_flight": self.gateway.inflight, "log_lines_lost": self.gateway.log.lost}
-        text = self.gateway.counters.render(gauges)
-        return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
+        self.control = Control(self.desk, world, service, self.not_ready, config.metrics_public)
+        self.server = web.Server(self.control.handle, access_log=None, lingering_time=2, handler_cancellation=True)
+        self.plane = Plane(
+            self.desk,
+            asyncio.get_running_loop(),
+            Times(head=config.head_timeout, body=config.body_timeout),
+            pool,
+            self.server,
+        )
 
     async def not_ready(self) -> list[str]:
         """Return why this gateway is not ready; empty when it is."""
-        reasons = ["draining"] if self.draining else []
+        reasons = ["draining"] if self.plane.draining else []
         if not self.watcher.is_loaded:
             reasons.append("the IAM view is not loaded")
         policy = await self.authorizer.ready()
@@ -203,10 +178,11 @@ class Application:
 
     async def close(self) -> None:
         """Let go of everything, in the opposite order."""
+        await self.plane.close()
+        await self.server.shutdown(1.0)
         if self.verifier is not None:
             await self.verifier.close()
         await self.authorizer.close()
-        await self.backend.close()
         await self.store.close()
 
 
@@ -236,35 +212,21 @@ async def serve(config: Config, *, reuse_port: bool = False) -> None:
 
 async def _serve(application: Application, config: Config, stop: asyncio.Event, *, reuse_port: bool) -> None:
     """Listen until told to stop, then drain."""
-    server = Server(
-        application.handle, application.gateway.refuse, config.head_timeout,
-        access_log=None, max_line_size=MAX_HEAD_LINE, max_field_size=MAX_HEAD_LINE, max_headers=2 * MAX_HEADERS,
-        auto_decompress=False, keepalive_timeout=75, lingering_time=2, handler_cancellation=True, read_bufsize=2**18,
-    )  # fmt: skip
-    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=config.drain)
-    await runner.setup()
-    site = web.TCPSite(
-        runner,
-        config.host or None,
-        config.port,
-        ssl_context=tls_context(config),
-        backlog=1024,
-        reuse_port=reuse_port or None,
-    )
     async with asyncio.TaskGroup() as background:
         watching = background.create_task(application.watcher.run())
-        await site.start()
-        _log.info("minio-gw %s serves on %s", __version__, site.name)
+        listener = await application.plane.listen(
+            config.host or None, config.port, tls=tls_context(config), reuse_port=reuse_port
+        )
+        _log.info("minio-gw %s serves on port %s", __version__, config.port)
         await stop.wait()
-        application.draining = True
-        await site.stop()
+        application.plane.drain()
+        listener.close()
         await _drained(application, config.drain)
-        await runner.cleanup()
         watching.cancel()
 
 
 async def _drained(application: Application, bound: float) -> None:
     """Wait until no request runs, within the bound."""
     deadline = time.monotonic() + bound
-    while application.gateway.inflight and time.monotonic() < deadline:  # noqa: ASYNC110 - looked at only while ending
+    while application.plane.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - looked at only while ending
         await asyncio.sleep(0.05)

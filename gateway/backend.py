@@ -1,4 +1,4 @@
-"""Where S3 is: endpoint, addressing, credentials, and the client that streams to it.
+"""Where S3 is: endpoint, addressing, credentials, regions; and the few requests that the gateway makes for itself.
 
 The credentials are the root pair, a fixed pair, or AWS's whole chain through aiobotocore (environment, profile, web
 identity, container and instance metadata, AssumeRole), which refreshes them before they expire.
@@ -6,54 +6,71 @@ identity, container and instance metadata, AssumeRole), which refreshes them bef
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 from aiobotocore.session import AioSession
-from multidict import CIMultiDict
-from yarl import URL
 
+from gateway import forward
 from gateway.endpoints import BackendSettings
 from gateway.errors import ServiceUnavailable
 from gateway.forward import Target, UpstreamRequest
-from gateway.regions import Regions, is_amazon
+from gateway.regions import Regions, elsewhere, is_amazon
+from gateway.sigv4 import SigningKeys
+from gateway.wire.fetch import Fetched, Unanswered, ask, fetch
+from gateway.wire.steps import Origin
+from gateway.wire.upstream import Pool
 from iam.model import Credentials, Secret
 
-READ_TIMEOUT = 300.0  # seconds without a byte from the backend
-CONNECT_TIMEOUT = 5.0  # seconds
-CONNECTIONS = 1024
+ASK_WITHIN = 10.0  # seconds
+ASK_LIMIT = 2**20  # bytes
+_PROBE_WITHIN = 3.0  # seconds
 _PROBE_FRESH = 2.0  # seconds a probe's result is good for
 
 
 class Backend:
-    """One S3 store."""
+    """One S3 store, reached over the connections of `pool`."""
 
-    def __init__(self, settings: BackendSettings, root: Credentials) -> None:
+    def __init__(self, settings: BackendSettings, root: Credentials, pool: Pool, keys: SigningKeys) -> None:
         parts = urlsplit(settings.endpoint)
         self.target = Target(
             parts.netloc, settings.region, parts.scheme == "https", settings.addressing == "virtual", settings.aws_chunked,
         )  # fmt: skip
         self.regions = Regions(self.target)
-        self.has_regions = settings.regions == "on" or (settings.regions == "auto" and is_amazon(self.target))
+        self._asks_regions = settings.regions == "on" or (settings.regions == "auto" and is_amazon(self.target))
         self.name = settings.name
         self._label = f"backend {settings.name}".strip()
-        self._settings = settings
+        self._profile = settings.profile
         self._fixed = settings.static or (root if settings.credentials == "root" else None)
         self._chain: Any = None
+        self._chained: Credentials | None = None
         self._probed: tuple[float, str | None] = (float("-inf"), None)
-        tls = ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True
-        self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls, ttl_dns_cache=30),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT),
-            auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, read_bufsize=2**18,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-        )  # fmt: skip
-        # aiohttp repeats a PUT on a connection that died idle, with what is left of its body; we repeat ourselves.
-        self._client._retry_connection = False  # noqa: SLF001
+        self._pool = pool
+        self._keys = keys
+        self._tls = ssl.create_default_context(cafile=settings.ca_file) if self.target.secure else None
+        self._origins: dict[str, Origin] = {}
+
+    def origin(self, authority: str) -> Origin:
+        """Return where an authority (host[:port]) of this store is reached."""
+        found = self._origins.get(authority)
+        if found is None:
+            parts = urlsplit(f"//{authority}")
+            port = parts.port or (443 if self.target.secure else 80)
+            found = Origin(parts.hostname or "", port, self._tls)
+            if len(self._origins) >= 4096:  # one per bucket, where buckets are hosts
+                self._origins.clear()
+            self._origins[authority] = found
+        return found
+
+    def known_credentials(self) -> Credentials | None:
+        """Return the credentials to sign with now, None when the chain must be asked first."""
+        if self._fixed is not None:
+            return self._fixed
+        due = getattr(self._chain, "refresh_needed", None)
+        return self._chained if due is None or not due() else None
 
     async def credentials(self) -> Credentials:
         """Return the credentials to sign with now. Raises ServiceUnavailable."""
@@ -61,58 +78,85 @@ class Backend:
             return self._fixed
         try:
             if self._chain is None:
-                session: Any = AioSession(profile=self._settings.profile or None)
+                session: Any = AioSession(profile=self._profile or None)
                 self._chain = await session.get_credentials()
             frozen = await self._chain.get_frozen_credentials()
         except Exception as error:  # botocore raises many kinds; none of them may pass for an S3 answer
             raise ServiceUnavailable(
                 reason=f"no backend credentials from AWS's chain: {type(error).__name__}"
             ) from error
-        return Credentials(frozen.access_key, Secret(frozen.secret_key), Secret(frozen.token) if frozen.token else None)
+        self._chained = Credentials(
+            frozen.access_key, Secret(frozen.secret_key), Secret(frozen.token) if frozen.token else None
+        )
+        return self._chained
 
-    async def send(self, request: UpstreamRequest, body: AsyncIterator[bytes] | None) -> aiohttp.ClientResponse:
-        """Send a request and return the answer with its body still to be read. Raises aiohttp.ClientError.
+    def asks_region(self, bucket: str) -> bool:
+        """Return whether a bucket's region must be found before a body is sent to it."""
+        return self._asks_regions and bool(bucket) and not self.regions.knows(bucket)
 
-        A request without a body is repeated once when a kept-alive connection turned out to be dead.
-        """
-        headers = CIMultiDict(request.headers)
-        if request.length is not None and (request.length or request.method in {"PUT", "POST"}):
-            headers["content-length"] = str(request.length)
+    async def find_region(self, bucket: str) -> None:
+        """Learn a bucket's region by HeadBucket; what it answers otherwise is left to the request itself."""
+        answer, _ = await self._ask("HEAD", bucket, "", ())
+        region = elsewhere(answer.status, answer.headers, self.target.region)
+        if region or answer.status == 200:
+            self.regions.learn(bucket, region or self.target.region)
 
-        def send(data: AsyncIterator[bytes] | bytes | None) -> Awaitable[aiohttp.ClientResponse]:
-            url = URL(request.url, encoded=True)
-            return self._client.request(request.method, url, headers=headers, data=data, allow_redirects=False)
+    async def ask(
+        self, method: str, bucket: str, key: str = "", query: tuple[tuple[str, str], ...] = ()
+    ) -> tuple[Fetched, bytes]:
+        """Ask the store something for the gateway itself, in the bucket's region. Raises ServiceUnavailable."""
+        answer, body = await self._ask(method, bucket, key, query)
+        region = elsewhere(answer.status, answer.headers, self.regions.target(bucket).region)
+        if not region:
+            return answer, body
+        self.regions.learn(bucket, region)
+        return await self._ask(method, bucket, key, query)
 
+    async def _ask(
+        self, method: str, bucket: str, key: str, query: tuple[tuple[str, str], ...]
+    ) -> tuple[Fetched, bytes]:
+        request = forward.own(
+            method, bucket, key, query, target=self.regions.target(bucket), credentials=await self.credentials(),
+            keys=self._keys, now=int(time.time()),
+        )  # fmt: skip
         try:
-            return await send(body if body is not None else request.body)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if body is not None or request.method == "POST":
-                raise
-            return await send(request.body)
+            return await ask(
+                self._pool, self.origin(request.headers["host"]), method, forward.wire_head(request, streams=False),
+                limit=ASK_LIMIT, seconds=ASK_WITHIN,
+            )  # fmt: skip
+        except Unanswered as error:
+            raise ServiceUnavailable("The backend does not answer.", reason=f"backend: {error}") from error
 
     async def not_ready(self) -> list[str]:
         """Return why this backend is not ready; empty when it is."""
         reason = await self.probe()
         return [reason] if reason else []
 
+    async def fetch(self, request: UpstreamRequest, body: AsyncIterator[bytes] | None) -> Fetched:
+        """Send a request and return its answer, its body to be pulled. Raises ServiceUnavailable."""
+        streams = body is not None
+        head = forward.wire_head(request, streams=streams)
+        try:
+            return await fetch(
+                self._pool, self.origin(request.headers["host"]), request.method, head,
+                body if body is not None else request.body or b"", chunked=streams and request.length is None,
+            )  # fmt: skip
+        except Unanswered as error:
+            raise ServiceUnavailable("The backend does not answer.", reason=f"{self._label}: {error}") from error
+
     async def probe(self) -> str | None:
         """Return None when the backend answers HTTP at all, else why not; asked every two seconds at most."""
-        loop = asyncio.get_running_loop()
         at, result = self._probed
-        if loop.time() - at > _PROBE_FRESH:
+        if self._pool.now - at > _PROBE_FRESH:
             result = await self._probe()
-            self._probed = (loop.time(), result)
+            self._probed = (self._pool.now, result)
         return result
 
     async def _probe(self) -> str | None:
+        authority = self.target.authority
+        head = f"GET / HTTP/1.1\r\nhost: {authority}\r\n\r\n".encode()
         try:
-            async with self._client.get(
-                self._settings.endpoint, timeout=aiohttp.ClientTimeout(total=3), allow_redirects=False
-            ):
-                return None
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return f"{self._label}: {type(error).__name__}"
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+            await ask(self._pool, self.origin(authority), "GET", head, limit=ASK_LIMIT, seconds=_PROBE_WITHIN)
+        except Unanswered as error:
+            return f"{self._label}: {error}"
+        return None

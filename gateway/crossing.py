@@ -16,12 +16,9 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, SubElement
 
-import aiohttp
-
 from gateway import answers, decoding, xml
 from gateway.actions import CopySource, copy_source
 from gateway.authenticate import PayloadMode
-from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.errors import (
     InternalError,
     InvalidArgument,
@@ -31,13 +28,14 @@ from gateway.errors import (
     S3Error,
     ServiceUnavailable,
 )
-from gateway.exchange import CUT, Exchange, read_whole
+from gateway.exchange import Exchange, read_whole
 from gateway.forward import UpstreamRequest
 from gateway.naming import untold
 from gateway.operations import named
 from gateway.plans import Forward, Reply
 from gateway.request import S3Path
 from gateway.sigv4 import EMPTY_SHA256, uri_encode
+from gateway.wire.fetch import Fetched, Unanswered
 
 MAX_COPY = 5 * 2**30  # bytes: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _RANGE = re.compile(r"bytes=([0-9]{1,16})-([0-9]{1,16})")
@@ -115,7 +113,7 @@ def _read(plan: Forward, source: CopySource, operation: str = "GetObject") -> Fo
     return Forward(request, named(operation, "GET", "object"), caller)
 
 
-async def _refused(plan: Forward, placed: Forward, answer: aiohttp.ClientResponse) -> Reply:
+async def _refused(plan: Forward, placed: Forward, answer: Fetched) -> Reply:
     """Return why the source cannot be read, in its backend's own words; a condition that fails is a 412 of every copy."""
     if answer.status == 304:
         raise PreconditionFailed
@@ -124,12 +122,12 @@ async def _refused(plan: Forward, placed: Forward, answer: aiohttp.ClientRespons
     return await _error(plan, placed, answer)
 
 
-async def _error(plan: Forward, placed: Forward, answer: aiohttp.ClientResponse) -> Reply:
+async def _error(plan: Forward, placed: Forward, answer: Fetched) -> Reply:
     body = await read_whole(answer)
     return Reply(plan.operation, plan.caller, placed.mend(answer.status, body) if placed.mend else body, answer.status)
 
 
-def _length(plan: Forward, answer: aiohttp.ClientResponse) -> int:
+def _length(plan: Forward, answer: Fetched) -> int:
     """Return how many bytes are copied. Raises what S3 says of a source that is too large, or too small for its range."""
     if answer.content_length is None:
         raise InternalError(reason="the copy's source does not tell its length")
@@ -139,7 +137,7 @@ def _length(plan: Forward, answer: aiohttp.ClientResponse) -> int:
         )
     wanted = _RANGE.fullmatch(plan.request.header("x-amz-copy-source-range"))
     if plan.operation.name == "UploadPartCopy" and wanted:
-        given = re.fullmatch(r"bytes ([0-9]+)-([0-9]+)/.*", answer.headers.get("Content-Range", ""))
+        given = re.fullmatch(r"bytes ([0-9]+)-([0-9]+)/.*", answer.headers.get("content-range", ""))
         if answer.status != 206 or given is None or given[1] != str(int(wanted[1])) or given[2] != str(int(wanted[2])):
             raise InvalidArgument("The x-amz-copy-source-range is not valid for the source object.")
     return answer.content_length
@@ -149,7 +147,7 @@ def _part_headers(plan: Forward) -> dict[str, str]:
     return {n: v for n, v in plan.request.headers.items() if n in _PART.headers and not _of_a_body(n)}
 
 
-def _object_headers(plan: Forward, answer: aiohttp.ClientResponse, tags: str) -> dict[str, str]:
+def _object_headers(plan: Forward, answer: Fetched, tags: str) -> dict[str, str]:
     """Return the headers of the object to be written: the request's own, and what is copied along."""
     headers = {n: v for n, v in plan.request.headers.items() if not _of_a_body(n) and n != "x-amz-tagging"}
     if tags:
@@ -173,7 +171,7 @@ def _of_a_body(name: str) -> bool:
     return name in decoding.FRAMING or name in {"content-md5", "content-length"} or name.startswith("x-amz-checksum-")
 
 
-async def _tags(plan: Forward, source: CopySource, answer: aiohttp.ClientResponse, route: Route) -> str:
+async def _tags(plan: Forward, source: CopySource, answer: Fetched, route: Route) -> str:
     """Return the x-amz-tagging of the copy: the request's, or the source's where it has any."""
     if plan.request.header("x-amz-tagging-directive") == "REPLACE":
         return plan.request.header("x-amz-tagging")
@@ -195,24 +193,20 @@ async def _tags(plan: Forward, source: CopySource, answer: aiohttp.ClientRespons
 class _Source:
     """The source's bytes on their way to the destination."""
 
-    answer: aiohttp.ClientResponse
+    answer: Fetched
     length: int
     error: S3Error | None = None
 
     async def through(self, upstream: UpstreamRequest) -> AsyncIterator[bytes]:  # noqa: ARG002 - Upload's signature
         """Yield what the source sends; raising cuts the destination's connection short of the announced length."""
         try:
-            async for piece in self.answer.content.iter_any():
+            async for piece in self.answer.pieces():
                 yield piece
-        except CUT as error:
+        except Unanswered as error:
             self.error = ServiceUnavailable(
                 "The copy's source broke off.", reason=f"copy source: {type(error).__name__}"
             )  # fmt: skip
             raise self.error from error
-
-    async def whole(self, decoder: UnsignedRelay | SignedRelay) -> bytes:
-        """Say that there is no framing here to decode."""
-        raise NotImplementedError(type(decoder).__name__)
 
     def check(self) -> None:
         """Raise what went wrong with the source, if anything did."""
@@ -231,7 +225,7 @@ async def _written(plan: Forward, route: Route, region: str, source: _Source, he
     try:
         if answer.status != 200:
             return await _error(plan, placed, answer)
-        seen = untold(answers.edited(answers.client_headers(answer.headers.items(), plan.request, region)))
+        seen = untold(answers.edited(answers.client_headers(answer.head.fields, plan.request, region)))
         version = source.answer.headers.get("x-amz-version-id")
         seen += (("x-amz-copy-source-version-id", version),) if version else ()
         return Reply(plan.operation, plan.caller, _result(part, answer), headers=seen)
@@ -239,14 +233,14 @@ async def _written(plan: Forward, route: Route, region: str, source: _Source, he
         answer.close()
 
 
-def _result(part: bool, answer: aiohttp.ClientResponse) -> bytes:  # noqa: FBT001 - private
+def _result(part: bool, answer: Fetched) -> bytes:  # noqa: FBT001 - private
     """Return the document of a copy that was written; its time is the destination's clock."""
-    date = answer.headers.get("Date", "")
+    date = answer.headers.get("date", "")
     try:
         written = parsedate_to_datetime(date).astimezone(UTC)
     except ValueError:
         written = datetime.fromtimestamp(time.time(), UTC)
     root = Element("CopyPartResult" if part else "CopyObjectResult")
     SubElement(root, "LastModified").text = written.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    SubElement(root, "ETag").text = answer.headers.get("ETag", "")
+    SubElement(root, "ETag").text = answer.headers.get("etag", "")
     return xml.whole(root)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from gateway.chunked import SignedRelay, UnsignedRelay
-from gateway.errors import InternalError, MalformedPOSTRequest, S3Error
+from gateway.errors import MalformedPOSTRequest, S3Error
 from gateway.forward import UpstreamRequest
 from gateway.multipart import Form, FormReader, closing
 
@@ -54,10 +53,6 @@ class FormUpload:
         """Raise what went wrong with the form, if anything did."""
         if self._error is not None:
             raise self._error
-
-    async def whole(self, decoder: UnsignedRelay | SignedRelay) -> bytes:  # noqa: ARG002 - as exchange.Upload has it
-        """Refuse: a form has no aws-chunked framing that could be taken off."""
-        raise InternalError(reason="a form is not aws-chunked")
 
     async def through(self, upstream: UpstreamRequest) -> AsyncIterator[bytes]:
         """Yield the file; the last piece only when the form has ended where its length said it would."""

@@ -113,6 +113,18 @@ def own(
     return _Signer(target, credentials, keys, now).sign(method, host, path, list(query), {}, EMPTY_SHA256)[0]
 
 
+def wire_head(request: UpstreamRequest, *, streams: bool) -> bytes:
+    """Return the request's head as it goes over the wire, with its empty line; `streams`: a body follows."""
+    target = request.url[request.url.index("/", 8) :]
+    fields = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
+    length = ""
+    if streams and request.length is None:
+        length = "transfer-encoding: chunked\r\n"
+    elif request.length or request.method in {"PUT", "POST"}:
+        length = f"content-length: {request.length or 0}\r\n"
+    return f"{request.method} {target} HTTP/1.1\r\n{fields}{length}\r\n".encode()
+
+
 @dataclass(frozen=True, slots=True)
 class _Signer:
     """Signs requests for the backend at one moment; `now` in epoch seconds."""

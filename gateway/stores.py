@@ -86,11 +86,6 @@ class Stores:
         found = await asyncio.gather(*(exchange.backend.not_ready() for exchange in self.exchanges.values()))
         return [reason for reasons in found for reason in reasons]
 
-    async def close(self) -> None:
-        """Close the connections to all of them."""
-        for exchange in self.exchanges.values():
-            await exchange.backend.close()
-
     def _source(self, plan: Forward) -> Place | None:
         if "x-amz-copy-source" not in plan.operation.needs_headers:
             return None

@@ -269,10 +269,7 @@ def test_trap_20_what_follows_a_malformed_request_is_no_request(edge, recorded):
     assert recorded() == []
 
 
-@pytest.mark.parametrize("protocol", [
-    "websocket",
-    pytest.param("h2c", marks=pytest.mark.xfail(strict=True, reason="the lean plane: aiohttp forgets what follows such a request")),
-])  # fmt: skip
+@pytest.mark.parametrize("protocol", ["websocket", "h2c"])
 def test_trap_20_an_upgrade_is_not_taken(edge, recorded, protocol):
     """Nobody is led to another protocol: the request is answered as it is, and what follows is a request or nothing."""
     headers = signed(edge, "GET", "/bkt/k") | {"Connection": "Upgrade", "Upgrade": protocol}
@@ -304,7 +301,6 @@ def test_trap_54_a_malformed_head_is_not_repeated(edge, session):
     assert "Traceback" not in edge.process.text
 
 
-@pytest.mark.xfail(strict=True, reason="the lean plane: aiohttp drops a request when its client ends its own side")
 def test_a_client_may_end_its_side_first(edge):
     """A client that shuts its sending side down after its request still gets the answer."""
     with Wire(edge.port) as wire:

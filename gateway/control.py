@@ -1,0 +1,153 @@
+"""The control surface, on aiohttp: STS, health, metrics. The data plane hands connections over, one request each.
+
+Every answer closes its connection: an S3 request that followed on it would arrive here, where nobody answers it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import web
+
+from gateway.authenticate import authenticate
+from gateway.case import World
+from gateway.desk import Desk
+from gateway.errors import AccessDenied, EntityTooLarge, IncompleteBody, InternalError, S3Error, render
+from gateway.observe import AccessLine
+from gateway.peer import is_secure, source_ip
+from gateway.request import S3Request, parse
+from sts.service import ACTIONS, StsService
+from sts.wire import StsError, parse_call, render_error
+
+MAX_FORM = 2**20  # bytes of an STS call
+BODY_TIMEOUT = 20.0  # seconds for an STS call to arrive
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
+METRICS = frozenset({"/minio/prometheus/metrics", "/minio/v2/metrics/cluster"})  # MinIO's paths, the old and the new
+_log = logging.getLogger("minio_gw.control")
+
+
+@dataclass
+class Control:
+    """The control surface of one process. `not_ready` says why it is not ready, empty when it is."""
+
+    desk: Desk
+    world: World
+    sts: StsService
+    not_ready: Callable[[], Awaitable[list[str]]]
+    metrics_public: bool
+
+    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        path = http.raw_path.partition("?")[0]
+        if path.startswith("/minio/health/"):
+            response = await self._health(path)
+        elif path in METRICS:
+            response = self._metrics(http.method, path)
+        else:
+            response = await self._sts(http)
+        response.force_close()
+        return response
+
+    async def _health(self, path: str) -> web.Response:
+        """Live: this process answers. Ready: it can serve: the view loaded, the backend and the policy service answer."""
+        if path == "/minio/health/live":
+            return web.Response(text="")
+        if path != "/minio/health/ready":
+            return web.Response(status=404)
+        reasons = await self.not_ready()
+        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+
+    def _metrics(self, method: str, path: str) -> web.Response:
+        """Tell Prometheus what this process counted, where the settings make that public; else refuse.
+
+        MinIO's other way, a bearer token, is not built, so `jwt` is a refusal: default deny.
+        """
+        if method not in {"GET", "HEAD"} or not self.metrics_public:
+            return self._refusal(AccessDenied(), path, self.desk.ids.next())
+        gauges = {"requests_in_flight": self.desk.inflight, "log_lines_lost": self.desk.log.lost}
+        return web.Response(body=self.desk.counters.render(gauges).encode(), headers={"Content-Type": EXPOSITION})
+
+    def _refusal(self, error: S3Error, path: str, request_id: str) -> web.Response:
+        return _xml(render(error, resource=path, request_id=request_id), request_id, error.status)
+
+    async def _sts(self, http: web.BaseRequest) -> web.Response:
+        """Answer an STS call, log it and count it."""
+        started = time.perf_counter()
+        forwarded = http.headers.get("X-Forwarded-For", "")
+        line = AccessLine(
+            self.desk.ids.next(), http.method, http.raw_path.partition("?")[0],
+            source_ip(_peer(http), forwarded, self.desk.trusted_proxies), operation="STS",
+        )  # fmt: skip
+        try:
+            response = await self._call(http, self._request(http, line), line)
+        except (StsError, S3Error) as error:
+            line.error, line.reason = error.code, error.reason or error.text
+            response = _xml(render_error(error.code, error.text, line.request_id), line.request_id, error.status)
+        except Exception:  # noqa: BLE001 - the last resort: logged once, answered as InternalError
+            _log.exception("request %s failed", line.request_id)
+            line.error = "InternalError"
+            response = self._refusal(InternalError(), line.path, line.request_id)
+        line.status, line.bytes_out = (
+            response.status,
+            len(response.body or b"") if isinstance(response.body, bytes) else 0,
+        )
+        line.seconds = time.perf_counter() - started
+        self.desk.counters.count(line)
+        self.desk.log.write(line)
+        return response
+
+    def _request(self, http: web.BaseRequest, line: AccessLine) -> S3Request:
+        headers = [(n.decode("ascii", "replace"), v.decode("utf-8", "replace")) for n, v in http.raw_headers]
+        proto = http.headers.get("X-Forwarded-Proto", "")
+        secure = is_secure(_peer(http), proto, self.desk.trusted_proxies, tls=http.secure)
+        return parse(
+            http.method, http.raw_path, headers, domains=self.desk.domains, source_ip=line.source_ip, secure=secure
+        )
+
+    async def _call(self, http: web.BaseRequest, request: S3Request, line: AccessLine) -> web.Response:
+        body = await _form(http)
+        line.bytes_in = len(body)
+        signer = None
+        if request.header("authorization"):
+            payload = hashlib.sha256(body).hexdigest()
+            signer = authenticate(
+                request, self.world.lookup, self.world.keys, now=int(time.time()), service="sts", payload=payload
+            ).principal
+        query = http.raw_path.partition("?")[2]
+        call = parse_call(query, body, request.header("content-type"), signer=signer, source_ip=line.source_ip)
+        line.operation = call.action if call.action in ACTIONS else "STS"  # an invented name is no label
+        return _xml(await self.sts.call(call, request_id=line.request_id), line.request_id)
+
+
+async def _form(http: web.BaseRequest) -> bytes:
+    if (http.content_length or 0) > MAX_FORM:
+        raise EntityTooLarge(f"This body may hold {MAX_FORM} bytes at most.")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for piece in http.content.iter_any():
+                body += piece
+                if len(body) > MAX_FORM:
+                    raise EntityTooLarge(f"This body may hold {MAX_FORM} bytes at most.")
+    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, TimeoutError) as error:
+        raise IncompleteBody(reason=f"form: {type(error).__name__}") from error
+    return bytes(body)
+
+
+def _peer(http: web.BaseRequest) -> str:
+    peer = http.transport.get_extra_info("peername") if http.transport else None
+    return peer[0] if isinstance(peer, tuple) else ""
+
+
+def _xml(body: bytes, request_id: str, status: int = 200) -> web.Response:
+    response = web.Response(status=status, body=body, content_type="application/xml")
+    response.headers["Server"] = "minio-gw"
+    response.headers["x-amz-request-id"] = request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

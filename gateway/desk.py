@@ -1,0 +1,89 @@
+"""The application's side of the data plane: makes a turn of every head, and knows what turns work with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from ipaddress import IPv4Network, IPv6Network
+
+from gateway.backend import Backend
+from gateway.case import World
+from gateway.context import Tags
+from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, RequestTimeout, S3Error, render
+from gateway.exchange import Exchange
+from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
+from gateway.peer import is_secure, source_ip
+from gateway.request import S3Request
+from gateway.stores import Stores
+from gateway.turn import S3Turn, is_sts
+from gateway.wire.heads import RequestHead
+from gateway.wire.steps import Say
+
+CONTROL = "/minio/"
+
+
+@dataclass
+class Desk:
+    """Everything a turn needs is handed to it here by `app`. `max_inflight` requests are answered at once."""
+
+    world: World
+    backend: Backend | Stores
+    log: AccessLog
+    ids: RequestIds
+    domains: tuple[str, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    max_inflight: int = 2048
+    inflight: int = 0
+    counters: Counters = field(default_factory=Counters)
+    clock: Callable[[], float] = time.time
+    _common: tuple[int, str] = (0, "")
+
+    def turn(self, head: RequestHead, peer: str, *, secure: bool) -> S3Turn:
+        """Return the turn of a request; who is asking is the peer, or whom a listed proxy speaks for."""
+        address = peer
+        if self.trusted_proxies:
+            forwarded = {n.lower(): v for n, v in head.fields if n.lower().startswith("x-forwarded-")}
+            address = source_ip(peer, forwarded.get("x-forwarded-for", ""), self.trusted_proxies)
+            secure = is_secure(peer, forwarded.get("x-forwarded-proto", ""), self.trusted_proxies, tls=secure)
+        return S3Turn(self, head, address, secure=secure)
+
+    async def tags_of(self, objects: Sequence[tuple[str, str, str]]) -> Sequence[Tags | None]:
+        """Return the tags of stored objects, as `Exchange.tags_of`."""
+        if isinstance(self.backend, Stores):
+            return await self.backend.tags_of(objects)
+        return await Exchange(self.backend, self.world.keys).tags_of(objects)
+
+    def is_control(self, request: S3Request) -> bool:
+        """Return whether a request is for the control surface: health, metrics, STS."""
+        return request.target.startswith(CONTROL) or is_sts(request)
+
+    def common(self) -> str:
+        """Return the fields of every answer; the date is written once a second."""
+        now = int(self.clock())
+        if self._common[0] != now:
+            date = formatdate(now, usegmt=True)
+            self._common = now, f"Date: {date}\r\nServer: minio-gw\r\nX-Content-Type-Options: nosniff\r\n"
+        return self._common[1]
+
+    def malformed(self, reason: str, peer: str, *, too_large: bool) -> Say:
+        """Return the answer to a head that is none, and log it."""
+        if too_large:
+            return self._refused(RequestHeaderSectionTooLarge(reason=reason), peer)
+        return self._refused(InvalidRequest("This is no HTTP/1.1 request.", reason=reason), peer)
+
+    def late(self, peer: str) -> Say:
+        """Return the answer to a head that does not come, and log it."""
+        return self._refused(RequestTimeout(reason="slow head"), peer)
+
+    def _refused(self, error: S3Error, peer: str) -> Say:
+        line = AccessLine(self.ids.next(), "-", "-", peer, status=error.status, error=error.code, reason=error.reason)
+        self.counters.count(line)
+        self.log.write(line)
+        document = render(error, resource="/", request_id=line.request_id)
+        head = (
+            f"HTTP/1.1 {error.status} Bad Request\r\nContent-Type: application/xml\r\n"
+            f"x-amz-request-id: {line.request_id}\r\n{self.common()}"
+        ).encode()
+        return Say(head, document, close=True)

@@ -1,0 +1,24 @@
+"""The data plane: sockets, HTTP/1.1 framing, pumps. It knows heads, framings and steps; nothing about S3.
+
+    client ──▶ Client ── a head ──▶ Desk.turn ──▶ Turn.begin ──▶ Step ─┐        steps.py: what a Step is
+                 │                                                     │
+                 │ body                  Exchange ◀────────────────────┘        Say    answer here
+                 └──────▶ Body ──▶ (Relay) ──▶ Upstream ──▶ backend             Send   to an origin; then
+    client ◀──── Client ◀──── Exchange ◀──── Upstream ◀──── answer                 Pass / Collect / Drop its answer
+                                                                                Read   the client's body first
+                               Pool: kept connections, per origin               Later  wait for something
+                               Plane: listener, clock, tasks, hand-over         HandOver  to the control surface
+
+client.py    one client's connection: heads in order, pipelining, closing, the clock
+exchange.py  one request being answered: carries out the steps
+body.py      the client's body, kept until somebody wants it
+upstream.py  one connection to a backend, and the pool of them
+plane.py     one process: listener, tick, who owns the tasks
+heads.py chunks.py   HTTP/1.1 as bytes, read strictly
+ask.py       a small request of our own, awaited
+pump.py      many bytes from socket to socket without entering Python
+
+A request that needs nothing awaited is answered in the callbacks that bring its bytes: no task, no future. Who is ahead is
+paused: the backend while the client does not read, the client while the backend does not. Nothing is repeated but a request
+whose kept connection turned out to be dead before a byte of its answer came, and only when repeating is safe.
+"""

@@ -1,0 +1,97 @@
+"""A request's body as it comes: framed by a length or in chunks, held until somebody wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.wire.chunks import BadChunk, ChunkedReader
+from gateway.wire.heads import RequestHead
+
+
+def _nothing() -> None:
+    """End without consequence."""
+
+
+def _away(_: bytes) -> None:
+    """Throw bytes away."""
+
+
+class Body:
+    """One body. `take` gets its bytes, `end` is called when it is whole; until `take` is set they are kept."""
+
+    __slots__ = ("_chunks", "_early", "_left", "began", "done", "end", "take")
+
+    def __init__(self, head: RequestHead) -> None:
+        self._left = head.length or 0
+        self._chunks = ChunkedReader() if head.chunked else None
+        self._early = b""
+        self.began = False
+        self.done = not head.has_body
+        self.take: Callable[[bytes], None] | None = None
+        self.end: Callable[[], None] = _nothing
+
+    @property
+    def left(self) -> int:
+        """Return how many bytes of a body of known length are still to come; 0 for chunks."""
+        return self._left if self._chunks is None else 0
+
+    @property
+    def waits(self) -> bool:
+        """Return whether nobody wants the body yet."""
+        return self.take is None and not self.done
+
+    def early(self) -> bytes:
+        """Return what came before anybody wanted it, and forget it."""
+        early, self._early = self._early, b""
+        return early
+
+    def discard(self) -> None:
+        """Throw away what is still to come."""
+        self.take, self.end = _away, _nothing
+
+    def moved(self, count: int) -> None:
+        """Be told that somebody else moved bytes of the body."""
+        self._left -= count
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes; return what follows the body. Raises BadChunk, and what `take` and `end` raise."""
+        if data:
+            self.began = True
+        take = self.take
+        if take is None:
+            self._early += data
+            return b""
+        if self._early:
+            data, self._early = self._early + data, b""
+        if self.done:
+            if not data:
+                self._finish()
+            return data
+        return self._plain(data, take) if self._chunks is None else self._chunked(data, take)
+
+    def _plain(self, data: bytes, take: Callable[[bytes], None]) -> bytes:
+        rest = b""
+        if len(data) > self._left:
+            rest, data = data[self._left :], data[: self._left]
+        self._left -= len(data)
+        self.done = not self._left
+        if data:
+            take(data)
+        if self.done:
+            self._finish()
+        return rest
+
+    def _chunked(self, data: bytes, take: Callable[[bytes], None]) -> bytes:
+        chunks = self._chunks
+        if chunks is None:
+            raise BadChunk("no chunks")
+        for piece in chunks.feed(data):
+            (self.take or take)(piece)
+        if chunks.done:
+            self.done = True
+            self._finish()
+        return chunks.rest
+
+    def _finish(self) -> None:
+        end, self.end = self.end, _nothing
+        end()

@@ -1,0 +1,236 @@
+"""One client's connection: heads in their order, one exchange at a time, what it sends too early held within bounds.
+
+Pipelined requests are answered in order (RFC 9112 section 9.3.2). A connection that is closed with bytes unread is half-closed
+first and drained for a moment, so that the client can read why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from gateway.wire.exchange import Exchange
+from gateway.wire.heads import END, MAX_HEAD, BadHead, RequestReader
+from gateway.wire.steps import Say
+
+if TYPE_CHECKING:
+    from gateway.wire.plane import Plane
+
+PIPELINED = 131_072  # bytes held while a request is being answered
+LINGER = 2.0  # seconds a closing connection is drained
+HIGH, LOW = 1 << 20, 1 << 18  # bytes of the write buffer at which the backend is paused, and read on
+
+
+class Client(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = (
+        "_inbox",
+        "_lingers_until",
+        "_reader",
+        "_running",
+        "exchange",
+        "lost",
+        "peer",
+        "plane",
+        "secure",
+        "seen",
+        "transport",
+    )  # fmt: skip
+
+    def __init__(self, plane: Plane, *, secure: bool) -> None:
+        self.plane = plane
+        self.secure = secure
+        self.transport: asyncio.Transport
+        self.exchange: Exchange | None = None
+        self.lost = False
+        self.peer = ""
+        self.seen = plane.pool.now
+        self._inbox = b""
+        self._reader = RequestReader()
+        self._running = False
+        self._lingers_until = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (asyncio)."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
+        self.transport.set_write_buffer_limits(HIGH, LOW)
+        name = transport.get_extra_info("peername")
+        self.peer = name[0] if isinstance(name, tuple) else ""
+        self.plane.clients.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes (asyncio)."""
+        self.seen = self.plane.pool.now
+        if self._lingers_until:
+            return
+        exchange = self.exchange
+        if exchange is not None and not exchange.body.done:
+            exchange.feed(data)
+            return
+        self._inbox = self._inbox + data if self._inbox else data
+        if exchange is None:
+            self._run()
+        elif len(self._inbox) > PIPELINED:
+            self.pause()
+
+    def _run(self) -> None:
+        """Answer what is there, request by request, for as long as the answers come at once."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self.exchange is None and self._inbox and not self._lingers_until and not self.lost:
+                if not self._next_request():
+                    break
+        finally:
+            self._running = False
+
+    def _next_request(self) -> bool:
+        inbox = self._inbox
+        if inbox.startswith(b"\r\n"):  # RFC 9112 section 2.2: an empty line before a request is skipped
+            self._inbox = inbox = inbox[2:]
+            if not inbox:
+                return False
+        end = inbox.find(END, 0, MAX_HEAD)
+        if end < 0:
+            if len(inbox) >= MAX_HEAD:
+                self._malformed("head too long", too_large=True)
+            elif b"\n\n" in inbox or b"\n\r\n" in inbox.replace(b"\r\n", b""):
+                self._malformed("bare LF", too_large=False)
+            return False
+        self._inbox = inbox[end + 4 :]
+        try:
+            head = self._reader.read(inbox[: end + 4])
+        except BadHead as error:
+            self._malformed(error.reason, too_large=error.too_large)
+            return False
+        self.exchange = exchange = Exchange(self, self.plane.desk.turn(head, self.peer, secure=self.secure), head)
+        if exchange.body.done or not self._inbox:
+            exchange.start()
+        else:
+            early, self._inbox = self._inbox, b""
+            exchange.body.feed(early)  # kept: nobody has asked for it yet
+            exchange.turn.traffic.received += len(early)
+            exchange.start()
+        return True
+
+    def _malformed(self, reason: str, *, too_large: bool) -> None:
+        self._say_and_close(self.plane.desk.malformed(reason, self.peer, too_large=too_large))
+
+    def _say_and_close(self, say: Say) -> None:
+        framing = f"Content-Length: {len(say.body)}\r\nConnection: close\r\n\r\n".encode()
+        self.transport.write(say.head + framing + say.body)
+        self.close()
+
+    def connection_field(self, exchange: Exchange) -> bytes:
+        """Return the Connection field of an answer, having decided whether the connection is kept.
+
+        It is not when a body is still to come that nobody wants: what is in it must never be read as a request.
+        """
+        head = exchange.head
+        if not exchange.body.done or self.plane.draining:
+            head.keep_alive = False
+        if not head.keep_alive:
+            return b"Connection: close\r\n"
+        return b"" if head.minor else b"Connection: keep-alive\r\n"
+
+    def finished(self) -> None:
+        """The exchange is answered: go on with the next, or end."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            return
+        exchange.turn.finish()
+        if not exchange.head.keep_alive or self.lost:
+            self.close()
+            return
+        self.resume()
+        if self._inbox and not self._running:
+            self._run()
+
+    def unread(self, data: bytes) -> None:
+        """Take back what belongs to the next request."""
+        self._inbox = data + self._inbox
+        if self.exchange is None and not self._running:
+            self._run()
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Close; first drain what the client still sends, or it might never see the answer."""
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self._lingers_until = self.plane.pool.now + LINGER
+            self.resume()
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still be reading (asyncio)."""
+        if self._lingers_until or (self.exchange is None and not self._inbox):
+            return False
+        if self.exchange is None:
+            self._malformed("the head ends in the middle", too_large=False)
+        else:
+            self.exchange.head.keep_alive = False
+            self.exchange.eof()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        """The client is gone (asyncio)."""
+        self.lost = True
+        self.plane.clients.discard(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.gone()
+            exchange.turn.finish()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the backend writes (asyncio)."""
+        if self.exchange is not None:
+            self.exchange.read_more(please=False)
+
+    def resume_writing(self) -> None:
+        """The client has caught up (asyncio)."""
+        if self.exchange is not None:
+            self.exchange.read_more(please=True)
+
+    def hand_over(self) -> None:
+        """Give the connection, and the request that it has just brought, to the control surface."""
+        exchange, self.exchange = self.exchange, None
+        self.plane.clients.discard(self)
+        self.lost = True  # to us
+        if exchange is not None:
+            self.plane.hand_over(self, exchange)
+
+    def taken(self, exchange: Exchange) -> bytes:
+        """Return, and forget, what has come after the head of a request that is handed over."""
+        rest, self._inbox = exchange.body.early() + self._inbox, b""
+        return rest
+
+    def sweep(self, now: float) -> None:
+        """Look at the clock: slow heads, idle bodies and idle connections end."""
+        if self._lingers_until:
+            if now > self._lingers_until:
+                self.transport.abort()
+            return
+        exchange, times = self.exchange, self.plane.times
+        if exchange is None:
+            if self._inbox and now - self.seen > times.head:
+                self._say_and_close(self.plane.desk.late(self.peer))
+            elif not self._inbox and now - self.seen > times.idle:
+                self.transport.close()
+            return
+        if not exchange.body.done and not exchange.body.waits and now - self.seen > times.body:
+            exchange.late()
+        exchange.tick(now)

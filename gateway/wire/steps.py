@@ -1,0 +1,166 @@
+"""What the plane is told to do next: it knows heads, framings and these steps, nothing about S3.
+
+A `Turn` is one request being answered. The plane calls `begin` when the head is there and carries out the step it gets;
+each step leads to the next through its own function, until the client has its answer.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.wire.heads import Fields, RequestHead, ResponseHead
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where to connect: `tls` None for plaintext."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(slots=True)
+class Say:
+    """Answer with this: `head` is the status line and fields, each with its CRLF, without framing fields."""
+
+    head: bytes
+    body: bytes = b""
+    close: bool = False
+
+
+class Relay(Protocol):
+    """Re-frames a body on its way to the backend, verifying it."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what may be sent on."""
+
+    def finish(self) -> None:
+        """Say that the body has ended; raises when it should not have."""
+
+
+@dataclass(slots=True)
+class Send:
+    """Send a request to an origin; `answered` says what becomes of its answer.
+
+    `head` is complete, with the empty line. `body` is sent with it; with `streams` the client's body follows, through
+    `relay` where there is one and in chunks where its length is not known; with `source` what that yields follows.
+    """
+
+    origin: Origin
+    method: str
+    head: bytes
+    answered: Callable[[ResponseHead], Step]
+    failed: Callable[[str], Step]
+    body: bytes = b""
+    streams: bool = False
+    chunked: bool = False
+    relay: Relay | None = None
+    source: AsyncIterator[bytes] | None = None
+
+
+@dataclass(slots=True)
+class Pass:
+    """Stream the answer to the client under this head, as `Say.head`."""
+
+    head: bytes
+
+
+@dataclass(slots=True)
+class Collect:
+    """Read the answer whole, `limit` bytes at most, and go on.
+
+    With `slow`, a client that would wait long is answered with this head and `prolog` at once, then kept alive by spaces;
+    the next step's body, a Say's, then follows without its head.
+    """
+
+    limit: int
+    then: Callable[[bytes], Step]
+    slow: bytes = b""
+    prolog: bytes = b""
+
+
+@dataclass(slots=True)
+class Drop:
+    """Throw the answer away and go on."""
+
+    then: Callable[[], Step]
+
+
+@dataclass(slots=True)
+class Read:
+    """Read the client's body whole, `limit` bytes at most, and go on; `too_large` says what else."""
+
+    limit: int
+    then: Callable[[bytes], Step]
+
+
+@dataclass(slots=True)
+class Pull:
+    """Go on with a function that pulls the body piece by piece; b"" is its end. What it leaves may be a Send's `source`."""
+
+    work: Callable[[Callable[[], Awaitable[bytes]]], Awaitable[Step]]
+
+
+@dataclass(slots=True)
+class Later:
+    """Wait for something, and go on with the step it gives; with `slow` as `Collect`."""
+
+    work: Callable[[], Awaitable[Step]]
+    slow: bytes = b""
+    prolog: bytes = b""
+
+
+@dataclass(slots=True)
+class HandOver:
+    """Not ours: the connection goes to the control surface, with its bytes, for good."""
+
+
+Step = Say | Send | Pass | Collect | Drop | Read | Pull | Later | HandOver
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What moved, for the log: bytes of bodies; `cut` why an answer ended early."""
+
+    received: int = 0
+    sent: int = 0
+    cut: str = ""
+    status: int = 0
+
+
+class Turn(Protocol):
+    """One request being answered."""
+
+    traffic: Traffic
+
+    def begin(self) -> Step:
+        """Return the first step."""
+
+    def refuse(self, error: BaseException) -> Step:
+        """Return what to say when a step raised this."""
+
+    def finish(self) -> None:
+        """Be told that the turn is over: log and count."""
+
+
+class Desk(Protocol):
+    """Makes turns: the application's side of the plane."""
+
+    def turn(self, head: RequestHead, peer: str, *, secure: bool) -> Turn:
+        """Return the turn of a request."""
+
+    def malformed(self, reason: str, peer: str, *, too_large: bool) -> Say:
+        """Return the answer to a head that is none, and log it."""
+
+    def late(self, peer: str) -> Say:
+        """Return the answer to a head that does not come, and log it."""
+
+
+__all__ = [
+    "Collect", "Desk", "Drop", "Fields", "HandOver", "Later", "Origin", "Pass", "Pull", "Read", "Relay", "Say", "Send", "Step",
+    "Traffic", "Turn", "field",
+]  # fmt: skip

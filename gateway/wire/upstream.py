@@ -1,0 +1,296 @@
+"""Connections to backends: one request and its answer at a time, kept alive between them in a pool.
+
+A connection goes back to the pool only when its answer was whole, its request was sent whole, and nothing unasked for came
+after it; one that speaks unasked is closed. It is never returned paused: the next answer would not arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from gateway.wire.chunks import BadChunk, ChunkedReader
+from gateway.wire.heads import END, MAX_HEAD, BadHead, ResponseHead, read_response
+from gateway.wire.steps import Origin
+
+CONNECT = 5.0  # seconds
+IDLE = 50.0  # seconds a connection may wait for its next request; most servers close after 60 or more
+PER_ORIGIN = 1024  # connections
+HIGH, LOW = 1 << 20, 1 << 18  # bytes of a write buffer at which the other side is told to wait, and to go on
+
+
+class Taker(Protocol):
+    """Who takes an answer."""
+
+    def answered(self, head: ResponseHead) -> None:
+        """Take the head."""
+
+    def piece(self, data: bytes) -> None:
+        """Take bytes of the body."""
+
+    def flush(self) -> None:
+        """Nothing more is here for now."""
+
+    def ended(self) -> None:
+        """The answer was whole; the connection is the pool's again."""
+
+    def broken(self, reason: str, *, unused: bool) -> None:
+        """The connection ended first; `unused`: it was a kept one, and not a byte of an answer had come."""
+
+    def room(self, *, there_is: bool) -> None:
+        """The write buffer is full, or has room again."""
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to a backend."""
+
+    __slots__ = ("_buffer", "_chunks", "_head", "_kept", "_left", "_method", "_pool", "_taker", "fresh", "origin", "seen",
+                 "transport", "whole")  # fmt: skip
+
+    def __init__(self, pool: Pool, origin: Origin) -> None:
+        self.origin = origin
+        self.transport: asyncio.Transport
+        self.fresh = True
+        self.whole = True  # the request was sent whole
+        self.seen = pool.now
+        self._pool = pool
+        self._taker: Taker | None = None
+        self._buffer = b""
+        self._head: ResponseHead | None = None
+        self._chunks: ChunkedReader | None = None
+        self._left: int | None = 0
+        self._method = ""
+        self._kept = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (asyncio)."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
+        self.transport.set_write_buffer_limits(HIGH, LOW)
+
+    def send(self, taker: Taker, method: str, data: bytes, *, whole: bool) -> None:
+        """Send a request's head and as much of its body as there is; `whole` when that is all."""
+        self._taker, self._method, self.whole = taker, method, whole
+        self._head, self._chunks, self._buffer, self._left = None, None, b"", 0
+        self.seen = self._pool.now
+        self.transport.write(data)
+
+    @property
+    def now(self) -> float:
+        """Return the pool's clock, in seconds."""
+        return self._pool.now
+
+    @property
+    def left(self) -> int:
+        """Return how many bytes of an answer of known length are still to come."""
+        return self._left or 0
+
+    def took(self, count: int) -> None:
+        """Be told that somebody else moved bytes of the answer."""
+        self._left = self.left - count
+        self.seen = self._pool.now
+        if not self._left:
+            self._end(b"")
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes (asyncio)."""
+        self.seen = self._pool.now
+        if self._taker is None:
+            self.transport.abort()  # an answer that nobody asked for
+            return
+        try:
+            if self._head is None:
+                data = self._buffer + data if self._buffer else data
+                if not self._heads(data):
+                    return
+                data, self._buffer = self._buffer, b""
+            if self._taker is not None and self._head is not None:
+                self._body(data)
+        except (BadHead, BadChunk) as error:
+            self.broke(str(error))
+
+    def _heads(self, data: bytes) -> bool:
+        """Read the answer's head, past interim ones; what follows it is left in the buffer."""
+        while True:
+            end = data.find(END)
+            if end < 0:
+                if len(data) > MAX_HEAD:
+                    raise BadHead("an answer's head is too long")
+                self._buffer = data
+                return False
+            head = read_response(data[: end + 4], self._method)
+            data = data[end + 4 :]
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                raise BadHead("switching protocols")
+        self._head, self._left, self._kept, self._buffer = head, head.length, head.keep_alive, data
+        if head.chunked:
+            self._chunks = ChunkedReader()
+        if head.length is None and not head.chunked:
+            self._kept = False
+        assert self._taker is not None  # noqa: S101 - data_received looked
+        self._taker.answered(head)
+        return True
+
+    def _body(self, data: bytes) -> None:
+        taker = self._taker
+        assert taker is not None  # noqa: S101 - data_received looked
+        if self._chunks is not None:
+            for piece in self._chunks.feed(data):
+                taker.piece(piece)
+            if self._chunks.done and self._taker is taker:
+                self._end(self._chunks.rest)
+                return
+        elif self._left is None:
+            if data:
+                taker.piece(data)
+        else:
+            rest = data[self._left :]
+            data = data[: self._left] if rest else data
+            self._left -= len(data)
+            if data:
+                taker.piece(data)
+            if not self._left and self._taker is taker:
+                self._end(rest)
+                return
+        if self._taker is taker:
+            taker.flush()
+
+    def _end(self, rest: bytes) -> None:
+        taker, self._taker = self._taker, None
+        if self._kept and self.whole and not rest:
+            self._pool.give(self)
+        else:
+            self.transport.abort()
+        if taker is not None:
+            taker.ended()
+
+    def broke(self, reason: str) -> None:
+        """End the connection and say why."""
+        taker, self._taker = self._taker, None
+        unused = not self.fresh and self._head is None and not self._buffer
+        self.transport.abort()
+        if taker is not None:
+            taker.broken(reason, unused=unused)
+
+    def abandon(self) -> None:
+        """End the connection: nobody takes its answer any more."""
+        self._taker = None
+        self.transport.abort()
+
+    def eof_received(self) -> None:
+        """The backend closes: that ends a body without a length, and breaks every other (asyncio)."""
+        if self._taker is not None and self._head is not None and self._left is None and self._chunks is None:
+            self._end(b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone (asyncio)."""
+        self._pool.gone(self)
+        if self._taker is not None:
+            if self._head is not None and self._left is None and self._chunks is None and exc is None:
+                self._end(b"")
+            else:
+                self.broke(type(exc).__name__ if exc else "closed")
+
+    def pause_writing(self) -> None:
+        """The write buffer is full (asyncio)."""
+        if self._taker is not None:
+            self._taker.room(there_is=False)
+
+    def resume_writing(self) -> None:
+        """The write buffer has room (asyncio)."""
+        if self._taker is not None:
+            self._taker.room(there_is=True)
+
+
+class Pool:
+    """The connections of one process; `now` are seconds of the plane's clock."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.now = loop.time()
+        self._loop = loop
+        self._idle: dict[Origin, list[Upstream]] = {}
+        self._open: dict[Origin, set[Upstream]] = {}
+        self._opening: dict[Origin, int] = {}
+        self._waiting: dict[Origin, deque[asyncio.Future[Upstream | None]]] = {}
+
+    def take(self, origin: Origin) -> Upstream | None:
+        """Return a kept connection, the warmest first, None when there is none."""
+        idle = self._idle.get(origin)
+        while idle:
+            found = idle.pop()
+            if not found.transport.is_closing():
+                found.fresh = False
+                return found
+        return None
+
+    async def connect(self, origin: Origin) -> Upstream:
+        """Return a new connection, or a kept one that became free first. Raises OSError, TimeoutError, ssl.SSLError."""
+        if len(self._open.get(origin, ())) + self._opening.get(origin, 0) >= PER_ORIGIN:
+            waiting = self._waiting.setdefault(origin, deque())
+            future: asyncio.Future[Upstream | None] = self._loop.create_future()
+            waiting.append(future)
+            found = await future
+            if found is not None:
+                return found
+        self._opening[origin] = self._opening.get(origin, 0) + 1
+        try:
+            async with asyncio.timeout(CONNECT):
+                _, made = await self._loop.create_connection(
+                    lambda: Upstream(self, origin), origin.host, origin.port, ssl=origin.tls,
+                    server_hostname=origin.host if origin.tls else None,
+                )  # fmt: skip
+        finally:
+            self._opening[origin] -= 1
+        self._open.setdefault(origin, set()).add(made)
+        return made
+
+    def give(self, upstream: Upstream) -> None:
+        """Take a connection back."""
+        if upstream.transport.is_closing():
+            return
+        upstream.transport.resume_reading()
+        upstream.seen = self.now
+        waiting = self._waiting.get(upstream.origin)
+        while waiting:
+            future = waiting.popleft()
+            if not future.done():
+                upstream.fresh = False
+                future.set_result(upstream)
+                return
+        self._idle.setdefault(upstream.origin, []).append(upstream)
+
+    def gone(self, upstream: Upstream) -> None:
+        """Forget a connection; who waits may open another."""
+        self._open.get(upstream.origin, set()).discard(upstream)
+        idle = self._idle.get(upstream.origin)
+        if idle and upstream in idle:
+            idle.remove(upstream)
+        waiting = self._waiting.get(upstream.origin)
+        while waiting:
+            future = waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+
+    def sweep(self, now: float, silence: float) -> None:
+        """Close what waited too long, for a request or for an answer."""
+        self.now = now
+        for idle in self._idle.values():
+            for upstream in [u for u in idle if now - u.seen > IDLE]:
+                idle.remove(upstream)
+                upstream.transport.abort()
+        for upstreams in self._open.values():
+            for upstream in [u for u in upstreams if now - u.seen > silence]:
+                upstream.broke("silent")
+
+    def close(self) -> None:
+        """Close everything."""
+        for upstreams in self._open.values():
+            for upstream in list(upstreams):
+                upstream.transport.abort()
+
+
+Spawn = Callable[..., None]
