@@ -28,6 +28,7 @@ from gateway.regions import is_amazon
 from gateway.seal import Seal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
+from gateway.wire.heads import MAX_FIELD, MAX_TARGET
 from gateway.wire.plane import Plane, Times
 from gateway.wire.upstream import Pool
 from iam.authorize import AllOf, Authorizer, IamPolicies
@@ -159,7 +160,10 @@ class Application:
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         self.control = Control(self.desk, world, service, self.not_ready, config.metrics_public)
-        self.server = web.Server(self.control.handle, access_log=None, lingering_time=2, handler_cancellation=True)
+        self.server = web.Server(
+            self.control.handle, access_log=None, lingering_time=2, handler_cancellation=True,
+            max_line_size=MAX_TARGET, max_field_size=MAX_FIELD,
+        )  # fmt: skip
         self.plane = Plane(
             self.desk,
             asyncio.get_running_loop(),

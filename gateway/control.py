@@ -17,7 +17,7 @@ from aiohttp import web
 
 from gateway.authenticate import authenticate
 from gateway.case import World
-from gateway.desk import Desk
+from gateway.desk import HEALTH, METRICS, Desk
 from gateway.errors import AccessDenied, EntityTooLarge, IncompleteBody, InternalError, S3Error, render
 from gateway.observe import AccessLine
 from gateway.peer import is_secure, source_ip
@@ -28,7 +28,6 @@ from sts.wire import StsError, parse_call, render_error
 MAX_FORM = 2**20  # bytes of an STS call
 BODY_TIMEOUT = 20.0  # seconds for an STS call to arrive
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
-METRICS = frozenset({"/minio/prometheus/metrics", "/minio/v2/metrics/cluster"})  # MinIO's paths, the old and the new
 _log = logging.getLogger("minio_gw.control")
 
 
@@ -45,7 +44,7 @@ class Control:
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         path = http.raw_path.partition("?")[0]
-        if path.startswith("/minio/health/"):
+        if path.startswith(HEALTH):
             response = await self._health(path)
         elif path in METRICS:
             response = self._metrics(http.method, path)

@@ -15,13 +15,13 @@ from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, Request
 from gateway.exchange import Exchange
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, source_ip
-from gateway.request import S3Request
 from gateway.stores import Stores
-from gateway.turn import S3Turn, is_sts
+from gateway.turn import S3Turn
 from gateway.wire.heads import RequestHead
 from gateway.wire.steps import Say
 
-CONTROL = "/minio/"
+HEALTH = "/minio/health/"
+METRICS = frozenset({"/minio/prometheus/metrics", "/minio/v2/metrics/cluster"})  # MinIO's paths, the old and the new
 
 
 @dataclass
@@ -55,9 +55,10 @@ class Desk:
             return await self.backend.tags_of(objects)
         return await Exchange(self.backend, self.world.keys).tags_of(objects)
 
-    def is_control(self, request: S3Request) -> bool:
-        """Return whether a request is for the control surface: health, metrics, STS."""
-        return request.target.startswith(CONTROL) or is_sts(request)
+    def is_probe(self, target: str) -> bool:
+        """Return whether a target is health's or the metrics': asked by machines that may not even send a Host."""
+        path = target.partition("?")[0]
+        return path.startswith(HEALTH) or path in METRICS
 
     def common(self) -> str:
         """Return the fields of every answer; the date is written once a second."""

@@ -98,6 +98,9 @@ class S3Turn:
     def begin(self) -> Step:
         """Tell the story of the request, or hand it over when it is not S3's."""
         desk, head = self.desk, self._head
+        if desk.is_probe(head.target):
+            self._leave()
+            return HandOver()
         if desk.inflight > desk.max_inflight:
             raise SlowDown(reason="too many requests in flight")
         request = parse(
@@ -108,7 +111,7 @@ class S3Turn:
             source_ip=self._line.source_ip,
             secure=self._secure,
         )
-        if desk.is_control(request):
+        if is_sts(request):
             self._leave()
             return HandOver()
         return self._plan(story.begin(request, desk.world, int(time.time())))

@@ -29,6 +29,7 @@ class Client(asyncio.Protocol):
         "_lingers_until",
         "_reader",
         "_running",
+        "_since",
         "exchange",
         "lost",
         "peer",
@@ -49,6 +50,7 @@ class Client(asyncio.Protocol):
         self._inbox = b""
         self._reader = RequestReader()
         self._running = False
+        self._since = 0.0  # when the first byte of what is in the inbox came
         self._lingers_until = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -68,6 +70,8 @@ class Client(asyncio.Protocol):
         if exchange is not None and not exchange.body.done:
             exchange.feed(data)
             return
+        if not self._inbox:
+            self._since = self.seen
         self._inbox = self._inbox + data if self._inbox else data
         if exchange is None:
             self._run()
@@ -121,7 +125,7 @@ class Client(asyncio.Protocol):
     def _say_and_close(self, say: Say) -> None:
         framing = f"Content-Length: {len(say.body)}\r\nConnection: close\r\n\r\n".encode()
         self.transport.write(say.head + framing + say.body)
-        self.close()
+        self.close(unread=True)
 
     def connection_field(self, exchange: Exchange) -> bytes:
         """Return the Connection field of an answer, having decided whether the connection is kept.
@@ -142,7 +146,7 @@ class Client(asyncio.Protocol):
             return
         exchange.turn.finish()
         if not exchange.head.keep_alive or self.lost:
-            self.close()
+            self.close(unread=not exchange.body.done)
             return
         self.resume()
         if self._inbox and not self._running:
@@ -164,16 +168,18 @@ class Client(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def close(self) -> None:
-        """Close; first drain what the client still sends, or it might never see the answer."""
+    def close(self, *, unread: bool) -> None:
+        """Close; with bytes unread drain them first for a moment, or the client might never see the answer."""
         if self.transport.is_closing():
             return
-        if self.transport.can_write_eof():
-            self._lingers_until = self.plane.pool.now + LINGER
-            self.resume()
-            self.transport.write_eof()
-        else:
+        ends_half = self.transport.can_write_eof()
+        if not ends_half and not unread:  # TLS
             self.transport.close()
+            return
+        self._lingers_until = self.plane.pool.now + LINGER
+        self.resume()
+        if ends_half:
+            self.transport.write_eof()
 
     def eof_received(self) -> bool:
         """The client sends no more; it may still be reading (asyncio)."""
@@ -184,7 +190,7 @@ class Client(asyncio.Protocol):
         else:
             self.exchange.head.keep_alive = False
             self.exchange.eof()
-        return True
+        return not self.secure  # TLS ends both ways at once
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """The client is gone (asyncio)."""
@@ -226,7 +232,7 @@ class Client(asyncio.Protocol):
             return
         exchange, times = self.exchange, self.plane.times
         if exchange is None:
-            if self._inbox and now - self.seen > times.head:
+            if self._inbox and now - self._since > times.head:
                 self._say_and_close(self.plane.desk.late(self.peer))
             elif not self._inbox and now - self.seen > times.idle:
                 self.transport.close()

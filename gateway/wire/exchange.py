@@ -214,6 +214,8 @@ class Exchange:
         streams = step.streams and self.head.has_body
         # A head goes with the first piece of its body: there are stores that make an empty object of a head alone.
         self._unsent = step.head if streams or step.source is not None else b""
+        if self._unsent:
+            upstream.reserve(self)
         if step.source is not None:
             self._task = self.client.plane.spawn(self._send_source(step.source))
             return
@@ -299,7 +301,7 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if upstream is not None and self._unsent:
             self._unsent = b""
-            self.client.plane.pool.give(upstream)
+            upstream.release()
         elif upstream is not None:
             upstream.abandon()
         if self._task is not None:
@@ -312,7 +314,12 @@ class Exchange:
         """Take an answer's head."""
         assert self._send is not None  # noqa: S101 - nothing was asked otherwise
         if self.sending or self._task is not None:  # it answers before the upload ends: the rest of it is for nobody
-            self.sending = False
+            self.sending, self._unsent = False, b""
+            if head.status < 300:  # no success of what was not sent whole
+                self.body.discard()
+                self._let_go()
+                self._next(self._send.failed, "answered before the upload ended")
+                return
             if self._task is not None:
                 self._task.cancel()
                 self._task = None
@@ -399,13 +406,39 @@ class Exchange:
         assert step is not None  # noqa: S101 - nothing was asked otherwise
         if self._started:
             self._cut(reason)
-        elif unused and not step.streams and step.method in _REPEATABLE:
+        elif self._unsent and self.sending:
+            self._replace(step)
+        elif unused and not step.streams and step.source is None and step.method in _REPEATABLE:
             self._connect(step)
         else:
-            self.sending = False
+            self.sending, self._unsent, self._collected = False, b"", None
+            self._let_go()
             self.body.discard()
-            self._collected = None
             self._next(step.failed, reason)
+
+    def _replace(self, step: Send) -> None:
+        """Find another connection for a request of which nothing has been sent."""
+        self.client.pause()
+
+        async def connect() -> None:
+            try:
+                made = await self.client.plane.pool.connect(step.origin)
+            except (OSError, TimeoutError, ValueError) as error:
+                self._task = None
+                self.sending, self._unsent = False, b""
+                self.body.discard()
+                if not self.client.lost:
+                    self._next(step.failed, type(error).__name__)
+                return
+            self._task = None
+            made.reserve(self)
+            self._upstream = made
+            if self.client.lost:
+                self._let_go()
+            else:
+                self.client.resume()
+
+        self._task = self.client.plane.spawn(connect())
 
     def _cut(self, reason: str) -> None:
         """A short body must not look whole: the client sees its connection end."""

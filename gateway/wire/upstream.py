@@ -69,6 +69,16 @@ class Upstream(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
         self.transport.set_write_buffer_limits(HIGH, LOW)
 
+    def reserve(self, taker: Taker) -> None:
+        """Belong to a request whose first bytes are still to come."""
+        self._taker, self._head, self._buffer, self.whole = taker, None, b"", False
+        self.seen = self._pool.now
+
+    def release(self) -> None:
+        """Go back to the pool: nothing was sent."""
+        self._taker, self.whole = None, True
+        self._pool.give(self)
+
     def send(self, taker: Taker, method: str, data: bytes, *, whole: bool) -> None:
         """Send a request's head and as much of its body as there is; `whole` when that is all."""
         self._taker, self._method, self.whole = taker, method, whole
@@ -283,7 +293,7 @@ class Pool:
                 idle.remove(upstream)
                 upstream.transport.abort()
         for upstreams in self._open.values():
-            for upstream in [u for u in upstreams if now - u.seen > silence]:
+            for upstream in [u for u in upstreams if now - u.seen > silence and u.transport.is_reading()]:
                 upstream.broke("silent")
 
     def close(self) -> None:
