@@ -30,6 +30,7 @@ class Client(asyncio.Protocol):
         "_reader",
         "_running",
         "_since",
+        "_stuck",
         "exchange",
         "lost",
         "peer",
@@ -52,6 +53,7 @@ class Client(asyncio.Protocol):
         self._running = False
         self._since = 0.0  # when the first byte of what is in the inbox came
         self._lingers_until = 0.0
+        self._stuck = 0.0  # since when the client takes nothing of what waits for it, 0 while it does
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (asyncio)."""
@@ -203,13 +205,21 @@ class Client(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads slower than the backend writes (asyncio)."""
+        self._stuck = self.plane.pool.now
         if self.exchange is not None:
             self.exchange.read_more(please=False)
 
     def resume_writing(self) -> None:
         """The client has caught up (asyncio)."""
+        self._stuck = 0.0
         if self.exchange is not None:
             self.exchange.read_more(please=True)
+
+    def stop(self, why: str) -> None:
+        """End the connection at once, and say why in the log."""
+        if self.exchange is not None:
+            self.exchange.turn.traffic.cut = why
+        self.transport.abort()
 
     def hand_over(self) -> None:
         """Give the connection, and the request that it has just brought, to the control surface."""
@@ -231,6 +241,9 @@ class Client(asyncio.Protocol):
                 self.transport.abort()
             return
         exchange, times = self.exchange, self.plane.times
+        if self._stuck and now - self._stuck > times.body:
+            self.stop("the client takes nothing")
+            return
         if exchange is None:
             if self._inbox and now - self._since > times.head:
                 self._say_and_close(self.plane.desk.late(self.peer))
