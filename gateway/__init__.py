@@ -2,12 +2,12 @@
 
 A request's head becomes one immutable description (`request.S3Request`). Three questions are asked of it: who is
 it (`authenticate`), which S3 operation on which resources (`operations`, `actions`), may they (`iam.authorize`)?
-The answer is a plan (`story.Forward`, `story.Reply`), which a thin shell (`shell`, `backend`) carries out.
+The answer is a plan (`plans`), which `turn` makes steps of and the data plane (`wire`) carries out.
 
     head -- request --> S3Request -- authenticate --> Caller -- operations --> Operation -- actions --> [AccessRequest]
                                                                                                | iam.authorize
-    backend <-- backend -- re-sign <-- forward.UpstreamRequest <-------- story.Forward <-------+
-    client  <-- shell --- story.Reply (errors, refusals)
+    backend <-- wire <-- turn -- re-sign <-- forward.UpstreamRequest <-- plans.Forward <-------+
+    client  <-- wire <-- turn <-- plans.Reply (errors, refusals)          control: STS, health, metrics
 
 What was authorized is what is sent: the upstream request is rebuilt from the S3Request that was verified, never
 copied from the wire; headers and query parameters cross by allow-list only (`forward`, from botocore's model).

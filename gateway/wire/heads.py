@@ -15,6 +15,7 @@ MAX_HEAD = 65_536  # bytes of a whole head
 MAX_TARGET = 16_384  # bytes: a session token in a presigned URL fits
 MAX_FIELD = 16_384  # bytes of one header
 MAX_FIELDS = 256
+_MINOR = {b" HTTP/1.1": 1, b" HTTP/1.0": 0}
 END = b"\r\n\r\n"
 
 Fields = list[tuple[str, str]]
@@ -95,9 +96,9 @@ class RequestReader:
         return found
 
     def _understood(self, parser: httptools.HttpRequestParser, head: bytes) -> RequestHead:
-        version = parser.get_http_version()
-        if version not in {"1.1", "1.0"}:
-            raise BadHead(f"HTTP version {version}")
+        minor = _MINOR.get(head[: head.index(b"\r")][-9:])  # llhttp takes RTSP and ICE for HTTP
+        if minor is None:
+            raise BadHead("neither HTTP/1.1 nor HTTP/1.0")
         if len(self._url) > MAX_TARGET or len(self._fields) > MAX_FIELDS:
             raise BadHead("target or number of headers", too_large=True)
         try:
@@ -106,11 +107,11 @@ class RequestReader:
         except UnicodeDecodeError:
             raise BadHead("not UTF-8") from None
         length, chunked, expects, options = _request_framing(fields)
-        if chunked and version == "1.0":
+        if chunked and not minor:
             raise BadHead("Transfer-Encoding in HTTP/1.0")
         return RequestHead(
-            parser.get_method().decode(), target, fields, int(version[2]), "close" not in options and (version == "1.1" or "keep-alive" in options), length, chunked,
-            expects and version == "1.1", head,
+            parser.get_method().decode(), target, fields, minor, "close" not in options and (bool(minor) or "keep-alive" in options), length, chunked,
+            expects and bool(minor), head,
         )  # fmt: skip
 
 

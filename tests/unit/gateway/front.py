@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
+from gateway.shell import Gateway
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -20,7 +21,6 @@ from gateway.app import new_access_key
 from gateway.backend import Backend
 from gateway.config import BackendSettings
 from gateway.observe import AccessLog, RequestIds
-from gateway.shell import Gateway
 from gateway.sigv4 import SigningKeys
 from gateway.story import World
 from iam.authorize import AllOf, IamPolicies

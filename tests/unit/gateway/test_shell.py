@@ -15,10 +15,10 @@ from xml.etree import ElementTree as ET
 import aiohttp
 import pytest
 from aiohttp import web
+from gateway.shell import DECISIONS_AT_ONCE, decide_all
 
 from gateway import exchange
 from gateway.chunked import ChunkChain
-from gateway.shell import DECISIONS_AT_ONCE, decide_all
 from gateway.sigv4 import SigningKeys, parse_authorization
 from gateway.xml import S3_NAMESPACE, DeleteEntry, bucket_names, parse_delete, render_delete
 from iam.authorize import IamPolicies
