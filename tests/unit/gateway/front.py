@@ -1,4 +1,4 @@
-"""A gateway's shell on a loopback port, in this process: its parts are the real ones, and a client signs for it."""
+"""A gateway on a loopback port, in this process: its parts are the real ones, and a client signs for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -19,10 +20,14 @@ from yarl import URL
 
 from gateway.app import new_access_key
 from gateway.backend import Backend
+from gateway.case import World
 from gateway.config import BackendSettings
+from gateway.control import Control
+from gateway.desk import Desk
 from gateway.observe import AccessLog, RequestIds
 from gateway.sigv4 import SigningKeys
-from gateway.story import World
+from gateway.wire.plane import Plane, Times
+from gateway.wire.upstream import Pool
 from iam.authorize import AllOf, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.policy import parse
@@ -60,7 +65,8 @@ class Answer:
 class Front:
     """A gateway on a loopback port, and its client."""
 
-    gateway: Gateway
+    desk: Desk
+    plane: Plane
     port: int
     log: io.StringIO
     client: aiohttp.ClientSession
@@ -86,7 +92,7 @@ class Front:
 
     async def lines(self) -> list[dict]:
         """Return the access log, once every request has ended."""
-        await until(lambda: not self.gateway.inflight)
+        await until(lambda: not self.desk.inflight)
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 
@@ -96,24 +102,37 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def serve(stack: contextlib.AsyncExitStack, endpoint: str, authorizer=None, who=lookup, **how) -> Front:
-    """Start a gateway in front of a store; the stack stops it. `who` looks credentials up, `how` is the shell's own."""
-    iam, backend = EmbeddedStore(None), Backend(BackendSettings(endpoint, "us-east-1", "path", "root"), BACKEND)
+async def serve(
+    stack: contextlib.AsyncExitStack, endpoint: str, authorizer=None, who=lookup, *, settings: Mapping[str, Any] | None = None,
+    times: Times | None = None, **how,
+) -> Front:  # fmt: skip
+    """Start a gateway in front of a store; the stack stops it.
+
+    `who` looks credentials up, `settings` are the backend's own, `times` the plane's, `how` is the desk's.
+    """
+    iam, keys, loop = EmbeddedStore(None), SigningKeys(), asyncio.get_running_loop()
     await iam.open()
     stack.push_async_callback(iam.close)
-    stack.push_async_callback(backend.close)
-    world = World(who, AllOf(authorizer or IamPolicies(lambda: POLICIES)), SigningKeys())
-    sts = StsService(KEYRING, iam, None, POLICIES.__contains__, True, lambda: int(time.time()), new_access_key)
+    pool = Pool(loop)
+    backend = Backend(BackendSettings(endpoint, "us-east-1", "path", "root", **(settings or {})), BACKEND, pool, keys)
+    world = World(who, AllOf(authorizer or IamPolicies(lambda: POLICIES)), keys)
     log = io.StringIO()
-    gateway = Gateway(world, backend, sts, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
-    port = await listen(stack, gateway.handle)
-    return Front(gateway, port, log, await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False)))
+    desk = Desk(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
+    sts = StsService(KEYRING, iam, None, POLICIES.__contains__, True, lambda: int(time.time()), new_access_key)
+    control = Control(desk, world, sts, backend.not_ready, metrics_public=True)
+    server = web.Server(control.handle, access_log=None, lingering_time=2, handler_cancellation=True)
+    stack.push_async_callback(server.shutdown, 0.1)
+    plane = Plane(desk, loop, times or Times(), pool, server)
+    stack.push_async_callback(plane.close)
+    listener = await plane.listen("127.0.0.1", 0, tls=None, reuse_port=False)
+    stack.callback(listener.close)
+    client = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+    return Front(desk, plane, listener.sockets[0].getsockname()[1], log, client)
 
 
 async def listen(stack: contextlib.AsyncExitStack, handle) -> int:
-    """Serve a handler on a free loopback port until the stack ends, as `app.serve` does; return the port."""
-    server = web.Server(handle, access_log=None, auto_decompress=False, handler_cancellation=True)
-    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    """Serve a handler of aiohttp's on a free loopback port until the stack ends; return the port."""
+    runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=0.1)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -53,11 +53,12 @@ async def several():
         front = await serve(stack, one.endpoint)
         keys = SigningKeys()
         exchanges = {
-            name: Exchange(Backend(BackendSettings(url, "us-east-1", "path", "root", name=name), BACKEND), keys)
+            name: Exchange(
+                Backend(BackendSettings(url, "us-east-1", "path", "root", name=name), BACKEND, front.plane.pool, keys), keys
+            )
             for name, url in {"one": one.endpoint, "two": two.endpoint}.items()
         }
-        front.gateway.backend = Stores(Places(RULES), exchanges, Seal(Secret("root-secret")))
-        stack.push_async_callback(front.gateway.backend.close)
+        front.desk.backend = Stores(Places(RULES), exchanges, Seal(Secret("root-secret")))
         front.one, front.two = one, two
         one.answer, two.answer = listed("real-fixed"), listed("acme-1")
         yield front
@@ -171,7 +172,7 @@ async def test_tags_are_read_at_the_place(several):
     several.one.answer = lambda r: said("200 OK", tags.format(escape(r.line.split(" ")[1])).encode())
     several.two.answer = said("404 Not Found")
     asked = [("logs-1", "x", ""), ("ann", "k", "v1"), ("nowhere", "k", ""), ("ann", "../k", ""), ("fixed", "k", "")]
-    assert await several.gateway.backend.tags_of(asked) == [
+    assert await several.desk.backend.tags_of(asked) == [
         (), (("k", "/real-ann/deep/down/k?tagging=&versionId=v1"),), None, None, (("k", "/real-fixed/k?tagging="),),
     ]  # fmt: skip
 

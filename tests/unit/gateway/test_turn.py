@@ -1,4 +1,4 @@
-"""shell: plans carried out over real sockets, between a client and a store that records every byte."""
+"""turn: plans carried out over real sockets, between a client and a store that records every byte."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ import pytest
 from aiohttp import web
 from gateway.shell import DECISIONS_AT_ONCE, decide_all
 
-from gateway import exchange
+from gateway import turn
 from gateway.chunked import ChunkChain
 from gateway.sigv4 import SigningKeys, parse_authorization
+from gateway.turn import DECISIONS_AT_ONCE, decide_all
 from gateway.xml import S3_NAMESPACE, DeleteEntry, bucket_names, parse_delete, render_delete
 from iam.authorize import IamPolicies
 from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secret
@@ -191,7 +192,7 @@ async def test_more_requests_than_the_limit_are_told_to_slow_down(make, store):
     async with asyncio.timeout(10):
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
     writer.close()
-    await until(lambda: front.gateway.inflight == 0)
+    await until(lambda: front.desk.inflight == 0)
     assert (await front.call("GET", "/ann/k")).status == 200
     assert [r.line.split()[0] for r in store.requests] == ["PUT", "GET"]
 
@@ -232,7 +233,7 @@ async def test_list_buckets_shows_what_the_caller_may_list(front, store):
 
 async def test_an_answer_too_large_to_edit_is_not_shown(front, store, monkeypatch):
     """What cannot be filtered whole is an error, never the unfiltered rest."""
-    monkeypatch.setattr(exchange, "MAX_ANSWER", 100)
+    monkeypatch.setattr(turn, "MAX_ANSWER", 100)
     store.answer = ok(listing("ann", "other"))
     assert (await front.call("GET", "/", who=ANN)).code == "InternalError"
 
@@ -319,7 +320,7 @@ async def test_a_failure_of_ours_is_internal_error_and_logged_once(make, store, 
     answer = await (await make(who=broken)).call("GET", "/ann/k")
     assert (answer.status, answer.code) == (500, "InternalError")
     assert b"secret reason" not in answer.body
-    (record,) = [r for r in caplog.records if r.name == "minio_gw.shell"]
+    (record,) = [r for r in caplog.records if r.name == "minio_gw.turn"]
     assert answer.headers["x-amz-request-id"] in record.getMessage()
     assert store.requests == []
 
