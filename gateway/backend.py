@@ -6,6 +6,7 @@ identity, container and instance metadata, AssumeRole), which refreshes them bef
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -26,7 +27,7 @@ from gateway.wire.upstream import Pool
 from iam.model import Credentials, Secret
 
 ASK_WITHIN = 10.0  # seconds
-ASK_LIMIT = 2**20  # bytes
+ASK_LIMIT = 2**16  # bytes: a Tagging document, or an error
 _PROBE_WITHIN = 3.0  # seconds
 _PROBE_FRESH = 2.0  # seconds a probe's result is good for
 
@@ -156,7 +157,8 @@ class Backend:
         authority = self.target.authority
         head = f"GET / HTTP/1.1\r\nhost: {authority}\r\n\r\n".encode()
         try:
-            await ask(self._pool, self.origin(authority), "GET", head, limit=ASK_LIMIT, seconds=_PROBE_WITHIN)
-        except Unanswered as error:
-            return f"{self._label}: {error}"
+            async with asyncio.timeout(_PROBE_WITHIN):
+                (await fetch(self._pool, self.origin(authority), "GET", head)).close()
+        except (Unanswered, TimeoutError) as error:
+            return f"{self._label}: {str(error) or type(error).__name__}"
         return None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import json
+from datetime import UTC, datetime, timedelta
 
-import aiohttp
 import pytest
 
 from gateway.backend import Backend
 from gateway.config import BackendSettings
 from gateway.errors import ServiceUnavailable
 from gateway.forward import Target, UpstreamRequest
+from gateway.sigv4 import SigningKeys
+from gateway.wire.upstream import Pool
 from iam.model import Credentials, Secret
 from tests.servers.processes import free_port
 from tests.servers.recording import RecordingBackend
@@ -30,23 +34,24 @@ def store():
 
 @pytest.fixture
 async def make():
-    """Make backends that are closed at the end of the test."""
-    made: list[Backend] = []
+    """Make backends; their connections, in one pool, are closed at the end of the test."""
+    pool = Pool(asyncio.get_running_loop())
 
     def one(endpoint: str, credentials: str = "root", addressing: str = "path", **how) -> Backend:
-        made.append(Backend(BackendSettings(endpoint, "us-east-1", addressing, credentials, **how), ROOT))
-        return made[-1]
+        settings = BackendSettings(endpoint, "us-east-1", addressing, credentials, **how)
+        return Backend(settings, ROOT, pool, SigningKeys())
 
+    one.pool = pool
     yield one
-    for backend in made:
-        await backend.close()
+    pool.close()
 
 
 def request(
     store, method: str = "GET", target: str = "/bkt/k", length: int | None = None, host="127.0.0.1", **how
 ) -> UpstreamRequest:
-    headers = {"host": "signed.example.test", "authorization": "AWS4-HMAC-SHA256 x"} | how.pop("headers", {})
-    return UpstreamRequest(method, store.endpoint.replace("127.0.0.1", host) + target, headers, length, **how)
+    url = store.endpoint.replace("127.0.0.1", host) + target
+    headers = {"host": url.split("/")[2], "authorization": "AWS4-HMAC-SHA256 x"} | how.pop("headers", {})
+    return UpstreamRequest(method, url, headers, length, **how)
 
 
 async def pieces(*parts: bytes):
@@ -56,11 +61,11 @@ async def pieces(*parts: bytes):
 
 async def sent(backend: Backend, what: UpstreamRequest, body=None) -> tuple[int, bytes]:
     """Send a request; return the answer's status and its bytes as they came."""
-    answer = await backend.send(what, body)
+    answer = await backend.fetch(what, body)
     try:
-        return answer.status, await answer.read()
+        return answer.status, b"".join([piece async for piece in answer.pieces()])
     finally:
-        answer.release()
+        answer.close()
 
 
 @pytest.mark.parametrize(
@@ -86,10 +91,10 @@ async def test_path_and_query_reach_the_store_byte_for_byte(make, store, target)
 
 
 async def test_the_signed_headers_are_all_that_is_sent(make, store):
-    """The client library adds nothing of its own, and the signed host stands."""
+    """Nothing is added on the way to what was signed."""
     await sent(make(store.endpoint), request(store, headers={"range": "bytes=0-1"}))
     assert store.requests[0].headers == {
-        "host": "signed.example.test",
+        "host": store.endpoint.removeprefix("http://"),
         "authorization": "AWS4-HMAC-SHA256 x",
         "range": "bytes=0-1",
     }
@@ -121,11 +126,14 @@ async def test_a_rebuilt_body_is_sent_whole(make, store):
 async def test_a_body_that_fails_never_becomes_whole(make, store):
     """An upload cut by its verification reaches the store short of its length, and is not tried again."""
 
+    class Corrupt(Exception):
+        pass
+
     async def failing():
         yield b"half"
-        raise ServiceUnavailable
+        raise Corrupt
 
-    with pytest.raises((ServiceUnavailable, aiohttp.ClientError)):
+    with pytest.raises(Corrupt):
         await sent(make(store.endpoint), request(store, "PUT", length=8), failing())
     assert [r.complete for r in store.requests] in ([], [False])
 
@@ -171,7 +179,7 @@ async def test_a_body_is_never_sent_twice(make, store):
     dies_once(store)
     backend = make(store.endpoint)
     await sent(backend, request(store))
-    with pytest.raises(aiohttp.ClientError):
+    with pytest.raises(ServiceUnavailable):
         await sent(backend, request(store, "PUT", length=4), pieces(b"body"))
     assert len(store.requests) == 2
 
@@ -181,17 +189,20 @@ async def test_a_post_is_never_sent_twice(make, store):
     dies_once(store)
     backend = make(store.endpoint)
     await sent(backend, request(store))
-    with pytest.raises(aiohttp.ClientError):
+    with pytest.raises(ServiceUnavailable):
         await sent(backend, request(store, "POST", length=2, body=b"ab"))
     assert len(store.requests) == 2
 
 
-async def test_a_store_that_always_hangs_up_is_asked_twice_at_most(make, store):
-    """A repeated request is repeated once, then its error is told."""
-    store.answer = b""
-    with pytest.raises(aiohttp.ClientError):
-        await sent(make(store.endpoint), request(store))
-    assert len(store.requests) == 2
+async def test_a_store_that_always_hangs_up_is_asked_once_more_at_most(make, store):
+    """Over a kept connection a request is repeated once, then its error is told; over a new one it is not repeated."""
+    store.answer = lambda _: OK if len(store.requests) == 1 else b""
+    backend = make(store.endpoint)
+    await sent(backend, request(store))
+    for count in (3, 4):
+        with pytest.raises(ServiceUnavailable):
+            await sent(backend, request(store))
+        assert len(store.requests) == count
 
 
 async def test_the_root_pair_signs_unless_there_is_one_for_the_store(make):
@@ -224,6 +235,31 @@ async def test_the_chain_reads_the_environment(make, bare_environment, monkeypat
         monkeypatch.setenv(f"AWS_{name}", value)
     found = await make("http://127.0.0.1:9", "chain").credentials()
     assert found == Credentials("ENVKEY", Secret("env-secret"), Secret("env-token"))
+
+
+async def test_credentials_that_are_known_need_no_waiting(make, bare_environment, monkeypatch):
+    """A fixed pair is known at once; what the chain finds is known when it has been asked, and not before."""
+    assert make("http://127.0.0.1:9").known_credentials() == ROOT
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENVKEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "env-secret")
+    backend = make("http://127.0.0.1:9", "chain", static=None)
+    assert backend.known_credentials() is None
+    assert await backend.credentials() == backend.known_credentials() == Credentials("ENVKEY", Secret("env-secret"))
+
+
+async def test_credentials_that_expire_are_asked_for_again(make, bare_environment):
+    """What a program of the profile gave for a short time is not known any more when it is due, and then renewed."""
+    expiry = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()  # within the fifteen in which they are renewed
+    given = {"Version": 1, "AccessKeyId": "TEMP", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": expiry}
+    document = bare_environment / "given.json"
+    document.write_text(json.dumps(given))
+    (bare_environment / "config").write_text(f"[default]\ncredential_process = cat {document}\n")
+    backend = make("http://127.0.0.1:9", "chain")
+    assert (await backend.credentials()).access_key_id == "TEMP"
+    assert backend.known_credentials() is None
+    document.write_text(json.dumps(given | {"AccessKeyId": "RENEWED", "Expiration": "2099-01-01T00:00:00Z"}))
+    assert (await backend.credentials()).access_key_id == "RENEWED"
+    assert backend.known_credentials() == await backend.credentials()
 
 
 async def test_the_chain_reads_the_shared_file(make, bare_environment):
@@ -266,13 +302,22 @@ async def test_a_store_that_answers_anything_is_there(make, store):
     assert "authorization" not in store.requests[0].headers
 
 
+async def test_a_store_that_answers_at_length_is_there(make, store):
+    """Readiness does not read what is answered: a long page is an answer too, and its connection is let go."""
+    store.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000
+    assert await make(store.endpoint).probe() is None
+
+
 async def test_probes_are_rare(make, store):
     """However often readiness is asked for, the store is asked once in two seconds."""
     backend = make(store.endpoint)
     assert [await backend.probe() for _ in range(20)] == [None] * 20
     assert len(store.requests) == 1
+    make.pool.sweep(make.pool.now + 3, silence=300)
+    assert [await backend.probe() for _ in range(20)] == [None] * 20
+    assert len(store.requests) == 2
 
 
 async def test_a_store_that_is_away_is_named(make):
     """A refused connection is the reason why the gateway is not ready."""
-    assert await make(f"http://127.0.0.1:{free_port()}").probe() == "backend: ClientConnectorError"
+    assert await make(f"http://127.0.0.1:{free_port()}").probe() == "backend: ConnectionRefusedError"

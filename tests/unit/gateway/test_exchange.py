@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import base64
+import asyncio
+import contextlib
 import time
-from hashlib import sha256
-from zlib import crc32
 
 import pytest
 
+from gateway import exchange as module
 from gateway.backend import Backend
 from gateway.config import BackendSettings
-from gateway.errors import BadDigest, IncompleteBody, InternalError, ServiceUnavailable
-from gateway.exchange import Exchange
+from gateway.errors import IncompleteBody, InternalError, ServiceUnavailable
+from gateway.exchange import Exchange, read_whole
 from gateway.plans import Forward
 from gateway.sigv4 import SigningKeys
+from gateway.wire.upstream import Pool
+from tests.servers.processes import free_port
 from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.signing import ROOT, signed
 from tests.unit.gateway.stories import plan_of
@@ -35,23 +37,24 @@ class Body:
             yield piece
         self.check()
 
-    async def whole(self, decoder):
-        self.check()
-        payload = b"".join([decoder.feed(piece) for piece in self._pieces])
-        decoder.finish()
-        return payload
+
+def backend_at(endpoint: str, pool: Pool) -> Backend:
+    return Backend(BackendSettings(endpoint, "us-east-1", "path", "root"), ROOT, pool, SigningKeys())
 
 
 @pytest.fixture
 async def exchange():
     """An exchange with a recording backend."""
-    recording = RecordingBackend()
-    backend = Backend(BackendSettings(recording.endpoint, "us-east-1", "path", "root"), ROOT)
-    found = Exchange(backend, SigningKeys())
-    found_recording = recording
-    yield found, found_recording
-    await backend.close()
+    recording, pool = RecordingBackend(), Pool(asyncio.get_running_loop())
+    yield Exchange(backend_at(recording.endpoint, pool), SigningKeys()), recording
+    pool.close()
     recording.close()
+
+
+@pytest.fixture
+async def away():
+    """An exchange with a backend that is not there."""
+    return Exchange(backend_at(f"http://127.0.0.1:{free_port()}", Pool(asyncio.get_running_loop())), SigningKeys())
 
 
 def plan(method: str, target: str, **headers: str) -> Forward:
@@ -69,14 +72,12 @@ async def test_an_upload_that_breaks_is_the_clients_error(exchange):
     assert not any(request.complete for request in backend.signed)
 
 
-async def test_a_backend_that_is_away_is_unavailable(exchange):
+async def test_a_backend_that_is_away_is_unavailable(away):
     """No connection is ServiceUnavailable, with the reason for the log only."""
-    sender, _ = exchange
-    away = Backend(BackendSettings("http://127.0.0.1:9", "us-east-1", "path", "root"), ROOT)
     with pytest.raises(ServiceUnavailable) as refused:
-        await Exchange(away, sender.keys).send(plan("GET", "/bucket/k"), None)
+        await away.send(plan("GET", "/bucket/k"), None)
     assert "127.0.0.1" not in refused.value.text
-    await away.close()
+    assert "ConnectionRefusedError" in refused.value.reason
 
 
 async def test_a_redirect_without_a_region_is_an_error(exchange):
@@ -145,44 +146,25 @@ async def test_tags_that_cannot_be_known_are_no_tags_of_nothing(exchange, answer
     assert await sender.tags_of((("bucket", "k", ""),)) == [tags]
 
 
-async def test_tags_of_a_backend_that_is_away_are_not_known(exchange):
+async def test_tags_of_a_backend_that_is_away_are_not_known(away):
     """No connection, no tags: whoever asked will deny."""
-    sender, _ = exchange
-    away = Backend(BackendSettings("http://127.0.0.1:9", "us-east-1", "path", "root"), ROOT)
-    assert await Exchange(away, sender.keys).tags_of((("bucket", "k", ""),)) == [None]
-    await away.close()
+    assert await away.tags_of((("bucket", "k", ""),)) == [None]
 
 
-STREAM = {"x-amz-decoded-content-length": "3", "x-amz-trailer": "x-amz-checksum-crc32", "Content-Length": "49"}
-FRAMED = b"3\r\nabc\r\n0\r\nx-amz-checksum-crc32:" + base64.b64encode(crc32(b"abc").to_bytes(4, "big")) + b"\r\n\r\n"
+async def test_an_answer_too_large_to_read_whole_is_unavailable(exchange, monkeypatch):
+    """What is read whole is bounded; what is longer is let go, with its connection."""
+    monkeypatch.setattr(module, "MAX_ANSWER", 10)
+    sender, backend = exchange
+    for length, error in ((10, None), (11, ServiceUnavailable)):
+        backend.answer = xml_answer(b"x" * length)
+        answer = await sender.send(plan("GET", "/bucket/k"), None)
+        with pytest.raises(error) if error else contextlib.nullcontext():
+            assert await read_whole(answer) == b"x" * length
 
 
-async def decoding(exchange, body: Body):
-    """Send a small trailer upload to a backend that does not take aws-chunked; return what arrived whole."""
-    sender, recording = exchange
-    settings = BackendSettings(recording.endpoint, "us-east-1", "path", "root", aws_chunked=False)
-    backend = Backend(settings, ROOT)
-    try:
-        found = plan_of(*signed("PUT", "/bucket/k", STREAM, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER"))
-        (await Exchange(backend, sender.keys).send(found, body)).close()
-    finally:
-        await backend.close()
-    return recording.signed
-
-
-async def test_a_small_body_is_verified_before_its_request_is_sent(exchange):
-    """Where aws-chunked is not taken, a small payload goes with its hash and its checksum, as a plain request."""
-    [sent] = await decoding(exchange, Body([FRAMED[:7], FRAMED[7:]]))
-    assert (sent.complete, sent.body) == (True, b"abc")
-    assert sent.headers["x-amz-content-sha256"] == sha256(b"abc").hexdigest()
-    assert sent.headers["x-amz-checksum-crc32"] == base64.b64encode(crc32(b"abc").to_bytes(4, "big")).decode()
-
-
-@pytest.mark.parametrize(
-    ("pieces", "error"), [([FRAMED.replace(b"abc", b"abd")], BadDigest), ([FRAMED[:-1]], IncompleteBody)]
-)
-async def test_trap_10_and_11_a_small_body_that_is_wrong_is_not_sent(exchange, pieces, error):
-    """A checksum that differs or an end that is missing: the backend is not asked at all."""
-    with pytest.raises(error):
-        await decoding(exchange, Body(pieces))
-    assert exchange[1].signed == []
+async def test_an_answer_that_breaks_off_is_not_whole(exchange):
+    """A body short of its length is an error of the backend's, never a shorter body."""
+    sender, backend = exchange
+    backend.answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nhalf"
+    with pytest.raises(ServiceUnavailable):
+        await read_whole(await sender.send(plan("GET", "/bucket/k"), None))
