@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from gateway import crossing, shell
+from gateway import crossing
 from gateway.backend import Backend
 from gateway.endpoints import BackendSettings
 from gateway.exchange import Exchange
@@ -16,6 +16,7 @@ from gateway.places import Places, Rule
 from gateway.seal import Seal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
+from gateway.wire import exchange, plane
 from iam.model import Secret
 from tests.servers.processes import BACKEND
 from tests.servers.recording import RecordingBackend
@@ -38,13 +39,15 @@ async def across(weed):
         front = await serve(stack, source.endpoint)
         keys, places = SigningKeys(), {"from": source.endpoint, "real": weed.endpoint, "taker": taker.endpoint}
         exchanges = {
-            name: Exchange(Backend(BackendSettings(url, "us-east-1", "path", "root", name=name), BACKEND), keys)
+            name: Exchange(
+                Backend(BackendSettings(url, "us-east-1", "path", "root", name=name), BACKEND, front.plane.pool, keys),
+                keys,
+            )
             for name, url in places.items()
         }
         rules = [Rule("from", "from", "a", "hidden", "deep/"), Rule("taker", "taker", "b"), Rule("*", "real", "c")]
         stores = Stores(Places(rules), exchanges, Seal(Secret("root-secret")))
-        stack.push_async_callback(stores.close)
-        front.gateway.backend = stores
+        front.desk.backend = stores
         front.source, front.taker = source, taker
         yield front
     source.close()
@@ -186,7 +189,8 @@ async def test_a_destination_that_refuses_is_the_answer(across):
 @pytest.mark.parametrize("whole", [True, False])
 async def test_a_long_copy_keeps_its_client(across, monkeypatch, whole):
     """White space comes while a copy runs, then the result, or an Error document after the 200, as S3 does it."""
-    monkeypatch.setattr(shell, "PATIENCE", 0.02)
+    monkeypatch.setattr(exchange, "PATIENCE", 0.02)
+    monkeypatch.setattr(plane, "TICK", 0.01)
     seen, scripted = threading.Event(), answer(10, b"x" * (10 if whole else 9))
     across.source.answer = lambda _: scripted if seen.wait(30) else b""
     url, begin = f"http://127.0.0.1:{across.port}/taker/k", b'<?xml version="1.0" encoding="UTF-8"?>\n  '

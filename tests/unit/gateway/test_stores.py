@@ -54,7 +54,8 @@ async def several():
         keys = SigningKeys()
         exchanges = {
             name: Exchange(
-                Backend(BackendSettings(url, "us-east-1", "path", "root", name=name), BACKEND, front.plane.pool, keys), keys
+                Backend(BackendSettings(url, "us-east-1", "path", "root", name=name), BACKEND, front.plane.pool, keys),
+                keys,
             )
             for name, url in {"one": one.endpoint, "two": two.endpoint}.items()
         }
