@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_network
 
-from aiohttp import web
-
 from gateway import __version__
 from gateway.backend import Backend
 from gateway.case import World
@@ -28,7 +26,6 @@ from gateway.regions import is_amazon
 from gateway.seal import Seal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
-from gateway.wire.heads import MAX_FIELD, MAX_TARGET
 from gateway.wire.plane import Plane, Times
 from gateway.wire.upstream import Pool
 from iam.authorize import AllOf, Authorizer, IamPolicies
@@ -160,10 +157,7 @@ class Application:
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         self.control = Control(self.desk, world, service, self.not_ready, config.metrics_public)
-        self.server = web.Server(
-            self.control.handle, access_log=None, lingering_time=2, handler_cancellation=True,
-            max_line_size=MAX_TARGET, max_field_size=MAX_FIELD,
-        )  # fmt: skip
+        self.server = self.control.server()
         self.plane = Plane(
             self.desk,
             asyncio.get_running_loop(),
@@ -232,5 +226,5 @@ async def _serve(application: Application, config: Config, stop: asyncio.Event, 
 async def _drained(application: Application, bound: float) -> None:
     """Wait until no request runs, within the bound."""
     deadline = time.monotonic() + bound
-    while application.plane.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - looked at only while ending
+    while (application.plane.busy or application.desk.inflight) and time.monotonic() < deadline:  # noqa: ASYNC110 - looked at only while ending
         await asyncio.sleep(0.05)

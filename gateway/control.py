@@ -21,7 +21,8 @@ from gateway.desk import HEALTH, METRICS, Desk
 from gateway.errors import AccessDenied, EntityTooLarge, IncompleteBody, InternalError, S3Error, render
 from gateway.observe import AccessLine
 from gateway.peer import is_secure, source_ip
-from gateway.request import S3Request, parse
+from gateway.request import MAX_HEADERS, S3Request, parse
+from gateway.wire.heads import MAX_FIELD, MAX_TARGET
 from sts.service import ACTIONS, StsService
 from sts.wire import StsError, parse_call, render_error
 
@@ -40,6 +41,13 @@ class Control:
     sts: StsService
     not_ready: Callable[[], Awaitable[list[str]]]
     metrics_public: bool
+
+    def server(self) -> web.Server:
+        """Return what makes the protocol of a connection that is handed over; it reads every head that the plane has read."""
+        return web.Server(
+            self.handle, access_log=None, max_line_size=MAX_TARGET, max_field_size=MAX_FIELD, max_headers=2 * MAX_HEADERS,
+            auto_decompress=False, lingering_time=2, handler_cancellation=True,
+        )  # fmt: skip
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -76,30 +84,37 @@ class Control:
         return _xml(render(error, resource=path, request_id=request_id), request_id, error.status)
 
     async def _sts(self, http: web.BaseRequest) -> web.Response:
-        """Answer an STS call, log it and count it."""
+        """Answer an STS call, log it and count it, also when its client does not wait for the answer."""
         started = time.perf_counter()
         forwarded = http.headers.get("X-Forwarded-For", "")
+        desk = self.desk
         line = AccessLine(
-            self.desk.ids.next(), http.method, http.raw_path.partition("?")[0],
-            source_ip(_peer(http), forwarded, self.desk.trusted_proxies), operation="STS",
+            desk.ids.next(), http.method, http.raw_path.partition("?")[0],
+            source_ip(_peer(http), forwarded, desk.trusted_proxies), operation="STS",
         )  # fmt: skip
+        desk.inflight += 1
         try:
-            response = await self._call(http, self._request(http, line), line)
+            response = await self._answered(http, line)
+            line.status = response.status
+            line.bytes_out = len(response.body) if isinstance(response.body, bytes) else 0
+        finally:
+            desk.inflight -= 1
+            line.status = line.status or 499
+            line.seconds = time.perf_counter() - started
+            desk.counters.count(line)
+            desk.log.write(line)
+        return response
+
+    async def _answered(self, http: web.BaseRequest, line: AccessLine) -> web.Response:
+        try:
+            return await self._call(http, self._request(http, line), line)
         except (StsError, S3Error) as error:
             line.error, line.reason = error.code, error.reason or error.text
-            response = _xml(render_error(error.code, error.text, line.request_id), line.request_id, error.status)
+            return _xml(render_error(error.code, error.text, line.request_id), line.request_id, error.status)
         except Exception:  # noqa: BLE001 - the last resort: logged once, answered as InternalError
             _log.exception("request %s failed", line.request_id)
             line.error = "InternalError"
-            response = self._refusal(InternalError(), line.path, line.request_id)
-        line.status, line.bytes_out = (
-            response.status,
-            len(response.body or b"") if isinstance(response.body, bytes) else 0,
-        )
-        line.seconds = time.perf_counter() - started
-        self.desk.counters.count(line)
-        self.desk.log.write(line)
-        return response
+            return self._refusal(InternalError(), line.path, line.request_id)
 
     def _request(self, http: web.BaseRequest, line: AccessLine) -> S3Request:
         headers = [(n.decode("ascii", "replace"), v.decode("utf-8", "replace")) for n, v in http.raw_headers]
@@ -127,6 +142,7 @@ class Control:
 async def _form(http: web.BaseRequest) -> bytes:
     if (http.content_length or 0) > MAX_FORM:
         raise EntityTooLarge(f"This body may hold {MAX_FORM} bytes at most.")
+    _continue(http)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
@@ -137,6 +153,13 @@ async def _form(http: web.BaseRequest) -> bytes:
     except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, TimeoutError) as error:
         raise IncompleteBody(reason=f"form: {type(error).__name__}") from error
     return bytes(body)
+
+
+def _continue(http: web.BaseRequest) -> None:
+    """Tell a client that waits to go on; one of HTTP/1.0 cannot know how (RFC 9110 section 10.1.1)."""
+    waits = http.headers.get("Expect", "").lower() == "100-continue" and http.version >= aiohttp.HttpVersion11
+    if waits and http.transport is not None and not http.content.at_eof():
+        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _peer(http: web.BaseRequest) -> str:

@@ -120,7 +120,7 @@ async def serve(
     desk = Desk(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
     sts = StsService(KEYRING, iam, None, POLICIES.__contains__, True, lambda: int(time.time()), new_access_key)
     control = Control(desk, world, sts, backend.not_ready, metrics_public=True)
-    server = web.Server(control.handle, access_log=None, lingering_time=2, handler_cancellation=True)
+    server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)
     plane = Plane(desk, loop, times or Times(), pool, server)
     stack.push_async_callback(plane.close)

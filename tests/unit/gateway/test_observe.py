@@ -10,12 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app import METRICS, Application
+from gateway.app import Application
 from gateway.config import load
+from gateway.desk import METRICS
 from gateway.observe import SERIES, AccessLine, AccessLog, Counters, RequestIds
 from sts.service import ACTIONS
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
@@ -153,16 +153,13 @@ async def serving(**environ: str):
     """A gateway on loopback, in this process; its backend is a port where nobody listens."""
     settings = {"MINIO_ROOT_USER": ROOT_USER, "MINIO_ROOT_PASSWORD": ROOT_PASSWORD, "MINIO_GW_QUIET": "on"} | environ
     application = Application(load("gateway", {}, "http://127.0.0.1:9", settings, Path.read_text, lambda _: []))
-    runner = web.ServerRunner(web.Server(application.handle, access_log=None))
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]
+    listener = await application.plane.listen("127.0.0.1", 0, tls=None, reuse_port=False)
+    port = listener.sockets[0].getsockname()[1]
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             yield client, application
     finally:
-        await runner.cleanup()
+        listener.close()
         await application.close()
 
 
@@ -199,7 +196,7 @@ async def test_public_metrics_count_every_finished_request(path):
 async def test_lost_log_lines_are_told():
     """A log that cannot be written shows in the metrics, while requests go on being answered."""
     async with serving(MINIO_PROMETHEUS_AUTH_TYPE="public") as (client, application):
-        application.gateway.log._out = FullDisk()
+        application.desk.log._out = FullDisk()
         assert (await client.get("/bucket/key")).status_code == 403
         assert sample(read((await client.get(min(METRICS))).text), "log_lines_lost") == 1
 

@@ -6,11 +6,14 @@ import asyncio
 import base64
 import contextlib
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from hashlib import md5, sha256
-from ipaddress import ip_network
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
+from zlib import crc32
 
 import aiohttp
 import pytest
@@ -18,7 +21,9 @@ from aiohttp import web
 from gateway.shell import DECISIONS_AT_ONCE, decide_all
 
 from gateway import turn
+from gateway.backend import Backend
 from gateway.chunked import ChunkChain
+from gateway.config import BackendSettings
 from gateway.sigv4 import SigningKeys, parse_authorization
 from gateway.turn import DECISIONS_AT_ONCE, decide_all
 from gateway.xml import S3_NAMESPACE, DeleteEntry, bucket_names, parse_delete, render_delete
@@ -27,7 +32,7 @@ from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secr
 from iam.opa import OpaAuthorizer, OpaSettings
 from tests.servers.processes import BACKEND, free_port
 from tests.servers.recording import RecordingBackend
-from tests.unit.gateway.front import POLICIES, listen, serve, until
+from tests.unit.gateway.front import POLICIES, Answer, listen, serve, until
 from tests.unit.gateway.signing import ANN, EVE, ROOT
 from tests.unit.gateway.test_chunked import encode_signed
 
@@ -197,25 +202,6 @@ async def test_more_requests_than_the_limit_are_told_to_slow_down(make, store):
     assert [r.line.split()[0] for r in store.requests] == ["PUT", "GET"]
 
 
-@pytest.mark.parametrize(
-    ("trusted", "forwarded", "address"),
-    [
-        ((), "6.6.6.6", "127.0.0.1"),
-        (("10.0.0.0/8",), "6.6.6.6", "127.0.0.1"),
-        (("127.0.0.0/8",), "6.6.6.6", "6.6.6.6"),
-        (("127.0.0.0/8",), "1.1.1.1, 6.6.6.6", "6.6.6.6"),
-        (("127.0.0.0/8", "10.0.0.0/8"), "1.1.1.1, 6.6.6.6, 10.1.2.3", "6.6.6.6"),
-        (("127.0.0.0/8",), "", "127.0.0.1"),
-        (("127.0.0.0/8",), "not an address", "not an address"),
-    ],
-)
-async def test_trap_19_forwarded_for_is_believed_from_listed_proxies_only(make, trusted, forwarded, address):
-    """The address is the last hop that no listed proxy vouches beyond: a client cannot write its own."""
-    front = await make(trusted_proxies=tuple(map(ip_network, trusted)))
-    await front.call("GET", "/ann/k", unsigned={"X-Forwarded-For": forwarded})
-    assert (await front.lines())[0]["source_ip"] == address
-
-
 def listing(*names: str) -> bytes:
     buckets = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in names)
     return f'<ListAllMyBucketsResult xmlns="{S3_NAMESPACE}"><Owner><ID>o</ID></Owner><Buckets>{buckets}</Buckets></ListAllMyBucketsResult>'.encode()
@@ -300,6 +286,83 @@ async def test_trap_10_and_11_a_corrupt_or_cut_body_never_becomes_an_object(fron
         assert [r.complete for r in store.requests] in ([], [False])
 
 
+STREAM = {"x-amz-decoded-content-length": "3", "x-amz-trailer": "x-amz-checksum-crc32"}
+CRC = base64.b64encode(crc32(b"abc").to_bytes(4, "big"))
+FRAMED = b"3\r\nabc\r\n0\r\nx-amz-checksum-crc32:" + CRC + b"\r\n\r\n"
+
+
+async def decoded(make, body: bytes) -> Answer:
+    """Send a small trailer upload to a backend that does not take aws-chunked."""
+    front = await make(settings={"aws_chunked": False})
+    return await front.call("PUT", "/ann/k", STREAM, body, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+
+
+async def test_a_small_body_is_verified_before_its_request_is_sent(make, store):
+    """Where aws-chunked is not taken, a small payload goes with its hash and its checksum, as a plain request."""
+    assert (await decoded(make, FRAMED)).status == 200
+    [sent] = store.requests
+    assert (sent.complete, sent.body) == (True, b"abc")
+    assert sent.headers["x-amz-content-sha256"] == sha256(b"abc").hexdigest()
+    assert sent.headers["x-amz-checksum-crc32"] == CRC.decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "code"), [(FRAMED.replace(b"abc", b"abd"), "BadDigest"), (FRAMED[:-1], "IncompleteBody")]
+)
+async def test_trap_10_and_11_a_small_body_that_is_wrong_is_not_sent(make, store, body, code):
+    """A checksum that differs or an end that is missing: the backend is not asked at all."""
+    assert (await decoded(make, body)).code == code
+    assert store.requests == []
+
+
+async def test_a_redirect_without_a_region_is_an_error(front, store):
+    """A redirect that names no region is not followed, and its address is not shown."""
+    store.answer = ok(b"", "Location: http://127.0.0.1:9/elsewhere\r\n", "302 Found")
+    answer = await front.call("GET", "/ann/k", who=ANN)
+    assert (answer.status, answer.code) == (500, "InternalError")
+    assert "127.0.0.1:9" not in f"{answer.headers}{answer.body}"
+    assert len(store.requests) == 1
+
+
+async def test_it_is_signed_when_it_is_sent(make, store, monkeypatch):
+    """The signature's time is that of sending, not of the request's coming: decisions may take their time."""
+    now = time.time()
+
+    def decide(question) -> bool:
+        nonlocal now
+        now += 100
+        return True
+
+    monkeypatch.setattr(turn, "time", SimpleNamespace(time=lambda: now, perf_counter=time.perf_counter))
+    async with policy_service(decide) as (_, authorizer):
+        assert (await (await make(authorizer)).call("GET", "/ann/k", who=EVE)).status == 200
+    stamp = store.requests[0].headers["x-amz-date"]
+    assert datetime.strptime(stamp + "+0000", "%Y%m%dT%H%M%SZ%z").timestamp() == int(now)
+
+
+@pytest.mark.parametrize("bare", [True, False])
+async def test_a_backend_whose_credentials_come_from_the_chain(make, store, monkeypatch, bare):
+    """The chain is asked before the first request is signed; without credentials nothing is sent."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    if not bare:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENVKEY")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "env-secret")
+    front = await make()
+    settings = BackendSettings(store.endpoint, "us-east-1", "path", "chain")
+    front.desk.backend = Backend(settings, BACKEND, front.plane.pool, SigningKeys())
+    answers = [await front.call("PUT", "/ann/k", body=b"body", who=ANN) for _ in range(2)]
+    if bare:
+        assert [(a.status, a.code) for a in answers] == [(503, "ServiceUnavailable")] * 2
+        assert store.requests == []
+    else:
+        assert [(a.status, r.body) for a, r in zip(answers, store.requests, strict=True)] == [(200, b"body")] * 2
+        assert all("Credential=ENVKEY/" in r.headers["authorization"] for r in store.requests)
+
+
 async def test_the_access_line_names_the_caller_and_holds_no_secret(front):
     """Operation, key, parent, sizes and the reason of a refusal are told; query, token and signature never."""
     await front.call("GET", "/ann/k?versionId=v-in-query", who=ANN)
@@ -322,30 +385,6 @@ async def test_a_failure_of_ours_is_internal_error_and_logged_once(make, store, 
     assert b"secret reason" not in answer.body
     (record,) = [r for r in caplog.records if r.name == "minio_gw.turn"]
     assert answer.headers["x-amz-request-id"] in record.getMessage()
-    assert store.requests == []
-
-
-@pytest.mark.parametrize("line", [b"x-amz-meta-a: \xff", b"Range: bytes=0-1\r\nRange: bytes=2-3"])
-async def test_trap_20_headers_that_could_be_read_in_two_ways_are_refused(front, store, line):
-    """Bytes that are no UTF-8, and a header sent twice, are 400."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
-    writer.write(b"GET /ann/k HTTP/1.1\r\nHost: h\r\n" + line + b"\r\n\r\n")
-    assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
-    writer.close()
-    assert store.requests == []
-
-
-async def test_sts_is_answered_here(front, store):
-    """AssumeRole signed by the root account gives credentials; unsigned it is an STS error; the store hears nothing."""
-    form = b"Action=AssumeRole&Version=2011-06-15&DurationSeconds=900"
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    payload = sha256(form).hexdigest()
-    answer = await front.call("POST", "/", headers, form, service="sts", payload=payload)
-    assert (answer.status, b"<SessionToken>" in answer.body) == (200, True)
-    refused = await front.call("POST", "/", None, form, who=None, unsigned=headers)
-    assert (refused.status, refused.code, b"<ErrorResponse" in refused.body) == (403, "AccessDenied", True)
-    tampered = await front.call("POST", "/", headers, form + b"0", service="sts", payload=payload)
-    assert (tampered.status, tampered.code) == (403, "SignatureDoesNotMatch")
     assert store.requests == []
 
 

@@ -1,0 +1,202 @@
+"""control: STS, health and metrics, on connections that the data plane hands over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+from hashlib import sha256
+from urllib.parse import urlencode
+
+import pytest
+
+from gateway.control import MAX_FORM
+from gateway.desk import METRICS
+from tests.servers.processes import free_port
+from tests.servers.recording import RecordingBackend
+from tests.unit.gateway.front import serve, until
+from tests.unit.gateway.signing import ANN, ROOT
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+CALL = b"Action=AssumeRole&Version=2011-06-15&DurationSeconds=900"
+
+
+@pytest.fixture
+def store():
+    """A store that records every byte."""
+    server = RecordingBackend()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def make(store):
+    """Make gateways in front of the store; all are stopped at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield lambda endpoint=store.endpoint, **how: serve(stack, endpoint, **how)
+
+
+@pytest.fixture
+async def front(make):
+    """The ordinary gateway."""
+    return await make()
+
+
+def call_of(front, form: bytes = CALL, **headers: str) -> bytes:
+    """Return the bytes of an STS call that the root account signs."""
+    given = {**FORM, "Content-Length": str(len(form)), **headers}
+    signed = front.headers("POST", "/", given, service="sts", payload=sha256(form).hexdigest())
+    return "".join(["POST / HTTP/1.1\r\n", *(f"{n}: {v}\r\n" for n, v in signed.items()), "\r\n"]).encode() + form
+
+
+async def until_closed(front, *pieces: bytes) -> bytes:
+    """Send bytes, piece by piece; return what comes until the gateway closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        found = await reader.read()
+    writer.close()
+    return found
+
+
+async def test_sts_is_answered_here(front, store):
+    """AssumeRole signed by the root account gives credentials; unsigned it is an STS error; the store hears nothing."""
+    form = b"Action=AssumeRole&Version=2011-06-15&DurationSeconds=900"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    payload = sha256(form).hexdigest()
+    answer = await front.call("POST", "/", headers, form, service="sts", payload=payload)
+    assert (answer.status, b"<SessionToken>" in answer.body) == (200, True)
+    refused = await front.call("POST", "/", None, form, who=None, unsigned=headers)
+    assert (refused.status, refused.code, b"<ErrorResponse" in refused.body) == (403, "AccessDenied", True)
+    tampered = await front.call("POST", "/", headers, form + b"0", service="sts", payload=payload)
+    assert (tampered.status, tampered.code) == (403, "SignatureDoesNotMatch")
+    assert store.requests == []
+
+
+async def test_a_call_is_answered_however_its_bytes_come(front):
+    """In one piece, head and form apart, or byte by byte: the connection that is handed over loses none of them."""
+    data = call_of(front)
+    end = data.index(b"\r\n\r\n") + 4
+    for pieces in ([data], [data[:end], data[end:]], [data[: end - 1], data[end - 1 :]], [bytes([b]) for b in data]):
+        answer = await until_closed(front, *pieces)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.count(b"<SessionToken>") == 1
+
+
+async def test_a_call_that_waits_is_told_to_continue(front):
+    """A client that asks before it sends its form is told to go on, and answered."""
+    data = call_of(front)
+    end = data.index(b"\r\n\r\n") + 4
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(data[: end - 2] + b"Expect: 100-continue\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(data[end:])
+        assert b"<SessionToken>" in await reader.read()
+    writer.close()
+
+
+async def test_after_a_call_its_connection_is_closed(front, store):
+    """A request before the call is answered in its order; one that follows it is not answered, by nobody."""
+    signed = front.headers("GET", "/ann/k", who=ANN)
+    get = "".join(["GET /ann/k HTTP/1.1\r\n", *(f"{n}: {v}\r\n" for n, v in signed.items()), "\r\n"]).encode()
+    answer = await until_closed(front, get + call_of(front) + get)
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == answer.count(b"HTTP/1.1 ") == 2
+    assert answer.index(b'ETag: "e"') < answer.index(b"<SessionToken>")
+    assert len(store.requests) == 1
+    assert b"connection: close" in answer.lower()
+
+
+async def test_a_call_in_a_long_query_is_read(front):
+    """A token in the query fits, as in the target of any request."""
+    query = urlencode(
+        {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "WebIdentityToken": "t" * 12_000}
+    )
+    answer = await front.call("POST", f"/?{query}", who=None)
+    assert b"<ErrorResponse" in answer.body
+    assert (await front.lines())[0]["operation"] == "AssumeRoleWithWebIdentity"
+
+
+async def test_a_form_is_read_as_it_was_sent(front):
+    """A compressed form is not unpacked: what is judged is what was signed, and it cannot grow."""
+    packed = gzip.compress(CALL)
+    answer = await until_closed(front, call_of(front, packed, **{"Content-Encoding": "gzip"}))
+    assert b"<SessionToken>" not in answer
+    assert b"<ErrorResponse" in answer
+    assert (await front.lines())[0]["bytes_in"] == len(packed)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_form_is_bounded(front, announced):
+    """A form longer than any call is refused, by its announced length or as soon as it is too long."""
+    if announced:
+        head, form = f"Content-Length: {MAX_FORM + 1}", b""
+    else:
+        head, form = "Transfer-Encoding: chunked", b"%x\r\n" % (MAX_FORM + 1) + b"x" * (MAX_FORM + 1)
+    data = f"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: {FORM['Content-Type']}\r\n{head}\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(data + form)
+    async with asyncio.timeout(20):
+        assert b"<Code>EntityTooLarge</Code>" in await reader.readuntil(b"</ErrorResponse>")
+    writer.close()
+
+
+async def test_a_call_whose_client_leaves_is_logged(front):
+    """Until its form has come a call is in flight; when its client leaves it is logged as 499, and no longer so."""
+    _, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(call_of(front)[:-1])
+    await until(lambda: front.desk.inflight == 1 and not front.plane.clients)
+    writer.close()
+    (line,) = await front.lines()
+    assert (line["operation"], line["status"]) == ("STS", 499)
+
+
+async def test_a_failure_of_ours_is_internal_error_and_logged_once(make, caplog):
+    """What nobody foresaw is answered without a word of the trace, which the operator finds by its id."""
+
+    def broken(key, token):
+        raise RuntimeError("the secret reason")
+
+    front = await make(who=broken)
+    answer = await until_closed(front, call_of(front))
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"<Code>InternalError</Code>" in answer
+    assert b"secret reason" not in answer
+    (record,) = [r for r in caplog.records if r.name == "minio_gw.control"]
+    assert (await front.lines())[0]["request_id"] in record.getMessage()
+
+
+async def test_health_and_metrics_are_told_when_there_is_no_place_for_requests(make):
+    """A gateway that is full says so to its clients, and to its supervisor that it lives."""
+    front = await make(max_inflight=0)
+    for path in ("/minio/health/live", *METRICS):
+        assert (await front.call("GET", path, who=None)).status == 200
+    for method, target, headers in (("GET", "/ann/k", {}), ("POST", "/", FORM)):
+        answer = await front.call(method, target, who=None, unsigned=headers)
+        assert (answer.status, answer.code) == (503, "SlowDown")
+    assert len(await front.lines()) == 2
+
+
+async def test_readiness_tells_the_reasons(make, store):
+    """Ready is 200; not ready is 503 with every reason; a path beside them does not exist."""
+    ready = await (await make()).call("GET", "/minio/health/ready", who=None)
+    assert (ready.status, json.loads(ready.body)) == (200, {"ready": True, "reasons": []})
+    front = await make(f"http://127.0.0.1:{free_port()}")
+    answer = await front.call("GET", "/minio/health/ready", who=None)
+    assert answer.status == 503
+    assert json.loads(answer.body) == {"ready": False, "reasons": ["backend: ConnectionRefusedError"]}
+    assert (await front.call("GET", "/minio/health/live", who=None)).status == 200
+    assert (await front.call("GET", "/minio/health/other", who=None)).status == 404
+    assert store.signed == []
+
+
+async def test_trap_19_a_calls_address_is_the_peers(front):
+    """The source of a call is the connection's peer when no proxy is trusted, whatever a header says."""
+    await until_closed(front, call_of(front, **{"X-Forwarded-For": "6.6.6.6"}))
+    (line,) = await front.lines()
+    assert (line["source_ip"], line["operation"], line["status"]) == ("127.0.0.1", "AssumeRole", 200)
+    assert ROOT.secret.reveal() not in front.log.getvalue()
