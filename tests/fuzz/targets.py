@@ -60,7 +60,7 @@ def request_head(data: bytes) -> None:
 
 
 def _head(data: bytes) -> S3Request | None:
-    """Read a head as the shell does; None when it is refused."""
+    """Read a head as the gateway does; None when it is refused."""
     first, *lines = data.split(b"\n")
     method, _, target = first.decode("latin-1").partition(" ")
     try:

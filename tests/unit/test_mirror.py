@@ -8,8 +8,6 @@ ROOT = Path(__file__).parents[2]
 #: Modules whose tests are elsewhere, and where.
 ELSEWHERE = {
     "gateway/app.py": "tests/faults/test_two_gateways.py",  # wiring: seen whole, in processes
-    "gateway/connection.py": "tests/traps/test_framing.py",  # what it answers is seen on the wire only
-    "gateway/incoming.py": "tests/traps/test_limits.py",
     "gateway/case.py": "tests/unit/gateway/test_story.py",  # the stories are its only users
     "gateway/plans.py": "tests/unit/gateway/test_story.py",  # dataclasses
     "gateway/errors.py": "tests/unit/gateway/test_story.py",

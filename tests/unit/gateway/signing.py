@@ -60,7 +60,7 @@ def sign(
 
 
 def read(method: str, target: str, headers: Mapping[str, str] | None = None, **how) -> S3Request:
-    """Return a request as the shell hands it to the story."""
+    """Return a request as a turn hands it to the story."""
     return parse(method, target, {"Host": HOST, **(headers or {})}.items(), source_ip="192.0.2.7", **how)
 
 
