@@ -14,7 +14,6 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from gateway.shell import Gateway
 from multidict import CIMultiDict
 from yarl import URL
 

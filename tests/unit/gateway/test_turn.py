@@ -18,7 +18,6 @@ from zlib import crc32
 import aiohttp
 import pytest
 from aiohttp import web
-from gateway.shell import DECISIONS_AT_ONCE, decide_all
 
 from gateway import turn
 from gateway.backend import Backend
