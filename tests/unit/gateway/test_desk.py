@@ -151,6 +151,7 @@ async def test_every_answer_tells_the_time_of_its_second(make):
         ("/minio/health/ready?x=1", True),
         ("/minio/prometheus/metrics", True),
         ("/minio/v2/metrics/cluster", True),
+        ("/minio/v2/metrics/cluster?x=1", True),
         ("/minio/v2/metrics/cluster/", False),
         ("/minio/key", False),
         ("/minio/", False),

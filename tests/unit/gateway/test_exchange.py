@@ -72,6 +72,21 @@ async def test_an_upload_that_breaks_is_the_clients_error(exchange):
     assert not any(request.complete for request in backend.signed)
 
 
+async def test_an_upload_that_broke_is_told_before_what_the_backend_made_of_it(exchange):
+    """When the backend hangs up over a body that is wrong, the body's own error is the answer."""
+
+    class Late(Body):
+        async def through(self, upstream):
+            for piece in self._pieces:
+                yield piece
+
+    sender, backend = exchange
+    for answer in (b"", xml_answer(b"")):
+        backend.answer = answer
+        with pytest.raises(IncompleteBody):
+            await sender.send(plan("PUT", "/bucket/k", **{"Content-Length": "3"}), Late([b"abc"], IncompleteBody()))
+
+
 async def test_a_backend_that_is_away_is_unavailable(away):
     """No connection is ServiceUnavailable, with the reason for the log only."""
     with pytest.raises(ServiceUnavailable) as refused:
