@@ -36,6 +36,11 @@ class Body:
         return self._left if self._chunks is None else 0
 
     @property
+    def wanted(self) -> bool:
+        """Return whether somebody waits for what is still to come."""
+        return not self.done and self.take is not None and self.take is not _away
+
+    @property
     def waits(self) -> bool:
         """Return whether nobody wants the body yet."""
         return self.take is None and not self.done

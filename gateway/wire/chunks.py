@@ -20,12 +20,13 @@ class BadChunk(Exception):
 class ChunkedReader:
     """Decodes one body: feed bytes, take what is payload; after `done`, `rest` is what followed it."""
 
-    __slots__ = ("_buffer", "_left", "_state", "done", "rest")
+    __slots__ = ("_buffer", "_left", "_state", "_trailers", "done", "rest")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._left = 0
         self._state = "size"
+        self._trailers = 0  # bytes of them
         self.done = False
         self.rest = b""
 
@@ -49,7 +50,7 @@ class ChunkedReader:
         self._buffer = b"" if self.done else buffer[at:]
         if self.done:
             self.rest = buffer[at:]
-        elif len(self._buffer) > (MAX_TRAILERS if self._state == "trailers" else MAX_LINE):
+        elif len(self._buffer) > (MAX_TRAILERS if self._state == "trailers" else MAX_LINE) + 1:  # a CR may be the last
             raise BadChunk("a line without an end")
         return pieces
 
@@ -68,6 +69,9 @@ class ChunkedReader:
                 raise BadChunk("no CRLF after the data of a chunk")
             self._state = "size"
         elif self._state == "trailers":
+            self._trailers += len(line)
+            if self._trailers > MAX_TRAILERS:
+                raise BadChunk("trailer fields")
             self.done = not line
         else:
             self._size(line)

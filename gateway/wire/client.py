@@ -25,12 +25,15 @@ class Client(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
+        "_ended",
+        "_full",
         "_inbox",
         "_lingers_until",
         "_reader",
         "_running",
         "_since",
         "_stuck",
+        "_unsent",
         "exchange",
         "lost",
         "peer",
@@ -54,6 +57,9 @@ class Client(asyncio.Protocol):
         self._since = 0.0  # when the first byte of what is in the inbox came
         self._lingers_until = 0.0
         self._stuck = 0.0  # since when the client takes nothing of what waits for it, 0 while it does
+        self._ended = False  # the client sends no more
+        self._full = False  # the client does not read what is written
+        self._unsent = 0  # bytes of the write buffer when the clock was last looked at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (asyncio)."""
@@ -77,7 +83,7 @@ class Client(asyncio.Protocol):
         self._inbox = self._inbox + data if self._inbox else data
         if exchange is None:
             self._run()
-        elif len(self._inbox) > PIPELINED:
+        if len(self._inbox) > PIPELINED and (self._full or self.exchange is not None):
             self.pause()
 
     def _run(self) -> None:
@@ -86,7 +92,7 @@ class Client(asyncio.Protocol):
             return
         self._running = True
         try:
-            while self.exchange is None and self._inbox and not self._lingers_until and not self.lost:
+            while self.exchange is None and self._inbox and not (self._lingers_until or self.lost or self._full):
                 if not self._next_request():
                     break
         finally:
@@ -147,6 +153,7 @@ class Client(asyncio.Protocol):
         if exchange is None:
             return
         exchange.turn.finish()
+        self.seen = self.plane.pool.now  # from now on it is idle
         if not exchange.head.keep_alive or self.lost:
             self.close(unread=not exchange.body.done)
             return
@@ -174,8 +181,8 @@ class Client(asyncio.Protocol):
         """Close; with bytes unread drain them first for a moment, or the client might never see the answer."""
         if self.transport.is_closing():
             return
-        ends_half = self.transport.can_write_eof()
-        if not ends_half and not unread:  # TLS
+        ends_half = not self._ended and self.transport.can_write_eof()
+        if self._ended or (not ends_half and not unread):  # nothing more comes, or TLS
             self.transport.close()
             return
         self._lingers_until = self.plane.pool.now + LINGER
@@ -185,6 +192,7 @@ class Client(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more; it may still be reading (asyncio)."""
+        self._ended = True
         if self._lingers_until or (self.exchange is None and not self._inbox):
             return False
         if self.exchange is None:
@@ -206,14 +214,19 @@ class Client(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads slower than the backend writes (asyncio)."""
         self._stuck = self.plane.pool.now
+        self._full = True
         if self.exchange is not None:
             self.exchange.read_more(please=False)
 
     def resume_writing(self) -> None:
         """The client has caught up (asyncio)."""
         self._stuck = 0.0
+        self._full = False
         if self.exchange is not None:
             self.exchange.read_more(please=True)
+        elif not self._lingers_until:
+            self.resume()
+            self._run()
 
     def stop(self, why: str) -> None:
         """End the connection at once, and say why in the log."""
@@ -236,6 +249,8 @@ class Client(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Look at the clock: slow heads, idle bodies and idle connections end."""
+        if self.exchange is None and self._still_writes(now):
+            return
         if self._lingers_until:
             if now > self._lingers_until:
                 self.transport.abort()
@@ -250,6 +265,20 @@ class Client(asyncio.Protocol):
             elif not self._inbox and now - self.seen > times.idle:
                 self.transport.close()
             return
-        if not exchange.body.done and not exchange.body.waits and now - self.seen > times.body:
+        if exchange.body.wanted and now - self.seen > times.body:
             exchange.late()
         exchange.tick(now)
+
+    def _still_writes(self, now: float) -> bool:
+        """Return whether an answer is still on its way to a client that reads slowly; one that does not read at all ends."""
+        unsent, before = self.transport.get_write_buffer_size(), self._unsent
+        self._unsent = unsent
+        if not unsent:
+            return False
+        if unsent != before:
+            self.seen = now
+        elif now - self.seen > self.plane.times.idle:
+            self.transport.abort()
+        if self._lingers_until:
+            self._lingers_until = now + LINGER
+        return True

@@ -8,6 +8,8 @@ one piece held back, so that its announced length cannot be reached before its e
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
@@ -145,6 +147,7 @@ class Exchange:
     def _want(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
         """Have the body brought from now on."""
         self.body.take, self.body.end = take, end
+        self.client.resume()  # it was paused if more came than was wanted
         self.feed(b"")
 
     def feed(self, data: bytes) -> None:
@@ -168,6 +171,7 @@ class Exchange:
         self._let_go()
         self.sending = False
         self.body.discard()
+        self.head.keep_alive = False  # what came behind the body is lost with it
         if self._started:
             self._cut(type(error).__name__)
         else:
@@ -211,6 +215,7 @@ class Exchange:
         step = self._send
         assert step is not None  # noqa: S101 - set by _connect
         self._upstream, self._answer, self._held = upstream, None, b""
+        self._room.set()
         streams = step.streams and self.head.has_body
         # A head goes with the first piece of its body: there are stores that make an empty object of a head alone.
         self._unsent = step.head if streams or step.source is not None else b""
@@ -260,6 +265,8 @@ class Exchange:
 
     def _relay_piece(self, data: bytes) -> None:
         """Send what the relay lets out, one piece late."""
+        if self._upstream is not None:
+            self._upstream.seen = self.client.plane.pool.now
         assert self._send is not None  # noqa: S101 - set by _connect
         assert self._send.relay is not None  # noqa: S101 - chosen for it
         out = self._send.relay.feed(data)
@@ -337,7 +344,10 @@ class Exchange:
             self._slow, self._prolog, self._slow_since = step.slow, step.prolog, self.client.plane.pool.now
         else:
             self._drop()
-            self._do(step.then() if isinstance(step, Drop) else step)
+            if isinstance(step, Drop):
+                self._next(step.then)
+            else:
+                self._do(step)
 
     def _drop(self) -> None:
         upstream, self._upstream = self._upstream, None
@@ -346,6 +356,10 @@ class Exchange:
 
     def _pass(self, step: Pass, head: ResponseHead) -> None:
         """Prepare the head that the client gets with the first bytes of the body."""
+        if self._started:  # a slow answer, whose head is out
+            self._cut("two heads")
+            return
+        self._slow = b""
         if self.head.method == "HEAD" or head.status in {204, 304}:
             length = next((value for name, value in head.fields if name.lower() == "content-length"), None)
             headed = self.head.method == "HEAD" and head.status not in {204, 304}
@@ -378,6 +392,7 @@ class Exchange:
         self._collected += data
         if len(self._collected) > self._answer.limit:
             self._drop()
+            self._collected = None
             self._next(_raise, AnswerTooLarge(f"more than {self._answer.limit} bytes"))
 
     def flush(self) -> None:
@@ -408,13 +423,17 @@ class Exchange:
             self._cut(reason)
         elif self._unsent and self.sending:
             self._replace(step)
-        elif unused and not step.streams and step.source is None and step.method in _REPEATABLE:
+        elif unused and self._repeatable(step):
             self._connect(step)
         else:
             self.sending, self._unsent, self._collected = False, b"", None
             self._let_go()
             self.body.discard()
             self._next(step.failed, reason)
+
+    def _repeatable(self, step: Send) -> bool:
+        """Return whether a request that nobody has read may be sent again: safe to, and nothing of it used up."""
+        return step.method in _REPEATABLE and step.source is None and not (step.streams and self.head.has_body)
 
     def _replace(self, step: Send) -> None:
         """Find another connection for a request of which nothing has been sent."""
@@ -444,6 +463,9 @@ class Exchange:
         """A short body must not look whole: the client sees its connection end."""
         self.turn.traffic.cut = reason
         self._let_go()
+        if self._size is None and not self.head.minor:  # only an error tells this client from a whole answer
+            raw = self.client.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.client.transport.abort()
 
     # ---- to the client

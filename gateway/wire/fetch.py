@@ -84,6 +84,7 @@ class Fetched:
         """Take the head."""
         self._head = head
         self._changed.set()
+        self._room.set()  # it answers before it has read everything: nothing more is sent
 
     def piece(self, data: bytes) -> None:
         """Take bytes."""

@@ -17,6 +17,7 @@ MAX_FIELD = 16_384  # bytes of one header
 MAX_FIELDS = 256
 _MINOR = {b" HTTP/1.1": 1, b" HTTP/1.0": 0}
 END = b"\r\n\r\n"
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
 
 Fields = list[tuple[str, str]]
 
@@ -88,7 +89,9 @@ class RequestReader:
         except httptools.HttpParserUpgrade:
             pass  # we do not; RFC 9110 section 7.8 lets a server ignore it
         except httptools.HttpParserError as error:
-            self._parser = None
+            used, self._parser = self._parser, None
+            if used is not None:  # the head before may be why: to llhttp, Proxy-Connection: close is a close
+                return self.read(head)
             raise BadHead(str(error)) from None
         found = self._understood(parser, head)
         # llhttp would wait for the body that it must not see, and takes no more after `close`.
@@ -143,7 +146,7 @@ def _request_framing(fields: Fields) -> tuple[int | None, bool, bool, str]:
 
 def read_response(head: bytes, method: str) -> ResponseHead:
     """Return the head of an answer to a request of this method. Raises BadHead."""
-    status_line, *lines = head[:-4].split(b"\r\n")
+    status_line, *lines = _lines(head)
     status = _status(status_line)
     fields: Fields = []
     length: int | None = None
@@ -152,10 +155,12 @@ def read_response(head: bytes, method: str) -> ResponseHead:
         raw_name, colon, raw_value = line.partition(b":")
         written, value = raw_name.decode("latin-1"), raw_value.strip(b" \t").decode("utf-8", "replace")
         name = written.lower()
-        if not colon or not name or name != name.strip() or "\n" in value or "\r" in value or "\x00" in value:
+        if not colon or not raw_name or raw_name.translate(None, _TOKEN):
             raise BadHead("header of an answer")
         if name == "content-length":
-            if (length is not None and value != str(length)) or not (value.isascii() and value.isdigit()):
+            if (length is not None and value != str(length)) or not (
+                value.isascii() and value.isdigit() and len(value) < 20
+            ):
                 raise BadHead("Content-Length of an answer")
             length = int(value)
         elif name == "transfer-encoding":
@@ -163,7 +168,8 @@ def read_response(head: bytes, method: str) -> ResponseHead:
                 raise BadHead("Transfer-Encoding of an answer")
             chunked = True
         elif name == "connection":
-            keep_alive = value.lower() != "close" and (keep_alive or value.lower() == "keep-alive")
+            options = value.lower()
+            keep_alive = "close" not in options and (keep_alive or "keep-alive" in options)
         fields.append((written, value))
     if chunked and length is not None:
         raise BadHead("Content-Length beside Transfer-Encoding in an answer")
@@ -172,8 +178,21 @@ def read_response(head: bytes, method: str) -> ResponseHead:
     return ResponseHead(status, fields, keep_alive, length, chunked)
 
 
+def _lines(head: bytes) -> list[bytes]:
+    """Return a head's lines; what ends a line for some readers only is refused."""
+    lines = head[:-4].split(b"\r\n")
+    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\x00" in head:
+        raise BadHead("bare CR or LF, or NUL, in an answer")
+    return lines
+
+
 def _status(line: bytes) -> int:
-    if len(line) < 12 or not line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or not line[9:12].isdigit():
+    if (
+        len(line) < 12
+        or not line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 "))
+        or not line[9:12].isdigit()
+        or line[9:10] == b"0"
+    ):
         raise BadHead("status line of an answer")
     if len(line) > 12 and line[12:13] != b" ":
         raise BadHead("status line of an answer")

@@ -81,11 +81,11 @@ class Plane:
 
     def _tick(self) -> None:
         """Look at the clock, once for everybody."""
+        self._timer = self._loop.call_later(TICK, self._tick)  # first: one turn's mistake must not stop the clock
         now = self._loop.time()
         self.pool.sweep(now, self.times.backend)
         for client in list(self.clients):
             client.sweep(now)
-        self._timer = self._loop.call_later(TICK, self._tick)
 
     @property
     def busy(self) -> int:

@@ -68,6 +68,7 @@ class Upstream(asyncio.Protocol):
         """Keep the transport (asyncio)."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
         self.transport.set_write_buffer_limits(HIGH, LOW)
+        self._pool.opened(self)
 
     def reserve(self, taker: Taker) -> None:
         """Belong to a request whose first bytes are still to come."""
@@ -84,7 +85,10 @@ class Upstream(asyncio.Protocol):
         self._taker, self._method, self.whole = taker, method, whole
         self._head, self._chunks, self._buffer, self._left = None, None, b"", 0
         self.seen = self._pool.now
-        self.transport.write(data)
+        if self.transport.is_closing():  # it ended while it was held for this request: nobody else will say so
+            self._pool.soon(self.broke, "closed")
+        else:
+            self.transport.write(data)
 
     @property
     def now(self) -> float:
@@ -105,7 +109,7 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (asyncio)."""
-        self.seen = self._pool.now
+        self.seen, self.fresh = self._pool.now, True  # whatever becomes of the answer, it has begun
         if self._taker is None:
             self.transport.abort()  # an answer that nobody asked for
             return
@@ -150,6 +154,8 @@ class Upstream(asyncio.Protocol):
         if self._chunks is not None:
             for piece in self._chunks.feed(data):
                 taker.piece(piece)
+                if self._taker is not taker:  # it had enough
+                    return
             if self._chunks.done and self._taker is taker:
                 self._end(self._chunks.rest)
                 return
@@ -180,7 +186,7 @@ class Upstream(asyncio.Protocol):
     def broke(self, reason: str) -> None:
         """End the connection and say why."""
         taker, self._taker = self._taker, None
-        unused = not self.fresh and self._head is None and not self._buffer
+        unused = not self.fresh
         self.transport.abort()
         if taker is not None:
             taker.broken(reason, unused=unused)
@@ -242,7 +248,12 @@ class Pool:
             waiting = self._waiting.setdefault(origin, deque())
             future: asyncio.Future[Upstream | None] = self._loop.create_future()
             waiting.append(future)
-            found = await future
+            try:
+                found = await future
+            except asyncio.CancelledError:
+                if future.done() and not future.cancelled():  # what it was given is somebody else's
+                    self._pass_on(origin, future.result())
+                raise
             if found is not None:
                 return found
         self._opening[origin] = self._opening.get(origin, 0) + 1
@@ -252,10 +263,33 @@ class Pool:
                     lambda: Upstream(self, origin), origin.host, origin.port, ssl=origin.tls,
                     server_hostname=origin.host if origin.tls else None,
                 )  # fmt: skip
-        finally:
+        except BaseException:
             self._opening[origin] -= 1
-        self._open.setdefault(origin, set()).add(made)
+            self._pass_on(origin, None)
+            raise
+        self._opening[origin] -= 1
         return made
+
+    def opened(self, upstream: Upstream) -> None:
+        """Count a connection, until it is gone."""
+        self._open.setdefault(upstream.origin, set()).add(upstream)
+
+    def soon(self, call: Callable[[str], None], reason: str) -> None:
+        """Call back once the caller is done."""
+        self._loop.call_soon(call, reason)
+
+    def _pass_on(self, origin: Origin, upstream: Upstream | None) -> None:
+        """Give a waiting request a connection, or its turn to open one."""
+        if upstream is not None:
+            self.give(upstream)
+            if not upstream.transport.is_closing():
+                return
+        waiting = self._waiting.get(origin)
+        while waiting:
+            future = waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
 
     def give(self, upstream: Upstream) -> None:
         """Take a connection back."""
@@ -278,12 +312,7 @@ class Pool:
         idle = self._idle.get(upstream.origin)
         if idle and upstream in idle:
             idle.remove(upstream)
-        waiting = self._waiting.get(upstream.origin)
-        while waiting:
-            future = waiting.popleft()
-            if not future.done():
-                future.set_result(None)
-                return
+        self._pass_on(upstream.origin, None)
 
     def sweep(self, now: float, silence: float) -> None:
         """Close what waited too long, for a request or for an answer."""

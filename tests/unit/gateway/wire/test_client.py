@@ -1,0 +1,229 @@
+"""One client's connection: heads in order, what is no head, slow and absent clients, closing without losing the answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.wire.client import PIPELINED
+from gateway.wire.steps import Later, Say
+from tests.unit.gateway.wire.bench import OK, Wire, story, until
+
+
+def echo(turn) -> Say:
+    """Answer with the target."""
+    return Say(OK, turn.head.target.encode())
+
+
+@story
+async def test_pipelined_requests_are_answered_in_order(wire: Wire):
+    """Answers come in the order of the requests, whoever is ready first."""
+    first = asyncio.Event()
+
+    async def wait():
+        await first.wait()
+        return Say(OK, b"/1")
+
+    wire.begin = lambda turn: Later(wait) if turn.head.target == "/1" else echo(turn)
+    client = await wire.client(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % n for n in range(1, 6)))
+    await until(lambda: wire.turns)
+    assert len(wire.turns) == 1
+    first.set()
+    for number in range(1, 6):
+        await client.head()
+        assert await client.read(2) == b"/%d" % number
+
+
+@story
+async def test_heads_come_byte_by_byte(wire: Wire):
+    """A head may arrive in any pieces, with an empty line before it."""
+    wire.begin = echo
+    client = await wire.client()
+    for byte in b"\r\nGET /a HTTP/1.1\r\nA: b\r\n\r\n":
+        client.say(bytes([byte]))
+        await asyncio.sleep(0)
+    await client.head()
+    assert await client.read(2) == b"/a"
+
+
+@story
+async def test_what_is_no_head_is_refused_and_closed(wire: Wire):
+    """Garbage, bare LF, ambiguous framing and heads that are too long get an answer and an end; nothing behind them is read."""
+    for head, status in (
+        (b"\x16\x03\x01\x02\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\n\n", b"400"),
+        (b"GET / HTTP/1.1\nA: b\r\n\r\n", b"400"),
+        (b"PUT / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
+        (b"PUT / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000, b"431"),
+    ):
+        client = await wire.client(head + b"GET /smuggled HTTP/1.1\r\n\r\n")
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert answer.count(b"HTTP/1.1") == 1
+        assert b"Connection: close\r\n" in answer
+        client.close()
+    assert not wire.turns
+
+
+@story
+async def test_a_refusal_is_read_although_the_client_still_sends(wire: Wire):
+    """What a refused client still sends is drained for a moment, so that the answer is not lost with the connection."""
+    wire.begin = echo
+    client = await wire.client(b"PUT /a HTTP/1.1\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
+    assert b"Connection: close\r\n" in await client.head()
+    assert await client.rest() == b"/a"
+
+
+@story
+async def test_who_does_not_leave_after_a_refusal_is_cut(wire: Wire):
+    """Lingering ends: a client that keeps its side open is disconnected."""
+    client = await wire.client(b"garbage\r\n\r\n")
+    await client.rest()
+    assert wire.plane.clients
+    wire.later(3)
+    await until(lambda: not wire.plane.clients)
+
+
+@story
+async def test_slow_heads_and_idle_connections_end(wire: Wire):
+    """A head that does not come is refused, a connection without one is closed."""
+    idle, slow = await wire.client(), await wire.client(b"GET / HT")
+    await until(lambda: len(wire.plane.clients) == 2)
+    await until(lambda: any(client._inbox for client in wire.plane.clients))
+    wire.later(wire.plane.times.head + 1)
+    assert (await slow.rest()).startswith(b"HTTP/1.1 408")
+    wire.later(wire.plane.times.idle + 1)
+    assert await idle.rest() == b""
+
+
+@story
+async def test_idleness_begins_with_the_answer(wire: Wire):
+    """A connection whose last request took long is not idle yet when it is answered."""
+    go = asyncio.Event()
+
+    async def wait():
+        await go.wait()
+        return Say(OK)
+
+    wire.begin = lambda turn: Later(wait)
+    client = await wire.client(b"GET / HTTP/1.1\r\n\r\n")
+    await until(lambda: wire.turns)
+    wire.later(1000)
+    go.set()
+    await client.head()
+    for one in wire.plane.clients:
+        one.sweep(wire.pool.now + 1)
+    client.say(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await client.head()).startswith(b"HTTP/1.1 200")
+
+
+@story
+async def test_a_head_that_ends_in_the_middle_is_refused(wire: Wire):
+    """A client that closes within a head is told, if it can still read."""
+    client = await wire.client(b"GET / HT")
+    client.writer.write_eof()
+    assert (await client.rest()).startswith(b"HTTP/1.1 400")
+
+
+@story
+async def test_http_1_0_is_closed_unless_it_asks(wire: Wire):
+    """HTTP/1.0 clients are told when their connection is kept."""
+    wire.begin = echo
+    client = await wire.client(b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /b HTTP/1.0\r\n\r\n")
+    assert b"Connection: keep-alive\r\n" in await client.head()
+    assert (await client.rest()).endswith(b"/b")
+
+
+@story
+async def test_head_requests_get_no_body(wire: Wire):
+    """What is said to HEAD has a length of nothing, and the next answer follows at once."""
+    wire.begin = echo
+    client = await wire.client(b"HEAD /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n")
+    await client.head()
+    assert (await client.head()).startswith(b"HTTP/1.1 200")
+    assert await client.read(2) == b"/b"
+
+
+@story
+async def test_a_client_that_only_sends_is_stopped(wire: Wire):
+    """Requests are not answered into the void: what is held for a client that does not read is bounded, and it goes on later."""
+    wire.begin = lambda turn: Say(OK, b"x" * 10_000)
+    client = await wire.client(buffer=4096)
+    client.writer.transport.pause_reading()
+    count = 20_000
+    client.say(b"GET / HTTP/1.1\r\n\r\n" * count)
+    await until(lambda: wire.plane.clients)
+    seen = next(iter(wire.plane.clients))
+    await until(lambda: not seen.transport.is_reading())
+    assert seen.transport.get_write_buffer_size() < 4 << 20
+    assert len(seen._inbox) < 8 * PIPELINED
+    client.writer.transport.resume_reading()
+    for _ in range(count):
+        await client.head()
+        await client.read(10_000)
+
+
+@story
+async def test_a_slow_reader_gets_all_before_its_connection_ends(wire: Wire):
+    """The end of an answer is not cut off for a client that takes its time, as long as it reads."""
+    body = b"x" * 3_000_000
+    wire.begin = lambda turn: Say(OK, body)
+    client = await wire.client(b"GET / HTTP/1.0\r\n\r\n", buffer=4096)
+    client.writer.transport.pause_reading()
+    await until(lambda: wire.turns and wire.turns[0].finished)
+    for _ in range(3):
+        wire.later(10)
+        client.writer.transport.resume_reading()
+        assert await client.read(10_000)
+        client.writer.transport.pause_reading()
+    client.writer.transport.resume_reading()
+    rest = await client.rest()
+    assert len(rest) > len(body) - 31_000
+
+
+@story
+async def test_who_does_not_read_at_all_is_cut(wire: Wire):
+    """An answer that nobody reads is not held for ever."""
+    wire.begin = lambda turn: Say(OK, b"x" * 8_000_000)
+    client = await wire.client(b"GET / HTTP/1.1\r\n\r\n", buffer=4096)
+    client.writer.transport.pause_reading()
+    await until(lambda: wire.turns and wire.turns[0].finished)
+    wire.later(0)
+    wire.later(wire.plane.times.idle + 200)
+    wire.later(wire.plane.times.idle + 400)
+    await until(lambda: not wire.plane.clients)
+
+
+@pytest.mark.parametrize("size", [PIPELINED // 2, PIPELINED * 4])
+def test_what_comes_too_early_is_held_within_bounds(size):
+    """A client that sends ahead of a running request is paused, and read on when it is answered."""
+
+    async def told(wire: Wire):
+        go = asyncio.Event()
+
+        async def wait():
+            await go.wait()
+            return Say(OK)
+
+        wire.begin = lambda turn: Later(wait)
+        client = await wire.client(b"GET / HTTP/1.1\r\n\r\n")
+        await until(lambda: wire.turns)
+        request = b"GET / HTTP/1.1\r\n\r\n"
+        client.say(request * (size // len(request)))
+        seen = next(iter(wire.plane.clients))
+        await until(lambda: not seen.transport.is_reading() or len(seen._inbox) >= size // len(request) * len(request))
+        assert seen.transport.is_reading() is (size < PIPELINED)
+        wire.begin = echo
+        go.set()
+        for _ in range(1 + size // len(request)):
+            await client.head()
+            if len(wire.turns) > 1 and _:
+                await client.read(1)
+
+    async def run() -> None:
+        async with asyncio.timeout(20), Wire() as wire:
+            await told(wire)
+
+    asyncio.run(run())

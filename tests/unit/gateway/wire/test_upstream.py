@@ -1,0 +1,220 @@
+"""Connections to backends: what is kept, what is repeated, what is given up, and who waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.wire import upstream
+from gateway.wire.upstream import IDLE
+from tests.unit.gateway.wire.bench import OK, Wire, story, until
+
+GET = b"GET /o HTTP/1.1\r\n\r\n"
+EMPTY = OK + b"Content-Length: 0\r\n\r\n"
+
+
+@story
+async def test_a_kept_connection_that_died_is_replaced_once(wire: Wire):
+    """A request that found a dead connection goes out again on a new one, when repeating it is safe."""
+    client, backend = await wire.kept()
+    client.say(GET)
+    await backend.head()
+    backend.reset()
+    backend = await wire.backend()
+    await backend.head()
+    backend.close()
+    assert (await client.head()).startswith(b"HTTP/1.1 503")
+
+
+@story
+async def test_what_is_not_safe_is_not_repeated(wire: Wire):
+    """A POST, a body that streams, and a request that was answered with as much as one byte are never sent twice."""
+    for request, answer in (
+        (b"POST /o HTTP/1.1\r\nContent-Length: 0\r\n\r\n", b""),
+        (b"PUT /o HTTP/1.1\r\nContent-Length: 2\r\n\r\nab", b""),
+        (GET, b"H"),
+        (GET, b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ):
+        client, backend = await wire.kept()
+        client.say(request)
+        await backend.head()
+        backend.say(answer)
+        backend.close()
+        assert (await client.head()).startswith(b"HTTP/1.1 503")
+        await until(lambda: not wire.connections)
+    assert wire._accepted.empty()
+
+
+@story
+async def test_bytes_that_nobody_asked_for_end_a_connection(wire: Wire):
+    """An answer without a question is no answer to the next one, alone or behind another."""
+    client, backend = await wire.kept()
+    backend.say(OK + b"Content-Length: 4\r\n\r\nevil")
+    await until(lambda: not wire.connections)
+    client.say(GET)
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(EMPTY + OK + b"Content-Length: 4\r\n\r\nevil")
+    await client.head()
+    client.say(GET)
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(EMPTY)
+    assert b"Content-Length: 0\r\n" in await client.head()
+
+
+@story
+async def test_connections_that_say_close_are_not_kept(wire: Wire):
+    """Connection: close, HTTP/1.0 and open ends are used once."""
+    for answer in (
+        OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ):
+        client = await wire.client(GET)
+        backend = await wire.backend()
+        await backend.head()
+        backend.say(answer)
+        await client.head()
+        await until(lambda: not wire.connections)
+
+
+@story
+async def test_answers_that_are_none_are_503(wire: Wire):
+    """Garbage, heads without an end, ambiguous lengths, and protocols that nobody asked for are a backend's failure."""
+    for answer in (
+        b"garbage\r\n\r\n",
+        OK + b"A: b\r\n" * 20_000,
+        OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        OK + b"A\nSet-Cookie: b\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n",
+    ):
+        client = await wire.client(GET)
+        backend = await wire.backend()
+        await backend.head()
+        backend.say(answer)
+        assert (await client.head()).startswith(b"HTTP/1.1 503")
+        await until(lambda: not wire.connections)
+
+
+@story
+async def test_answers_come_byte_by_byte(wire: Wire):
+    """An answer may arrive in any pieces, interim ones before it."""
+    client = await wire.client(GET)
+    backend = await wire.backend()
+    await backend.head()
+    for byte in b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n":
+        backend.say(bytes([byte]))
+        await backend.writer.drain()
+        await asyncio.sleep(0)
+    await client.head()
+    body = b""
+    while not body.endswith(b"0\r\n\r\n"):
+        body += await client.reader.read(100)
+    assert body in {b"2\r\nok\r\n0\r\n\r\n", b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n"}
+
+
+@story
+async def test_a_connection_goes_back_unpaused(wire: Wire):
+    """A connection whose last answer was paused for its client answers the next one."""
+    size = 8 << 20
+    slow = await wire.client(GET, buffer=4096)
+    slow.writer.transport.pause_reading()
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(OK + b"Content-Length: %d\r\n\r\n" % size + b"x" * size)
+    await until(lambda: wire.connections)
+    one = next(iter(wire.connections))
+    await until(lambda: not one.transport.is_reading())
+    slow.writer.transport.resume_reading()
+    await slow.head()
+    await slow.read(size)
+    await until(lambda: wire.idle)
+    assert one.transport.is_reading()
+
+
+@story
+async def test_idle_connections_are_closed(wire: Wire):
+    """A connection that waits too long is closed before the backend does it."""
+    await wire.kept()
+    assert len(wire.idle) == 1
+    wire.later(IDLE + 1)
+    await until(lambda: not wire.connections and not wire.idle)
+
+
+@pytest.fixture
+def one_connection(monkeypatch):
+    """Allow one connection per origin."""
+    monkeypatch.setattr(upstream, "PER_ORIGIN", 1)
+
+
+@pytest.mark.usefixtures("one_connection")
+@story
+async def test_who_waits_gets_the_connection_that_becomes_free(wire: Wire):
+    """Beyond the limit requests wait for a connection, and are served by the one that is given back."""
+    clients = [await wire.client(GET) for _ in range(3)]
+    backend = await wire.backend()
+    for client in clients:
+        await backend.head()
+        backend.say(EMPTY)
+        await client.head()
+    assert wire._accepted.empty()
+
+
+@pytest.mark.usefixtures("one_connection")
+@story
+async def test_who_waits_may_open_what_another_lost(wire: Wire):
+    """When the connection is lost instead, who waits opens another."""
+    first = await wire.client(GET)
+    backend = await wire.backend()
+    await backend.head()
+    second = await wire.client(GET)
+    await until(lambda: wire.pool._waiting)
+    backend.close()
+    assert (await first.head()).startswith(b"HTTP/1.1 503")
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(EMPTY)
+    assert (await second.head()).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.usefixtures("one_connection")
+@story
+async def test_who_gave_up_waiting_loses_nothing_for_the_others(wire: Wire):
+    """A connection, or the turn to open one, that was given to a cancelled request is passed on."""
+    first = await wire.pool.connect(wire.origin)
+    async with asyncio.TaskGroup() as group:
+        gone = group.create_task(wire.pool.connect(wire.origin))
+        waits = group.create_task(wire.pool.connect(wire.origin))
+        await asyncio.sleep(0)
+        wire.pool.give(first)
+        gone.cancel()
+    assert waits.result() is first
+    async with asyncio.TaskGroup() as group:
+        gone = group.create_task(wire.pool.connect(wire.origin))
+        waits = group.create_task(wire.pool.connect(wire.origin))
+        await asyncio.sleep(0)
+        first.abandon()
+        wire.pool.gone(first)
+        gone.cancel()
+    assert waits.result() is not first
+
+
+@pytest.mark.usefixtures("one_connection")
+@story
+async def test_a_connection_that_cannot_be_opened_is_passed_on(wire: Wire):
+    """Who waits behind a connection that fails to open tries itself instead of waiting for ever."""
+    wire._backend.close()
+    await wire._backend.wait_closed()
+    clients = [await wire.client(GET) for _ in range(3)]
+    for client in clients:
+        assert (await client.head()).startswith(b"HTTP/1.1 503")
+
+
+@story
+async def test_a_connection_that_ends_as_it_is_made_is_not_counted_for_ever(wire: Wire):
+    """A backend that accepts and closes leaves nothing behind."""
+    client = await wire.client(GET)
+    (await wire.backend()).reset()
+    assert (await client.head()).startswith(b"HTTP/1.1 503")
+    await until(lambda: not wire.connections)
