@@ -63,7 +63,7 @@ def test_ambiguous_fields_are_refused(field):
 @pytest.mark.parametrize(
     "line",
     [
-        b"GET /", b"GET / HTTP/2.0", b"GET / HTTP/1.2", b"GET / HTTP/0.9", b"GET / http/1.1", b"GET /\n HTTP/1.1",
+        b"GET /", b"GET / RTSP/1.0", b"GET / RTSP/1.1", b"GET / ICE/1.0",  b"GET / HTTP/2.0", b"GET / HTTP/1.2", b"GET / HTTP/0.9", b"GET / http/1.1", b"GET /\n HTTP/1.1",
         b"GET / HTTP/1.1\nHost: a", b"GET /a b HTTP/1.1", b"GET /\x00 HTTP/1.1", b"G\x00T / HTTP/1.1", b"PRI * HTTP/2.0",
         b"\x16\x03\x01", b"GET / HTTP/1.1 ", b"GET /\xff HTTP/1.1",
     ],
