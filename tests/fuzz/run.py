@@ -22,11 +22,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 
 SECONDS = 10  # for one input
 MEMORY = 1024  # MiB of address space beyond what the process starts with
+INTERRUPTED = frozenset({72, 130, -2, -15})  # libFuzzer's own, and the signals
 CODE = ("gateway", "sts", "iam")
 
 
 def main() -> int:
-    """Run the targets one after the other; return 1 when any of them found something."""
+    """Run the targets one after the other; return 1 when any of them found something, or was interrupted."""
     options = argparse.ArgumentParser()
     options.add_argument("--minutes", type=float, default=10, help="for each target")
     options.add_argument("--one", help=argparse.SUPPRESS)
@@ -39,7 +40,7 @@ def main() -> int:
 
     names = given.targets or list(TARGETS)
     found = [name for name in names if not _run(name, given.minutes)]
-    print(f"found something in {len(found)} of {len(names)}: {', '.join(found) or 'nothing'}")  # noqa: T201
+    print(f"did not hold: {len(found)} of {len(names)}: {', '.join(found) or 'nothing'}")  # noqa: T201
     return 1 if found else 0
 
 
@@ -53,8 +54,15 @@ def _run(name: str, minutes: float) -> bool:
         status = subprocess.run(command, stdout=out, stderr=out, check=False, cwd=folder).returncode
     text = log.read_text(errors="replace")
     runs = re.findall(r"Done (\d+) runs", text) or ["?"]
-    print(f"{name}: {'held' if status == 0 else 'FOUND, see ' + str(log)}, {runs[-1]} inputs", flush=True)  # noqa: T201
+    print(f"{name}: {_said(status, log)}, {runs[-1]} inputs", flush=True)  # noqa: T201
     return status == 0
+
+
+def _said(status: int, log: Path) -> str:
+    """Return what a run's end means: an interrupted one has shown nothing."""
+    if status in INTERRUPTED:
+        return "INTERRUPTED"
+    return f"FOUND, see {log}" if status else "held"
 
 
 def _guided(name: str, minutes: float) -> None:
