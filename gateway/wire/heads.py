@@ -99,7 +99,7 @@ class RequestReader:
         return found
 
     def _understood(self, parser: httptools.HttpRequestParser, head: bytes) -> RequestHead:
-        minor = _MINOR.get(head[: head.index(b"\r")][-9:])  # llhttp takes RTSP and ICE for HTTP
+        minor = _MINOR.get(head.partition(b"\r")[0][-9:])  # llhttp takes RTSP and ICE for HTTP
         if minor is None:
             raise BadHead("neither HTTP/1.1 nor HTTP/1.0")
         if len(self._url) > MAX_TARGET or len(self._fields) > MAX_FIELDS:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 
@@ -23,6 +25,8 @@ from gateway.errors import MalformedXML, S3Error, render
 from gateway.operations import resolve
 from gateway.request import S3Request, parse
 from gateway.sigv4 import SigningKeys, check_time, parse_authorization, parse_presigned
+from gateway.wire.chunks import BadChunk, ChunkedReader
+from gateway.wire.heads import END, BadHead, RequestReader, read_response
 from iam import policy
 from iam.evaluate import decide
 from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secret
@@ -116,6 +120,44 @@ def whole_head(data: bytes) -> None:
     if caller.claim is not None:
         assert caller.claim.signature in _SIGNATURES
         assert caller.principal.access_key_id == caller.claim.access_key_id
+
+
+def wire_head(data: bytes) -> None:
+    """A head or BadHead, for requests and answers: one line a field, no line break within, and one framing."""
+    data = data.partition(END)[0] + END  # what a connection hands over as a head
+    with suppress(BadHead):
+        head = RequestReader().read(data)
+        assert head.minor in {0, 1}
+        assert not (head.chunked and head.length is not None)
+        assert head.target
+        assert not any(c in name + value for name, value in head.fields for c in "\r\n\x00")
+    with suppress(BadHead):
+        answer = read_response(data, "GET")
+        assert 100 <= answer.status <= 999
+        assert not any(c in name + value for name, value in answer.fields for c in "\r\n\x00")
+
+
+def wire_chunks(data: bytes) -> None:
+    """The same payload and rest, or BadChunk, however a chunked body is cut; never more than came."""
+
+    def read(cuts: list[int]) -> tuple[bytes, bytes, bool] | None:
+        reader, taken = ChunkedReader(), b""
+        bounds = [0, *cuts, len(body)]
+        try:
+            for at, end in pairwise(bounds):
+                if reader.done:
+                    return taken, reader.rest + body[at:], True
+                taken += b"".join(reader.feed(body[at:end]))
+        except BadChunk:
+            return None
+        return taken, reader.rest, reader.done
+
+    step, body = (data[0] % 16 + 1, data[1:]) if data else (1, b"")
+    whole = read([])
+    cut = read(list(range(step, len(body), step)))
+    assert whole is None or len(whole[0]) + len(whole[1]) <= len(body)
+    # A body that is refused when it is cut is refused whole; a line without an end may be noticed later.
+    assert cut == whole or whole is None or not whole[2]
 
 
 def aws_chunked(data: bytes) -> None:
@@ -340,6 +382,16 @@ _FORM = (
 )
 
 SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
+    wire_head: [
+        b"GET /bkt/k?a=b HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+        b"PUT /k HTTP/1.0\r\nContent-Length: 12\r\nConnection: keep-alive\r\n\r\n",
+        b'HTTP/1.1 206 Partial\r\nETag: "e"\r\nContent-Length: 3\r\nConnection: close\r\n\r\n',
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+    ],
+    wire_chunks: [
+        b"\x03" + b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX-T: v\r\n\r\nGET ",
+        b"\x00a\r\n0123456789\r\n0\r\n\r\n",
+    ],
     request_head: _HEADS,
     authorization: [
         STAMP + b"\n" + head.partition(b"Authorization:")[2].partition(b"\n")[0]

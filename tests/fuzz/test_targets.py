@@ -65,6 +65,8 @@ def test_good_seeds_get_far(name, monkeypatch):
 
 #: Inputs that are large on purpose: what makes a careless reader slow. Each must be over in no time.
 LARGE = {
+    "wire_head": b"GET /" + b"a" * 50_000 + b" HTTP/1.1\r\n" + b"A: b\r\n" * 8000 + b"\r\n",
+    "wire_chunks": b"\x00" + b"1\r\na\r\n" * 15_000 + b"0\r\n\r\n",
     "request_head": b"GET /bkt/k?" + b"a=&" * 5000 + b"\nhost:h" + b"\nx-a:" * 5000,
     "authorization": b"20260202T024000Z\nAWS4-HMAC-SHA256 " + b"Credential=a," * 5000,
     "presigned_query": b"X-Amz-SignedHeaders=" + b"a;" * 8000,
