@@ -15,8 +15,8 @@ body.py      the client's body, kept until somebody wants it
 upstream.py  one connection to a backend, and the pool of them
 plane.py     one process: listener, tick, who owns the tasks
 heads.py chunks.py   HTTP/1.1 as bytes, read strictly
-ask.py       a small request of our own, awaited
-pump.py      many bytes from socket to socket without entering Python
+fetch.py     a request of our own, awaited
+pump.py carriers.py   many bytes from socket to socket without entering Python (not in use yet: see docs/decisions/0006)
 
 A request that needs nothing awaited is answered in the callbacks that bring its bytes: no task, no future. Who is ahead is
 paused: the backend while the client does not read, the client while the backend does not. Nothing is repeated but a request
