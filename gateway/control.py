@@ -20,7 +20,7 @@ from gateway.case import World
 from gateway.desk import HEALTH, METRICS, Desk
 from gateway.errors import AccessDenied, EntityTooLarge, IncompleteBody, InternalError, S3Error, render
 from gateway.observe import AccessLine
-from gateway.peer import is_secure, source_ip
+from gateway.peer import is_secure, lines, source_ip
 from gateway.request import MAX_HEADERS, S3Request, parse
 from gateway.wire.heads import MAX_FIELD, MAX_TARGET
 from sts.service import ACTIONS, StsService
@@ -86,7 +86,7 @@ class Control:
     async def _sts(self, http: web.BaseRequest) -> web.Response:
         """Answer an STS call, log it and count it, also when its client does not wait for the answer."""
         started = time.perf_counter()
-        forwarded = http.headers.get("X-Forwarded-For", "")
+        forwarded = lines(http.headers.items(), "x-forwarded-for")
         desk = self.desk
         line = AccessLine(
             desk.ids.next(), http.method, http.raw_path.partition("?")[0],
@@ -118,7 +118,7 @@ class Control:
 
     def _request(self, http: web.BaseRequest, line: AccessLine) -> S3Request:
         headers = [(n.decode("ascii", "replace"), v.decode("utf-8", "replace")) for n, v in http.raw_headers]
-        proto = http.headers.get("X-Forwarded-Proto", "")
+        proto = lines(http.headers.items(), "x-forwarded-proto")
         secure = is_secure(_peer(http), proto, self.desk.trusted_proxies, tls=http.secure)
         return parse(
             http.method, http.raw_path, headers, domains=self.desk.domains, source_ip=line.source_ip, secure=secure

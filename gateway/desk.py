@@ -14,7 +14,7 @@ from gateway.context import Tags
 from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, RequestTimeout, S3Error, render
 from gateway.exchange import Exchange
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
-from gateway.peer import is_secure, source_ip
+from gateway.peer import is_secure, lines, source_ip
 from gateway.stores import Stores
 from gateway.turn import S3Turn
 from gateway.wire.heads import RequestHead
@@ -44,9 +44,8 @@ class Desk:
         """Return the turn of a request; who is asking is the peer, or whom a listed proxy speaks for."""
         address = peer
         if self.trusted_proxies:
-            forwarded = {n.lower(): v for n, v in head.fields if n.lower().startswith("x-forwarded-")}
-            address = source_ip(peer, forwarded.get("x-forwarded-for", ""), self.trusted_proxies)
-            secure = is_secure(peer, forwarded.get("x-forwarded-proto", ""), self.trusted_proxies, tls=secure)
+            address = source_ip(peer, lines(head.fields, "x-forwarded-for"), self.trusted_proxies)
+            secure = is_secure(peer, lines(head.fields, "x-forwarded-proto"), self.trusted_proxies, tls=secure)
         return S3Turn(self, head, address, secure=secure)
 
     async def tags_of(self, objects: Sequence[tuple[str, str, str]]) -> Sequence[Tags | None]:

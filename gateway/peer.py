@@ -5,10 +5,18 @@ A header that anybody can write counts only when the peer that sent it is one of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 Networks = Sequence[IPv4Network | IPv6Network]
+
+
+def lines(fields: Iterable[tuple[str, str]], name: str) -> str:
+    """Return a header's lines as one, in their order (RFC 9110 section 5.3); `name` in lower case.
+
+    All of them: a client may send a line of its own before the one that the proxy adds.
+    """
+    return ",".join(value for given, value in fields if given.lower() == name)
 
 
 def source_ip(peer: str, forwarded_for: str, proxies: Networks) -> str:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from iam.model import Credentials, Secret
 from tests.conftest import s3_client
-from tests.servers.processes import BACKEND, ROOT_PASSWORD, ROOT_USER, GatewayProcess, Weed, http_status
+from tests.servers.processes import BACKEND, ROOT_PASSWORD, ROOT_USER, GatewayProcess, Weed, http_status, until
 from tests.unit.gateway.signing import sign
 
 STORE = {"accessKey": BACKEND.access_key_id, "secretKey": BACKEND.secret.reveal()}
@@ -451,7 +451,12 @@ def test_the_log_and_the_metrics_name_the_backend(several, client, buckets):
     key = uuid.uuid4().hex
     client.put_object(Bucket="team", Key=key, Body=b"x")
     client.copy_object(Bucket="plain", Key=key, CopySource=f"team/{key}")
-    lines = [line for line in several.process.text.splitlines() if key in line]
+
+    def told():
+        return [line for line in several.process.text.splitlines() if key in line]
+
+    until(lambda: len(told()) == 2, "both lines are written")  # the second after its answer's last byte
+    lines = told()
     assert "PutObject 200 PUT /team/" in lines[0]
     assert lines[0].endswith(" at=second")
     assert lines[1].endswith(" at=second>main")

@@ -161,7 +161,7 @@ def test_trap_31_opa_away_is_not_ready_and_denies(servers, weed, issuer, tmp_pat
         assert http_status(server.endpoint + "/minio/health/ready") == 503
         root = s3_client(server.endpoint, {"accessKey": ROOT_USER, "secretKey": ROOT_PASSWORD})
         assert error(root.list_buckets) == "AccessDenied"
-        assert "policy service" in server.process.text
+        until(lambda: "policy service" in server.process.text, "the refusal is in the log")
         opa = start_opa({"gw.rego": REGO}, tmp_path, port=port)
         try:
             until(lambda: http_status(server.endpoint + "/minio/health/ready") == 200, "the gateway is ready")

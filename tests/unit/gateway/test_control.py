@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import json
 from hashlib import sha256
+from ipaddress import ip_network
 from urllib.parse import urlencode
 
 import pytest
@@ -200,3 +201,15 @@ async def test_trap_19_a_calls_address_is_the_peers(front):
     (line,) = await front.lines()
     assert (line["source_ip"], line["operation"], line["status"]) == ("127.0.0.1", "AssumeRole", 200)
     assert ROOT.secret.reveal() not in front.log.getvalue()
+
+
+async def test_trap_19_several_forwarded_lines_are_one(make):
+    """A line that a client sends before the proxy's own does not name its address, for STS as for S3."""
+    front = await make(trusted_proxies=(ip_network("127.0.0.0/8"),))
+    call = call_of(front, Connection="close")
+    spoofed = b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 192.0.2.9, 127.0.0.2\r\n"
+    at = call.index(b"\r\n") + 2
+    assert b" 200 " in await until_closed(front, call[:at] + spoofed + call[at:])
+    head = b"GET /ann/k HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Forwarded-For: 192.0.2.9\r\nX-Forwarded-For: 127.0.0.2\r\n\r\n"
+    assert b" 403 " in await until_closed(front, head)
+    assert [line["source_ip"] for line in await front.lines()] == ["192.0.2.9", "192.0.2.9"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.peer import is_listed, is_secure, source_ip
+from gateway.peer import is_listed, is_secure, lines, source_ip
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
 
@@ -54,3 +56,14 @@ def test_what_is_no_address_is_not_listed():
     for other in ("11.1.2.3", "", "10.0.0.0/8", "proxy", "::1"):
         assert not is_listed(other, PROXIES)
     assert not is_listed("10.1.2.3", ())
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["X-Forwarded-For", "x-forwarded-for", "X-Forwarded-Proto"]), st.sampled_from("abc"))
+    )
+)
+def test_trap_19_every_line_counts(fields):
+    """A header sent in several lines is all of them, in their order: a stranger's own line hides none of a proxy's."""
+    expected = [value for name, value in fields if name.lower() == "x-forwarded-for"]
+    assert lines(fields, "x-forwarded-for") == ",".join(expected)
