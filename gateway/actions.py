@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InvalidArgument
@@ -17,8 +18,7 @@ from gateway.operations import Operation
 from gateway.request import S3Request, is_bucket_name
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """One action on one resource; `version` is the version id when a version is named."""
 
     action: str
@@ -182,6 +182,7 @@ _HEADER_ACTIONS = (
     ("x-amz-object-lock-event-hold-duration-years", "s3:PutObjectRetention"),
     ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
 )
+_ACTION_HEADERS = frozenset(header for header, _ in _HEADER_ACTIONS)
 _TAGGING_DIRECTIVES = frozenset({"", "COPY", "REPLACE"})
 _ANNOTATION_DIRECTIVES = frozenset({"", "COPY", "EXCLUDE"})
 
@@ -198,7 +199,7 @@ def required(operation: Operation, request: S3Request) -> tuple[Need, ...]:
         needs.append(Need(_named("s3:GetObject", source.version), source.bucket, source.key, source.version))
     if headers.get("x-amz-object-annotation-directive") == "COPY":
         needs += needs_of_annotations(request)
-    return tuple(dict.fromkeys(needs))
+    return tuple(dict.fromkeys(needs)) if len(needs) > 1 else tuple(needs)
 
 
 def needs_of_delete(bucket: str, key: str, version: str) -> Need:
@@ -240,7 +241,7 @@ def _named(action: str, version: str) -> str:
 
 def _extra(operation: Operation, headers: Mapping[str, str], bucket: str, key: str, version: str) -> list[Need]:
     needs = []
-    if operation.name in _WRITES:
+    if operation.name in _WRITES and not _ACTION_HEADERS.isdisjoint(headers):
         needs += [Need(action, bucket, key) for header, action in _HEADER_ACTIONS if header in headers]
     if operation.name == "GetObjectAttributes":
         needs.append(Need(_named("s3:GetObject", version), bucket, key, version))

@@ -7,7 +7,8 @@ backend's. Hop-by-hop headers (RFC 9110 section 7.6.1) and cookies never cross.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 from xml.sax.saxutils import escape
 
@@ -24,6 +25,8 @@ _KEPT = frozenset({
     "content-length", "content-md5", "content-range", "content-type", "etag", "expires", "last-modified",
     "retry-after", "vary",
 })  # fmt: skip
+#: Headers whose name (where one is given) or value is another for the client.
+_TRANSLATED = {"x-amz-request-id": BACKEND_REQUEST_ID, "location": "", REGION_HEADER: "", "content-encoding": ""}
 _PREFIXES = ("x-amz-", "access-control-")
 _NEVER = frozenset({"x-amz-security-token"})
 #: Describe bytes that are no longer those of the answer once it was edited.
@@ -51,14 +54,31 @@ def own_url(request: S3Request) -> str:
     return f"{'https' if request.secure else 'http'}://{request.header('host')}{request.target}"
 
 
-def client_headers(headers: Iterable[tuple[str, str]], request: S3Request, region: str) -> Headers:
+def client_headers(headers: Sequence[tuple[str, str]], request: S3Request, region: str) -> Headers:
     """Return the headers that the client may see, in their order."""
     seen = []
-    for name, value in headers:
-        translated = _translated(name.lower(), value, request, region)
-        if translated is not None:
-            seen.append((translated[0] if translated[0] != name.lower() else name, translated[1]))
+    for index, name, translated in _crossing(tuple([name for name, _ in headers])):
+        value = headers[index][1]
+        if translated:
+            found = _translated(name, value, request, region)
+            if found is not None:
+                seen.append(found)
+        else:
+            seen.append((name, value))
     return tuple(seen)
+
+
+@lru_cache(maxsize=256)
+def _crossing(names: tuple[str, ...]) -> tuple[tuple[int, str, bool], ...]:
+    """Return which of an answer's headers cross: the place, the name as it is written, whether it is translated."""
+    found = []
+    for index, name in enumerate(names):
+        lower = name.lower()
+        if lower in _TRANSLATED:
+            found.append((index, _TRANSLATED[lower] or name, True))
+        elif lower not in _NEVER and (lower in _KEPT or lower.startswith(_PREFIXES)):
+            found.append((index, name, False))
+    return tuple(found)
 
 
 def edited(headers: Headers) -> Headers:
@@ -67,16 +87,16 @@ def edited(headers: Headers) -> Headers:
 
 
 def _translated(name: str, value: str, request: S3Request, region: str) -> tuple[str, str] | None:
-    if name == "x-amz-request-id":
-        return BACKEND_REQUEST_ID, value
-    if name == "location":  # CreateBucket's: the store may name itself in it
-        return name, f"/{request.path.bucket}"
-    if name == REGION_HEADER and region:
-        return name, region
-    if name == "content-encoding":
-        value = without_framing(value)
-        return (name, value) if value else None
-    return (name, value) if name not in _NEVER and (name in _KEPT or name.startswith(_PREFIXES)) else None
+    """Return a header with what it says of the backend said of us, None when it says nothing then."""
+    match name.lower():
+        case "location":  # CreateBucket's: the store may name itself in it
+            return name, f"/{request.path.bucket}"
+        case "x-amz-bucket-region":
+            return name, region or value
+        case "content-encoding":
+            value = without_framing(value)
+            return (name, value) if value else None
+    return name, value
 
 
 def redirect_url(url: str, bucket: str, key: str, etag: str) -> str:

@@ -153,7 +153,7 @@ class Application:
             new_access_key, config.claim_name, config.claim_prefix,
         )  # fmt: skip
         self.desk = Desk(
-            world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet), RequestIds(), config.domains,
+            world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, soon=asyncio.get_running_loop().call_soon), RequestIds(), config.domains,
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         self.control = Control(self.desk, world, service, self.not_ready, config.metrics_public)
@@ -177,6 +177,7 @@ class Application:
     async def close(self) -> None:
         """Let go of everything, in the opposite order."""
         await self.plane.close()
+        self.desk.log.flush()
         await self.server.shutdown(1.0)
         if self.verifier is not None:
             await self.verifier.close()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple, Self
 
 from gateway import errors
 from gateway.errors import (
@@ -25,6 +25,7 @@ from gateway.request import S3Request
 from gateway.sigv4 import (
     EMPTY_SHA256,
     SignatureClaim,
+    SigningKey,
     SigningKeys,
     canonical_query,
     canonical_request,
@@ -32,14 +33,13 @@ from gateway.sigv4 import (
     matches,
     parse_authorization,
     parse_presigned,
-    sign_string,
     string_to_sign,
 )
 from iam.model import Credentials, Principal, PrincipalType
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
-_PRESIGN_MARKS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature")
-_SIGV2_MARKS = ("AWSAccessKeyId", "Signature")
+_PRESIGN_MARKS = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"})
+_SIGV2_MARKS = frozenset({"AWSAccessKeyId", "Signature"})
 MAX_DECODED_LENGTH = 5 * 2**40  # one PUT: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 
 #: access key id and presented token ("" for none) -> the credentials and the principal behind them, or an S3Error.
@@ -47,27 +47,31 @@ Lookup = Callable[[str, str], tuple[Credentials, Principal]]
 
 
 class PayloadMode(StrEnum):
-    """How the body is covered: the values of x-amz-content-sha256, `HEX` for a hash."""
+    """How the body is covered: the values of x-amz-content-sha256, `HEX` for a hash.
+
+    `chunked`: the body is in aws-chunked framing; `chain`: every chunk carries a signature.
+    """
+
+    chunked: bool
+    chain: bool
+
+    def __new__(cls, value: str, chunked: bool = False, chain: bool = False) -> Self:  # noqa: FBT001, FBT002 - enum's way
+        """Make one of the members below."""
+        mode = str.__new__(cls, value)
+        mode._value_, mode.chunked, mode.chain = value, chunked, chain
+        return mode
 
     HEX = "HEX"
     UNSIGNED = "UNSIGNED-PAYLOAD"
-    UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-    SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
-    SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
-
-    @property
-    def chunked(self) -> bool:
-        """Return whether the body is in aws-chunked framing."""
-        return self in {PayloadMode.UNSIGNED_TRAILER, PayloadMode.SIGNED, PayloadMode.SIGNED_TRAILER}
-
-    @property
-    def chain(self) -> bool:
-        """Return whether every chunk carries a signature."""
-        return self in {PayloadMode.SIGNED, PayloadMode.SIGNED_TRAILER}
+    UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER", True
+    SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", True, True
+    SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", True, True
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+_MODES = {mode.value: mode for mode in PayloadMode if mode is not PayloadMode.HEX}
+
+
+class Caller(NamedTuple):
     """A verified caller and what was learnt while verifying.
 
     `payload_hash` is the value that the signature covers, `target` the canonical URI it covers (sent on exactly so),
@@ -80,7 +84,7 @@ class Caller:
     target: str
     claim: SignatureClaim | None = None
     decoded_length: int | None = None
-    signing_key: bytes = b""
+    signing_key: SigningKey | None = None
 
     @property
     def auth_type(self) -> str:
@@ -128,10 +132,10 @@ def _claim(request: S3Request) -> SignatureClaim | None:
     """Return what the request claims, None for an anonymous one; two claims are none (trap 7)."""
     authorization = request.header("authorization")
     parameters = request.parameters
-    presigned = any(mark in parameters for mark in _PRESIGN_MARKS)
+    presigned = not _PRESIGN_MARKS.isdisjoint(parameters)
     if authorization and presigned:
         raise InvalidArgument("Only one auth mechanism allowed.", reason="header and query signature together")
-    if authorization.startswith("AWS ") or (not presigned and all(mark in parameters for mark in _SIGV2_MARKS)):
+    if authorization.startswith("AWS ") or (not presigned and parameters.keys() >= _SIGV2_MARKS):
         raise InvalidRequest(
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
             reason="SigV2",
@@ -181,8 +185,7 @@ def _token(request: S3Request, claim: SignatureClaim) -> str:
 
 def _check_all_signed(request: S3Request, claim: SignatureClaim) -> None:
     """Refuse x-amz-* headers that the signature does not cover: somebody else may have added them (trap 4)."""
-    signed = set(claim.signed_headers)
-    stray = [name for name in request.headers if name.startswith("x-amz-") and name not in signed]
+    stray = request.names.amazon.difference(claim.signed_headers)
     if stray:
         raise AccessDenied(
             "There were headers present in the request which were not signed", HeadersNotSigned=", ".join(sorted(stray))
@@ -200,32 +203,27 @@ def _payload_hash(request: S3Request, claim: SignatureClaim) -> str:
 
 
 def _mode(payload_hash: str) -> PayloadMode:
+    mode = _MODES.get(payload_hash)
+    if mode is not None:
+        return mode
     if _HEX64.fullmatch(payload_hash):
         return PayloadMode.HEX
-    try:
-        mode = PayloadMode(payload_hash)
-    except ValueError:
-        mode = PayloadMode.HEX
-    if mode is PayloadMode.HEX:
-        if payload_hash.startswith("STREAMING-"):
-            raise errors.NotImplemented(
-                "Signature Version 4A (ECDSA) is not implemented." if "ECDSA" in payload_hash else None,
-                reason=f"payload mode {payload_hash[:60]}",
-            )
-        raise InvalidArgument(
-            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- mode or a valid sha256 value."
+    if payload_hash.startswith("STREAMING-"):
+        raise errors.NotImplemented(
+            "Signature Version 4A (ECDSA) is not implemented." if "ECDSA" in payload_hash else None,
+            reason=f"payload mode {payload_hash[:60]}",
         )
-    return mode
+    raise InvalidArgument("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- mode or a valid sha256 value.")
 
 
-def _signed_target(request: S3Request, claim: SignatureClaim, payload_hash: str, key: bytes) -> str | None:
+def _signed_target(request: S3Request, claim: SignatureClaim, payload_hash: str, key: SigningKey) -> str | None:
     """Return the canonical URI that the signature covers, None when it covers none of them."""
     query = canonical_query(request.query)
     for target in request.canonical_targets:
         canonical = canonical_request(
             request.method, target, query, request.headers, claim.signed_headers, payload_hash
         )
-        expected = sign_string(key, string_to_sign(claim.timestamp, claim.scope, canonical))
+        expected = key.sign(string_to_sign(claim.timestamp, claim.scope, canonical))
         if matches(expected, claim.signature):
             return target
     return None

@@ -6,7 +6,9 @@ A `Case` knows who asks for which operation; it turns needs into questions, asks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 from gateway import answers
 from gateway.actions import Need, copy_source
@@ -35,8 +37,7 @@ class World:
     amazon: bool = False
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """One request: verified, its operation known. `now` in epoch seconds.
 
     `told` and `location` are what its document says (`gateway.documents`).
@@ -47,19 +48,20 @@ class Case:
     caller: Caller
     world: World
     now: int
-    told: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, str] = MappingProxyType({})
     location: str = ""
 
     def ask(self, needs: Sequence[Need], then: Callable[[Sequence[Decision]], Plan]) -> Plan:
         """Ask the authorizer; when every answer is there at once, go on without waiting."""
-        return self.ask_all(tuple(self.question(need) for need in needs), then)
+        return self.ask_all(tuple([self.question(need) for need in needs]), then)
 
     def ask_all(self, questions: tuple[AccessRequest, ...], then: Callable[[Sequence[Decision]], Plan]) -> Plan:
         """Ask these questions, as `ask`; the tags that a policy names are read before, and only then."""
         wants = self.world.authorizer.wants_existing_tags
-        objects = tuple(dict.fromkeys(_object(q) for q in questions if q.key and wants(q)))
-        if not objects:
+        wanted = [question for question in questions if question.key and wants(question)]
+        if not wanted:
             return self._decide(questions, then)
+        objects = tuple(dict.fromkeys(map(_object, wanted)))
 
         def read(found: Sequence[Tags | None]) -> Plan:
             tags = dict(zip(objects, found, strict=True))
@@ -94,10 +96,10 @@ class Case:
         request, claim = self.request, self.caller.claim
         context = RequestContext(
             request.headers, request.query, self.caller.principal, request.source_ip, request.secure, self.now,
-            signature_version="AWS4-HMAC-SHA256" if claim else "", auth_type=self.caller.auth_type,
-            signature_age_ms=signature_age_ms(claim, self.now) if claim else None, raw_headers=self.world.raw_headers,
-            version_id=need.version, location=self.location, operation=self.operation.name,
-            known=self.operation.headers, told=self._told(), existing_tags=None if need.key else (),
+            "AWS4-HMAC-SHA256" if claim else "", self.caller.auth_type,
+            signature_age_ms(claim, self.now) if claim else None, self.world.raw_headers,
+            need.version, self.location, self.operation.name, self.operation.headers, self._told(),
+            None if need.key else (),
         )  # fmt: skip
         return AccessRequest(self.caller.principal, need.action, need.bucket, need.key, context)
 
@@ -136,7 +138,7 @@ def _tagged(question: AccessRequest, tags: Mapping[tuple[str, str, str], Tags | 
     context, found = question.context, tags.get(_object(question))
     if found is None or not isinstance(context, RequestContext):
         return question
-    return replace(question, context=replace(context, existing_tags=found))
+    return question._replace(context=context._replace(existing_tags=found))
 
 
 def _with_refusals(decisions: Sequence[Decision], lost: Sequence[bool]) -> list[Decision]:

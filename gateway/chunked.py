@@ -23,7 +23,7 @@ from types import MappingProxyType
 from gateway.checksums import BodyCheck
 from gateway.envelope import Framed, Payload
 from gateway.errors import EntityTooLarge, IncompleteBody, InvalidRequest, S3Error, SignatureDoesNotMatch
-from gateway.sigv4 import EMPTY_SHA256, Scope, matches, sign_string
+from gateway.sigv4 import EMPTY_SHA256, Scope, SigningKey, matches
 
 MAX_SIGNED_CHUNK = 16 * 2**20  # bytes; a signed chunk is held until it is verified
 MAX_LINE = 1024  # bytes, without its CRLF
@@ -42,7 +42,7 @@ class ChunkChain:
     `key` is the derived signing key, `timestamp` and `scope` those of the request.
     """
 
-    def __init__(self, key: bytes, timestamp: str, scope: Scope, seed_signature: str) -> None:
+    def __init__(self, key: SigningKey, timestamp: str, scope: Scope, seed_signature: str) -> None:
         self._key = key
         self._head = f"{timestamp}\n{scope.text}"
         self._previous = seed_signature
@@ -50,13 +50,13 @@ class ChunkChain:
     def chunk(self, content_hash: str) -> str:
         """Return the signature of the next chunk, given the SHA-256 of its data in hexadecimal."""
         text = f"AWS4-HMAC-SHA256-PAYLOAD\n{self._head}\n{self._previous}\n{EMPTY_SHA256}\n{content_hash}"
-        self._previous = sign_string(self._key, text)
+        self._previous = self._key.sign(text)
         return self._previous
 
     def trailer(self, content_hash: str) -> str:
         """Return the signature of the trailers, given the SHA-256 of their lines in hexadecimal."""
         text = f"AWS4-HMAC-SHA256-TRAILER\n{self._head}\n{self._previous}\n{content_hash}"
-        self._previous = sign_string(self._key, text)
+        self._previous = self._key.sign(text)
         return self._previous
 
 
@@ -338,7 +338,9 @@ def decoder(
     if chain is None:
         return UnsignedRelay(decoded_length, trailers, Payload(check))
     # Its outgoing signatures are thrown away: the one verifier serves both uses.
-    return SignedRelay(decoded_length, chain, ChunkChain(b"", "", Scope("", "", ""), ""), trailers, Payload(check))
+    return SignedRelay(
+        decoded_length, chain, ChunkChain(SigningKey(b""), "", Scope("", "", ""), ""), trailers, Payload(check)
+    )
 
 
 def read_all(

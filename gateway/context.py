@@ -10,9 +10,9 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from iam.model import Principal, UnknownFact
@@ -68,8 +68,7 @@ _WISHES = _QUERY_KEYS | _HEADER_KEYS | {"list-type", "marker", "start-after", "s
 Tags = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(NamedTuple):
     """An `iam.model.Context` over one request.
 
     `headers` have lower-case names, `query` is decoded; `now` is in epoch seconds, `signature_age_ms` in milliseconds
@@ -95,7 +94,7 @@ class RequestContext:
     location: str = ""
     operation: str = ""
     known: frozenset[str] | None = None
-    told: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, str] = MappingProxyType({})
     existing_tags: Tags | None = None
 
     def values(self, key: str) -> tuple[str, ...] | None:

@@ -34,7 +34,7 @@ def copy_object(case: Case) -> Plan:
             if not decision:
                 raise AccessDenied(reason=decision.reason)
         may_tags, may_annotations = all(carried[: len(tags)]), all(carried[len(tags) :])
-        sent = case if may_annotations else replace(case, request=_without_annotations(case.request))
+        sent = case if may_annotations else case._replace(request=_without_annotations(case.request))
         return sent.forward() if may_tags else _only_without_tags(sent)
 
     return case.ask((*needs, *tags, *annotations), judged)

@@ -107,8 +107,8 @@ def _read(plan: Forward, source: CopySource, operation: str = "GetObject") -> Fo
         plan.request, method="GET", target=target, path=S3Path(source.bucket, source.key), query=tuple(query.items()),
         headers=headers | {"host": plan.request.header("host")},
     )  # fmt: skip
-    caller = replace(
-        plan.caller, mode=PayloadMode.HEX, payload_hash=EMPTY_SHA256, target=target, decoded_length=None
+    caller = plan.caller._replace(
+        mode=PayloadMode.HEX, payload_hash=EMPTY_SHA256, target=target, decoded_length=None
     )  # fmt: skip
     return Forward(request, named(operation, "GET", "object"), caller)
 
@@ -217,8 +217,8 @@ class _Source:
 async def _written(plan: Forward, route: Route, region: str, source: _Source, headers: Mapping[str, str]) -> Reply:
     part = plan.operation.name == "UploadPartCopy"
     request = replace(plan.request, headers={**headers, "content-length": str(source.length)})
-    caller = replace(
-        plan.caller, mode=PayloadMode.UNSIGNED, payload_hash=PayloadMode.UNSIGNED.value, decoded_length=None
+    caller = plan.caller._replace(
+        mode=PayloadMode.UNSIGNED, payload_hash=PayloadMode.UNSIGNED.value, decoded_length=None
     )  # fmt: skip
     placed, exchange = route(Forward(request, _PART if part else _PUT, caller))
     answer = await exchange.send(placed, source if source.length else None)

@@ -60,7 +60,7 @@ def plain(
     mode, payload_hash = PayloadMode.UNSIGNED, PayloadMode.UNSIGNED.value
     if payload is not None:
         mode, payload_hash = PayloadMode.HEX, sha256(payload).hexdigest()
-    return replace(request, headers=headers), replace(caller, mode=mode, payload_hash=payload_hash, decoded_length=None)
+    return replace(request, headers=headers), caller._replace(mode=mode, payload_hash=payload_hash, decoded_length=None)
 
 
 def without_framing(encoding: str) -> str:
@@ -72,7 +72,7 @@ def without_framing(encoding: str) -> str:
 
 def incoming(caller: Caller) -> ChunkChain | None:
     """Return the chain of the client's chunk signatures, None when the chunks are unsigned."""
-    if caller.claim is None or not caller.mode.chain:
+    if caller.claim is None or caller.signing_key is None or not caller.mode.chain:
         return None
     return ChunkChain(caller.signing_key, caller.claim.timestamp, caller.claim.scope, caller.claim.signature)
 

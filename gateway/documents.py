@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element
 
@@ -83,7 +83,7 @@ def _read(case: Case, body: bytes) -> Plan:
     _check(kind, root, members)
     location = next((text for path, text in members if path == "LocationConstraint"), "")
     tagged = any(path == "Tags/Tag/Key" for path, _ in members)
-    return _judged(replace(case, told=kind.tells(members), location=location), xml.whole(root), tagged=tagged)
+    return _judged(case._replace(told=kind.tells(members), location=location), xml.whole(root), tagged=tagged)
 
 
 def _judged(case: Case, body: bytes | None, *, tagged: bool = False) -> Plan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway import forward, xml
@@ -65,7 +65,7 @@ class Exchange:
             credentials=await self.backend.credentials(), keys=self.keys, now=int(time.time()), body=plan.body,
         )  # fmt: skip
         if upload is None:
-            upstream = replace(upstream, length=len(plan.body or b""))
+            upstream = upstream._replace(length=len(plan.body or b""))
         try:
             answer = await self.backend.fetch(upstream, upload.through(upstream) if upload else None)
         except ServiceUnavailable:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import md5, sha256
+from typing import NamedTuple
 
 from gateway.actions import copy_source
 from gateway.authenticate import Caller
@@ -19,15 +21,10 @@ from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
 from gateway.decoding import decoder, describes_body, incoming, plain, trailer_names
 from gateway.errors import InvalidRequest
 from gateway.operations import AUTH_PARAMETERS, Operation, is_hoisted
-from gateway.request import S3Request
+from gateway.request import Names, S3Request
 from gateway.sigv4 import EMPTY_SHA256, Scope, SigningKeys, canonical_query, sign_headers, uri_encode
 from iam.model import Credentials
 
-#: Keys of the client's, and what goes with them.
-_CUSTOMER_KEYS = tuple(
-    f"{prefix}server-side-encryption-customer-{part}"
-    for prefix in ("x-amz-", "x-amz-copy-source-") for part in ("key", "algorithm", "key-md5")
-)  # fmt: skip
 _LOOPBACK = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?")
 
 
@@ -45,8 +42,7 @@ class Target:
     aws_chunked: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(NamedTuple):
     """What is sent: `url` absolute and exactly as signed; `length` of the body in bytes (None: no body).
 
     `relay` re-frames or decodes an aws-chunked body; `body` replaces the client's body when it was rebuilt.
@@ -81,20 +77,21 @@ def build(
         request, caller = plain(request, caller)
     _check_customer_keys(request, target)
     host, path = _place(request, caller, target)
-    query = _query(request, operation)
+    query = _query(request, operation) if request.query else []
     headers = _headers(request, operation, caller)
     payload_hash = caller.payload_hash
     if body is not None:
         payload_hash = _replace_body(headers, body)
         query = [(n, v) for n, v in query if not describes_body(n.lower())]
-    elif "copy-source" in "".join(operation.needs_headers):
+    elif "x-amz-copy-source" in operation.needs_headers:
         headers["x-amz-copy-source"] = _copy_source(request)
-    head, chain = _Signer(target, credentials, keys, now).sign(
+    url, chain = _Signer(target, credentials, keys, now).sign(
         request.method, host, path, query, headers, payload_hash
     )  # fmt: skip
     if body is not None:
-        return replace(head, length=len(body), body=body)
-    return replace(head, length=request.content_length, relay=decoding or relay(request, caller, chain))
+        return UpstreamRequest(request.method, url, headers, len(body), None, body)
+    through = decoding or (relay(request, caller, chain()) if caller.mode.chunked else None)
+    return UpstreamRequest(request.method, url, headers, request.content_length, through)
 
 
 def own(
@@ -110,7 +107,9 @@ def own(
 ) -> UpstreamRequest:
     """Return a request without a body that the gateway makes for itself; `key` decoded."""
     host, path = _located(bucket, "/" + uri_encode(key, slash=False), target)
-    return _Signer(target, credentials, keys, now).sign(method, host, path, list(query), {}, EMPTY_SHA256)[0]
+    headers: dict[str, str] = {}
+    url, _ = _Signer(target, credentials, keys, now).sign(method, host, path, list(query), headers, EMPTY_SHA256)
+    return UpstreamRequest(method, url, headers, None)
 
 
 def wire_head(request: UpstreamRequest, *, streams: bool) -> bytes:
@@ -125,8 +124,7 @@ def wire_head(request: UpstreamRequest, *, streams: bool) -> bytes:
     return f"{request.method} {target} HTTP/1.1\r\n{fields}{length}\r\n".encode()
 
 
-@dataclass(frozen=True, slots=True)
-class _Signer:
+class _Signer(NamedTuple):
     """Signs requests for the backend at one moment; `now` in epoch seconds."""
 
     target: Target
@@ -142,21 +140,26 @@ class _Signer:
         query: list[tuple[str, str]],
         headers: dict[str, str],
         payload_hash: str,
-    ) -> tuple[UpstreamRequest, ChunkChain]:
-        """Return the signed request, still without a body, and the chain that its chunks are signed with."""
-        timestamp = datetime.fromtimestamp(self.now, UTC).strftime("%Y%m%dT%H%M%SZ")
-        headers |= {"host": host, "x-amz-date": timestamp, "x-amz-content-sha256": payload_hash}
+    ) -> tuple[str, Callable[[], ChunkChain]]:
+        """Sign, in these headers; return the URL, and what makes the chain that the request's chunks are signed with."""
+        timestamp, scope = _moment(self.now, self.target.region)
+        headers["host"], headers["x-amz-date"], headers["x-amz-content-sha256"] = host, timestamp, payload_hash
         if self.credentials.session_token:
             headers["x-amz-security-token"] = self.credentials.session_token.reveal()
-        scope = Scope(timestamp[:8], self.target.region, "s3")
         key = self.keys.get(self.credentials.secret.reveal(), scope)
-        authorization, signature = sign_headers(
+        headers["authorization"], signature = sign_headers(
             method, path, canonical_query(query), headers, payload_hash,
             key=key, scope=scope, access_key_id=self.credentials.access_key_id, timestamp=timestamp,
         )  # fmt: skip
-        headers["authorization"] = authorization
         url = f"{'https' if self.target.secure else 'http'}://{host}{path}" + (f"?{_encoded(query)}" if query else "")
-        return UpstreamRequest(method, url, headers, None), ChunkChain(key, timestamp, scope, signature)
+        return url, lambda: ChunkChain(key, timestamp, scope, signature)
+
+
+@lru_cache(maxsize=256)
+def _moment(now: int, region: str) -> tuple[str, Scope]:
+    """Return a second as signatures write it, and the scope of what is signed then."""
+    timestamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return timestamp, Scope(timestamp[:8], region, "s3")
 
 
 def relay(request: S3Request, caller: Caller, outgoing: ChunkChain) -> UnsignedRelay | SignedRelay | None:
@@ -175,7 +178,7 @@ def _check_customer_keys(request: S3Request, target: Target) -> None:
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
     """
-    if any(name in request.headers for name in _CUSTOMER_KEYS) and not (
+    if request.names.customer_keys and not (
         request.secure and (target.secure or _LOOPBACK.fullmatch(target.authority))
     ):
         raise InvalidRequest(
@@ -214,13 +217,19 @@ def _encoded(query: list[tuple[str, str]]) -> str:
 _OF_A_PAGE = frozenset({"origin"})
 
 
+@lru_cache(maxsize=1024)
+def _crossing(operation: Operation, names: Names) -> tuple[str, ...]:
+    """Return which of a request's headers cross."""
+    return tuple(
+        name
+        for name in names.order
+        if name in operation.headers or name in _OF_A_PAGE or (operation.metadata and name.startswith("x-amz-meta-"))
+    )
+
+
 def _headers(request: S3Request, operation: Operation, caller: Caller) -> dict[str, str]:
-    allowed = operation.headers
-    headers = {
-        n: v
-        for n, v in request.headers.items()
-        if n in allowed or n in _OF_A_PAGE or (operation.metadata and n.startswith("x-amz-meta-"))
-    }
+    given = request.headers
+    headers = {name: given[name] for name in _crossing(operation, request.names)}
     if not caller.mode.chunked:
         headers.pop("x-amz-decoded-content-length", None)
         headers.pop("x-amz-trailer", None)

@@ -72,7 +72,7 @@ def _buckets(case: Case, all_of_them: Decision) -> Plan:
         names = xml.bucket_names(answer.body)
         needs = [Need(action, name) for name in names for action in ("s3:ListBucket", "s3:GetBucketLocation")]
         # As MinIO asks: about the bucket's top level, whatever the caller said about the names of buckets.
-        asking = replace(case, request=replace(case.request, query=_TOP_LEVEL))
+        asking = case._replace(request=replace(case.request, query=_TOP_LEVEL))
         return asking.ask(needs, lambda decisions: _kept(case, answer, names, decisions, all_of_them.reason))
 
     return case.forward(then=filtered)
@@ -130,7 +130,7 @@ class _Filter:
             version = members.get("VersionId", "")
             return case.question(Need(self._kind.entries[name], bucket, members.get("Key", ""), version))
         query = (*((n, v) for n, v in case.request.query if n != "prefix"), ("prefix", members.get("Prefix", "")))
-        return replace(case, request=replace(case.request, query=query)).question(Need("s3:ListBucket", bucket))
+        return case._replace(request=replace(case.request, query=query)).question(Need("s3:ListBucket", bucket))
 
     def _show(
         self, answer: Answer, root: Element, entries: Sequence[Element], decisions: Sequence[Decision], number: int

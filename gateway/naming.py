@@ -114,8 +114,8 @@ def applied(plan: Forward, place: Place, source: Place | None, seal: Seal) -> Fo
         request, target=target, path=S3Path(place.bucket, key), query=query, headers=headers,
     )  # fmt: skip
     undo = moved.undone if plan.operation.name in _DOCUMENTS else None
-    return replace(
-        plan, request=there, caller=replace(plan.caller, target=target), body=_body(plan, place),
+    return plan._replace(
+        request=there, caller=plan.caller._replace(target=target), body=_body(plan, place),
         edit=_both(undo, plan.edit), mend=moved.mended,
     )  # fmt: skip
 

@@ -11,11 +11,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TextIO
 
 SERIES = (
     1024  # label sets of one counter; what comes later is counted as "other", since clients choose some of the words
 )
+
+
+Labels = tuple[str, str | int]
 
 
 class RequestIds:
@@ -55,14 +59,25 @@ class AccessLine:
 class AccessLog:
     """Writes access lines, as text or as JSON.
 
+    Those of one round of the event loop are written together when `soon`, its call_soon, is given: half the cost of a line
+    is the system call.
     `lost` counts those that could not be written (a full disk, a closed pipe): a log that is away must not fail
     requests, and must not go unnoticed.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool, out: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        as_json: bool,
+        quiet: bool,
+        out: TextIO | None = None,
+        soon: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         self._json = as_json
         self._quiet = quiet
         self._out = out or sys.stdout
+        self._soon = soon
+        self._waiting: list[str] = []
         self.lost = 0
 
     def write(self, line: AccessLine) -> None:
@@ -78,30 +93,41 @@ class AccessLog:
                 f" backend={line.backend_request_id}" if line.backend_request_id else "", f" at={line.backend}" if line.backend else "",
                 f" {line.error}" if line.error else "", f" ({line.reason})" if line.reason else "",
             ))  # fmt: skip
+        self._waiting.append(text)
+        if self._soon is None:
+            self.flush()
+        elif len(self._waiting) == 1:
+            self._soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits, in one go."""
+        lines, self._waiting = self._waiting, []
+        if not lines:
+            return
         try:
-            self._out.write(text + "\n")
+            self._out.write("\n".join(lines) + "\n")
             self._out.flush()
         except (OSError, ValueError):  # ValueError: the stream is closed
-            self.lost += 1
+            self.lost += len(lines)
 
 
 class Counters:
     """What Prometheus asks: requests, errors, bytes and issued sessions since this process began."""
 
     def __init__(self) -> None:
-        self._requests: Counter[tuple[str, str]] = Counter()
-        self._errors: Counter[tuple[str, str]] = Counter()
-        self._backends: Counter[tuple[str, str]] = Counter()
+        self._requests: Counter[Labels] = Counter()
+        self._errors: Counter[Labels] = Counter()
+        self._backends: Counter[Labels] = Counter()
         self._bytes_in = self._bytes_out = self._sessions = 0
         self._seconds = 0.0
 
     def count(self, line: AccessLine) -> None:
         """Count one finished request."""
-        _add(self._requests, (line.operation, str(line.status)))
+        _add(self._requests, (line.operation, line.status))
         if line.error:
             _add(self._errors, (line.operation, line.error))
         if line.backend:
-            _add(self._backends, (line.backend, str(line.status)))
+            _add(self._backends, (line.backend, line.status))
         if line.operation.startswith("Assume") and line.status == 200:
             self._sessions += 1
         self._bytes_in += line.bytes_in
@@ -132,16 +158,16 @@ class Counters:
         return "\n".join(lines) + "\n"
 
 
-def _add(counter: Counter[tuple[str, str]], labels: tuple[str, str]) -> None:
+def _add(counter: Counter[Labels], labels: Labels) -> None:
     counter[labels if labels in counter or len(counter) < SERIES else ("other", "other")] += 1
 
 
 def _metric(
-    name: str, kind: str, text: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float]]
+    name: str, kind: str, text: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str | int, ...], float]]
 ) -> list[str]:
     lines = [f"# HELP minio_gw_{name} {text}", f"# TYPE minio_gw_{name} {kind}"]
     for values, number in samples:
-        pairs = ",".join(f'{label}="{_label(value)}"' for label, value in zip(labels, values, strict=True))
+        pairs = ",".join(f'{label}="{_label(str(value))}"' for label, value in zip(labels, values, strict=True))
         lines.append(f"minio_gw_{name}{f'{{{pairs}}}' if pairs else ''} {number:.15g}")
     return lines
 
@@ -151,7 +177,12 @@ def _label(value: str) -> str:
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return _moment(int(time.time()))
+
+
+@lru_cache(maxsize=4)
+def _moment(now: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
 
 
 def _one_line(text: str) -> str:

@@ -11,8 +11,9 @@ query parameters (`gateway.forward`). A presigned URL may carry x-amz-* headers 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from botocore.loaders import Loader
@@ -34,7 +35,7 @@ REFUSED: dict[str, str] = {
 }
 
 #: Headers by which MinIO does more than the operation says, to keys that nobody judged (minio.md section 8).
-_BEYOND = ("x-amz-meta-snowball-auto-extract", "x-minio-force-delete")
+_BEYOND = frozenset({"x-amz-meta-snowball-auto-extract", "x-minio-force-delete"})
 
 #: Parameters that authenticate (consumed here) or only name the operation for logs (`x-id`, AWS SDK for JavaScript).
 AUTH_PARAMETERS = frozenset({
@@ -60,7 +61,7 @@ _BODY_HEADERS = checksums.HEADERS | {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each, in the table
 class Operation:
     """One operation of the S3 API: its wire form and what may cross with it.
 
@@ -83,28 +84,51 @@ class Operation:
         """Return how specific the match is."""
         return len(self.static) + len(self.needs_query) + len(self.needs_headers)
 
-    def matches(self, request: S3Request) -> bool:
-        """Return whether everything this operation requires is in the request."""
-        given = request.parameters
+    def matches(self, given: Mapping[str, str], headers: frozenset[str]) -> bool:
+        """Return whether everything this operation requires is in a request's parameters and headers."""
         return (
             all(given.get(name) == value for name, value in self.static)
             and self.needs_query <= given.keys()
-            and self.needs_headers <= request.headers.keys()
+            and self.needs_headers <= headers
         )
 
 
 def resolve(request: S3Request) -> Operation:
     """Return the one operation that this request is."""
     level = "object" if request.path.key else "bucket" if request.path.bucket else "service"
-    candidates = table().get((request.method, level), ())
-    found = next((operation for operation in candidates if operation.matches(request)), None)
+    choosing = request.names.all & _choosing()
+    given = request.parameters
+    found = _matching(request.method, level, given, choosing) if given else _bare(request.method, level, choosing)
     if found is None:
         raise MethodNotAllowed(reason=f"no operation for {request.method} on {level} level")
-    _check_parameters(request, found)
-    for name in _BEYOND:
-        if name in request.headers and request.header(name).lower() not in {"", "false"}:
-            raise errors.NotImplemented(reason=f"header {name}")
+    if given:
+        _check_parameters(request, found)
+    if not _BEYOND.isdisjoint(request.headers):
+        _check_beyond(request)
     return found
+
+
+def _matching(method: str, level: str, given: Mapping[str, str], headers: frozenset[str]) -> Operation | None:
+    candidates = table().get((method, level), ())
+    return next((operation for operation in candidates if operation.matches(given, headers)), None)
+
+
+@lru_cache(maxsize=256)
+def _bare(method: str, level: str, headers: frozenset[str]) -> Operation | None:
+    """Return the operation of a request without parameters; only these headers may choose it."""
+    return _matching(method, level, {}, headers)
+
+
+@cache
+def _choosing() -> frozenset[str]:
+    """Return the headers that operations require."""
+    return frozenset().union(*(operation.needs_headers for group in table().values() for operation in group))
+
+
+def _check_beyond(request: S3Request) -> None:
+    for name in sorted(_BEYOND):
+        if request.header(name).lower() not in {"", "false"}:
+            raise errors.NotImplemented(reason=f"header {name}")
 
 
 def named(name: str, method: str, level: str) -> Operation:

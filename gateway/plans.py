@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.authenticate import Caller
 from gateway.context import Tags
@@ -35,8 +36,7 @@ class Answer:
     body: bytes
 
 
-@dataclass(frozen=True)
-class Forward:
+class Forward(NamedTuple):
     """Send `request` to the backend.
 
     `body` replaces the client's. `edit` translates the document of a successful answer (status 200); `then`, which sees

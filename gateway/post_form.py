@@ -33,7 +33,7 @@ from gateway.multipart import Form, boundary_of, is_form
 from gateway.operations import Operation, named, resolve
 from gateway.plans import Answer, NeedsForm, Plan, Reply
 from gateway.request import MAX_KEY_BYTES, S3Path, S3Request
-from gateway.sigv4 import SignatureClaim, check_time, matches, parse_form, sign_string, uri_encode
+from gateway.sigv4 import SignatureClaim, check_time, matches, parse_form, uri_encode
 from iam.model import Principal, PrincipalType
 
 #: Fields that sign a form: all of them, or none.
@@ -147,7 +147,7 @@ def _signer(post: _Post, claim: SignatureClaim | None) -> Principal:
     check_scope(claim, "s3", world.region)
     credentials, principal = world.lookup(claim.access_key_id, post.fields.get("x-amz-security-token", ""))
     check_time(claim, post.now)
-    expected = sign_string(world.keys.get(credentials.secret.reveal(), claim.scope), post.fields["policy"])
+    expected = world.keys.get(credentials.secret.reveal(), claim.scope).sign(post.fields["policy"])
     if not matches(expected, claim.signature):
         raise SignatureDoesNotMatch(reason=f"form signature of {claim.access_key_id} differs")
     return principal

@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import (
@@ -33,6 +34,12 @@ MAX_KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ob
 #: Headers that may legally repeat, and say the same when joined (RFC 9110 section 5.3); none of them decides anything.
 _REPEATABLE = frozenset({"via", "x-forwarded-for", "forwarded", "cookie", "accept", "accept-encoding", "accept-language",
                          "cache-control", "pragma", "te", "connection", "warning"})  # fmt: skip
+#: Keys of the client's, and what goes with them.
+_CUSTOMER_KEYS = frozenset(
+    f"{prefix}server-side-encryption-customer-{part}"
+    for prefix in ("x-amz-", "x-amz-copy-source-") for part in ("key", "algorithm", "key-md5")
+)  # fmt: skip
+_PLAIN = re.compile(r"[A-Za-z0-9\-._~/]*")
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CANONICAL = re.compile(r"(?:[A-Za-z0-9\-._~/]|%[0-9A-Fa-f]{2})*")
 _TARGET = re.compile(r"[\x21-\x7e]+")
@@ -40,8 +47,7 @@ _TARGET = re.compile(r"[\x21-\x7e]+")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{1,254}")
 
 
-@dataclass(frozen=True, slots=True)
-class S3Path:
+class S3Path(NamedTuple):
     """Where a request points: `bucket` and `key` decoded ("" where there is none)."""
 
     bucket: str
@@ -49,12 +55,34 @@ class S3Path:
     virtual_host: bool = False
 
 
-@dataclass(frozen=True)
+class Names:
+    """What the names of a request's headers say by themselves: the same for every request of the same client.
+
+    `amazon` are those that begin with x-amz-: a signature must cover them all. `customer_keys`: there are keys of SSE-C.
+    """
+
+    __slots__ = ("all", "amazon", "customer_keys", "order")
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.order = names
+        self.all = frozenset(names)
+        self.amazon = frozenset(name for name in names if name.startswith("x-amz-"))
+        self.customer_keys = not _CUSTOMER_KEYS.isdisjoint(names)
+
+
+@lru_cache(maxsize=256)
+def names_of(names: tuple[str, ...]) -> Names:
+    """Return what these lower-case names say."""
+    return Names(names)
+
+
+@dataclass(frozen=True, init=False)
 class S3Request:
     """The head of one request.
 
     `target` is the path as sent (percent-encoded, without query), `query` the decoded pairs in their order,
     `headers` by lower-case name, `source_ip` the peer as the shell established it, `secure` true over TLS.
+    `parameters` is the query as a dictionary (`parse` has refused duplicates), `names` those of the headers.
     """
 
     method: str
@@ -65,30 +93,52 @@ class S3Request:
     source_ip: str
     secure: bool = False
 
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        path: S3Path,
+        query: tuple[tuple[str, str], ...],
+        headers: Mapping[str, str],
+        source_ip: str,
+        secure: bool = False,  # noqa: FBT001, FBT002 - a field
+    ) -> None:
+        # At once: a frozen dataclass's own __init__ sets one field after the other, on the path of every request.
+        vars(self).update(
+            method=method, target=target, path=path, query=query, headers=headers, source_ip=source_ip, secure=secure,
+            parameters=dict(query), names=names_of(tuple(headers)),
+        )  # fmt: skip
+
+    if TYPE_CHECKING:
+
+        @property
+        def parameters(self) -> dict[str, str]:
+            """The query as a dictionary."""
+
+        @property
+        def names(self) -> Names:
+            """What the names of the headers say."""
+
     def header(self, name: str) -> str:
         """Return a header's value, "" when it is absent."""
         return self.headers.get(name, "")
 
-    @cached_property
-    def parameters(self) -> dict[str, str]:
-        """The query as a dictionary; `parse` has refused duplicates."""
-        return dict(self.query)
-
-    @cached_property
+    @property
     def canonical_target(self) -> str:
         """The target as AWS canonicalizes it for S3: decoded once, encoded once, never normalized."""
-        return uri_encode(unquote_to_bytes(self.target), slash=False)
+        return self.target if _PLAIN.fullmatch(self.target) else uri_encode(unquote_to_bytes(self.target), slash=False)
 
-    @cached_property
+    @property
     def canonical_targets(self) -> tuple[str, ...]:
         """The canonical URIs a signature may cover: AWS's form, and the target itself where it needs no encoding.
 
         SDKs sign what they send; AWS signs what it decodes. They differ for a needless escape only (`%7E`, `%2F`),
         and both name the same key.
         """
-        if self.target == self.canonical_target or not _CANONICAL.fullmatch(self.target):
-            return (self.canonical_target,)
-        return (self.canonical_target, self.target)
+        canonical = self.canonical_target
+        if self.target == canonical or not _CANONICAL.fullmatch(self.target):
+            return (canonical,)
+        return (canonical, self.target)
 
     @property
     def content_length(self) -> int | None:
@@ -100,7 +150,7 @@ class S3Request:
 def parse(
     method: str,
     raw_target: str,
-    headers: Iterable[tuple[str, str]],
+    headers: Iterable[tuple[str, str]] | dict[str, str],
     *,
     domains: tuple[str, ...] = (),
     source_ip: str,
@@ -108,14 +158,14 @@ def parse(
 ) -> S3Request:
     """Decode a request's head, once.
 
-    `raw_target` is origin-form or absolute-form (RFC 9112 section 3.2); `domains` are the names under which
-    `bucket.domain` is a bucket.
+    `raw_target` is origin-form or absolute-form (RFC 9112 section 3.2); `headers` may be a dictionary already, by
+    lower-case name, where none stands twice; `domains` are the names under which `bucket.domain` is a bucket.
     """
     if len(raw_target) > MAX_TARGET:
         raise InvalidURI("The URI is too long.", reason="target too long")
     if not _TARGET.fullmatch(raw_target):
         raise InvalidURI(reason="target with characters outside RFC 3986")
-    fields = _fields(headers)
+    fields = _checked(headers) if isinstance(headers, dict) else _fields(headers)
     target, _, query = _origin_form(raw_target, fields.get("host", "")).partition("?")
     if "#" in target or "#" in query:
         raise InvalidURI(reason="fragment in a request target")
@@ -150,6 +200,13 @@ def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
                 raise InvalidRequest(f"The header {lower} was sent more than once.", reason="duplicate header")
             value = f"{fields[lower]},{value}"  # noqa: PLW2901
         fields[lower] = value
+    return _checked(fields)
+
+
+def _checked(fields: dict[str, str]) -> dict[str, str]:
+    """Return the fields. What is in a dictionary already is bounded by whoever made it, but for its number."""
+    if len(fields) > MAX_HEADERS:
+        raise RequestHeaderSectionTooLarge
     length = fields.get("content-length")
     if length is not None and not (length.isascii() and length.isdigit() and len(length) < 20):
         raise InvalidRequest("The Content-Length header is not a number.", reason="content-length")
@@ -160,8 +217,10 @@ def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _query(raw: str) -> tuple[tuple[str, str], ...]:
     """Split and decode a query; `+` means a space, as every S3 server reads it."""
+    if not raw:
+        return ()
     pairs: dict[str, str] = {}
-    for piece in raw.split("&") if raw else ():
+    for piece in raw.split("&"):
         if not piece:
             continue
         name, _, value = piece.partition("=")
@@ -186,6 +245,8 @@ def _split(target: str, host: str, domains: tuple[str, ...]) -> S3Path:
 
 def _bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
     """Return the bucket named by a virtual host, "" for a path-style one."""
+    if not domains:
+        return ""
     name = (host.rpartition(":")[0] if re.search(r":\d+\Z", host) else host).lower()
     for domain in domains:
         if name.endswith("." + domain):
@@ -206,7 +267,7 @@ def _checked_bucket(bucket: str) -> str:
 
 def _key(raw: str) -> str:
     key = _text(raw)
-    if len(key.encode()) > MAX_KEY_BYTES:
+    if len(key) * 4 > MAX_KEY_BYTES and len(key.encode()) > MAX_KEY_BYTES:
         raise KeyTooLongError
     if "\x00" in key:
         raise InvalidURI(reason="NUL in a key")

@@ -1,6 +1,6 @@
 """AWS Signature Version 4: parse what a request claims, canonicalize, sign, compare.
 
-Pure functions over text. S3 signs the path as it is: no normalization, no second encoding; the caller passes the
+Pure functions over text; what clients repeat (a credential, a second, a list of signed headers) is worked out once. S3 signs the path as it is: no normalization, no second encoding; the caller passes the
 canonical URI. https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html and
 .../sigv4-query-string-auth.html. Every refusal is an S3Error with the code AWS uses.
 """
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
+from operator import itemgetter
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from gateway.errors import (
@@ -34,6 +37,8 @@ MAX_EXPIRES = 604_800  # seconds: seven days
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]*")
 _UNRESERVED_OR_SLASH = re.compile(r"[A-Za-z0-9\-._~/]*")
+_SCOPE_DATE = re.compile(r"/([0-9]{8})/[^/]*/[^/]+/aws4_request")
+_KEPT_TEXT = 1024  # characters of a text that is remembered
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _TIMESTAMP = re.compile(r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z")
 _SIGNED_HEADERS = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+(?:;[a-z0-9!#$%&'*+\-.^_`|~]+)*")
@@ -52,15 +57,14 @@ class Scope:
     date: str
     region: str
     service: str
+    text: str = field(init=False, compare=False)  # as the string to sign carries it
 
-    @property
-    def text(self) -> str:
-        """Return the scope as the string to sign carries it."""
-        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+    def __post_init__(self) -> None:
+        """Write the text once."""
+        object.__setattr__(self, "text", f"{self.date}/{self.region}/{self.service}/aws4_request")
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureClaim:
+class SignatureClaim(NamedTuple):
     """What a request says about its own signature; nothing of it is verified yet.
 
     `timestamp` is ISO 8601 basic (`YYYYMMDDTHHMMSSZ`), `expires` in seconds and not for header signatures; `presigned`
@@ -84,6 +88,29 @@ def parse_authorization(value: str, timestamp: str) -> SignatureClaim:
     AccessDenied (no usable date, or host not signed) or InvalidRequest (SigV4A).
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-auth-using-authorization-header.html
     """
+    named, _, signature = value.rpartition("Signature=")
+    known = _named(named) if len(named) <= _KEPT_TEXT else None
+    if known is None or not _SIGNATURE.fullmatch(signature) or not _is_of_day(timestamp, known.scope.date):
+        return _parsed(value, timestamp)
+    return SignatureClaim(known.access_key_id, known.scope, known.signed_headers, signature, timestamp)
+
+
+@lru_cache(maxsize=1024)
+def _named(text: str) -> SignatureClaim | None:
+    """Return what an Authorization header claims before its signature, None when that is not well formed."""
+    date = _SCOPE_DATE.search(text)
+    try:
+        return _parsed(f"{text}Signature={'0' * 64}", f"{date[1]}T000000Z") if date else None
+    except S3Error:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _is_of_day(timestamp: str, date: str) -> bool:
+    return timestamp[:8] == date and _TIMESTAMP.fullmatch(timestamp) is not None
+
+
+def _parsed(value: str, timestamp: str) -> SignatureClaim:
     algorithm, _, rest = value.partition(" ")
     _check_algorithm(algorithm, AuthorizationHeaderMalformed)
     fields = _fields(rest)
@@ -213,6 +240,7 @@ def signature_age_ms(claim: SignatureClaim, now: int) -> int:
     return max(0, now - _epoch(claim.timestamp)) * 1000
 
 
+@lru_cache(maxsize=1024)
 def _epoch(timestamp: str) -> int:
     try:
         return int(datetime.fromisoformat(timestamp).timestamp())
@@ -234,6 +262,8 @@ def uri_encode(text: str | bytes, *, slash: bool) -> str:
 
 def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
     """Return the canonical query of decoded pairs, X-Amz-Signature left out."""
+    if not pairs:
+        return ""
     encoded = [(uri_encode(n, slash=True), uri_encode(v, slash=True)) for n, v in pairs if n != "X-Amz-Signature"]
     encoded.sort()
     return "&".join(f"{name}={value}" for name, value in encoded)
@@ -245,21 +275,38 @@ def canonical_headers(headers: Mapping[str, str], signed_headers: Sequence[str])
     Values are trimmed and runs of whitespace become one space, as botocore and MinIO do it. A signed header that is
     absent raises SignatureDoesNotMatch: what was signed is not what was sent.
     """
-    lines = []
-    for name in signed_headers:
-        value = headers.get(name)
-        if value is None:
-            raise SignatureDoesNotMatch(reason=f"the signed header {name} is not in the request")
-        lines.append(f"{name}:{' '.join(value.split())}\n")
-    return "".join(lines)
+    values_of, lines, _ = _lines(tuple(signed_headers))
+    try:
+        values = values_of(headers)
+    except KeyError as missing:
+        raise SignatureDoesNotMatch(reason=f"the signed header {missing.args[0]} is not in the request") from None
+    text: str = lines % values
+    if text.isascii() and text.count("\n") == len(signed_headers) and not _may_fold(text):
+        return text
+    return lines % tuple(" ".join(headers[name].split()) for name in signed_headers)
+
+
+@lru_cache(maxsize=1024)
+def _lines(names: tuple[str, ...]) -> tuple[Callable[[Mapping[str, str]], Any], str, str]:
+    """Return what takes the values of these headers, the lines to put them into, and the list of their names."""
+    lines = "".join(f"{name.replace('%', '%%')}:%s\n" for name in names)
+    return itemgetter(*names) if names else (lambda _: ()), lines, ";".join(names)
+
+
+def _may_fold(text: str) -> bool:
+    """Return whether an ASCII text of lines may hold whitespace that is not a single space between words."""
+    return (
+        "  " in text or "\t" in text or " \n" in text or ": " in text or "\r" in text or "\x0b" in text or "\x0c" in text
+        or "\x1c" in text or "\x1d" in text or "\x1e" in text or "\x1f" in text
+    )  # fmt: skip
 
 
 def canonical_request(
     method: str, uri: str, query: str, headers: Mapping[str, str], signed_headers: Sequence[str], payload_hash: str
 ) -> str:
     """Return the canonical request; `uri` and `query` are canonical already. Raises as canonical_headers does."""
-    lines = canonical_headers(headers, signed_headers)
-    return f"{method}\n{uri}\n{query}\n{lines}\n{';'.join(signed_headers)}\n{payload_hash}"
+    names = tuple(signed_headers)
+    return f"{method}\n{uri}\n{query}\n{canonical_headers(headers, names)}\n{_lines(names)[2]}\n{payload_hash}"
 
 
 def string_to_sign(timestamp: str, scope: Scope, canonical: str) -> str:
@@ -267,12 +314,36 @@ def string_to_sign(timestamp: str, scope: Scope, canonical: str) -> str:
     return f"{ALGORITHM}\n{timestamp}\n{scope.text}\n{sha256(canonical.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
 
-def signing_key(secret: str, scope: Scope) -> bytes:
+_BLOCK = 64  # bytes of a block of SHA-256
+
+
+class SigningKey:
+    """A derived signing key, ready to sign: HMAC-SHA256 (RFC 2104) with both pads absorbed already."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(_BLOCK, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def sign(self, text: str) -> str:
+        """Return the signature of a text: 64 lower-case hexadecimal digits."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+    def __repr__(self) -> str:
+        return "SigningKey(***)"
+
+
+def signing_key(secret: str, scope: Scope) -> SigningKey:
     """Derive the signing key of a secret for one day, region and service."""
     key = ("AWS4" + secret).encode()
     for part in (scope.date, scope.region, scope.service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return key
+    return SigningKey(key)
 
 
 class SigningKeys:
@@ -280,29 +351,30 @@ class SigningKeys:
 
     def __init__(self, maxsize: int = 4096) -> None:
         self._maxsize = maxsize
-        self._keys: dict[tuple[str, Scope], bytes] = {}
+        self._keys: dict[tuple[str, str, str, str], SigningKey] = {}
 
-    def get(self, secret: str, scope: Scope) -> bytes:
+    def get(self, secret: str, scope: Scope) -> SigningKey:
         """Return the signing key, derived at most once; keyed by the secret itself, so no two can mix (trap 63)."""
-        key = self._keys.get((secret, scope))
+        what = (secret, scope.date, scope.region, scope.service)
+        key = self._keys.get(what)
         if key is None:
             if len(self._keys) >= self._maxsize:
                 self._keys.clear()
-            key = self._keys[secret, scope] = signing_key(secret, scope)
+            key = self._keys[what] = signing_key(secret, scope)
         return key
 
     def __repr__(self) -> str:
         return f"SigningKeys({len(self._keys)} of {self._maxsize})"
 
 
-def sign_string(key: bytes, text: str) -> str:
-    """Return the signature of a text: 64 lower-case hexadecimal digits."""
-    return hmac.digest(key, text.encode(), "sha256").hex()
-
-
 def matches(expected: str, given: str) -> bool:
     """Compare two signatures in constant time (CWE-208)."""
     return hmac.compare_digest(expected.encode(), given.encode())
+
+
+@lru_cache(maxsize=256)
+def _ordered(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(names))
 
 
 def sign_headers(  # noqa: PLR0913 - everything a signature covers
@@ -312,14 +384,14 @@ def sign_headers(  # noqa: PLR0913 - everything a signature covers
     headers: Mapping[str, str],
     payload_hash: str,
     *,
-    key: bytes,
+    key: SigningKey,
     scope: Scope,
     access_key_id: str,
     timestamp: str,
 ) -> tuple[str, str]:
     """Sign a request with all the given headers; return the Authorization value and the signature."""
-    names = sorted(headers)
+    names = _ordered(tuple(headers))
     canonical = canonical_request(method, uri, query, headers, names, payload_hash)
-    signature = sign_string(key, string_to_sign(timestamp, scope, canonical))
+    signature = key.sign(string_to_sign(timestamp, scope, canonical))
     credential = f"{access_key_id}/{scope.text}"
-    return f"{ALGORITHM} Credential={credential}, SignedHeaders={';'.join(names)}, Signature={signature}", signature
+    return f"{ALGORITHM} Credential={credential}, SignedHeaders={_lines(names)[2]}, Signature={signature}", signature

@@ -126,7 +126,7 @@ class Stores:
         query = [(n, v) for n, v in plan.request.query if n == "bucket-region"]
         query += [("continuation-token", token)] if token else []
         answer = await self.exchanges[backend].send(
-            replace(plan, request=replace(plan.request, query=tuple(query))), None
+            plan._replace(request=replace(plan.request, query=tuple(query))), None
         )
         body = await read_whole(answer)
         if answer.status == 403 and not self.places.listed(backend):

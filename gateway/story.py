@@ -25,6 +25,7 @@ from gateway.plans import Plan
 from gateway.request import S3Request
 from iam.model import PrincipalType
 
+_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _STORIES = {
     **dict.fromkeys(documents.OPERATIONS, documents.with_document),
     "CopyObject": copying.copy_object,
@@ -65,7 +66,7 @@ def _anonymous_with_policies(request: S3Request, caller: Caller, world: World) -
         return caller
     if any(name.startswith("response-") for name in request.parameters):
         raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
-    return replace(caller, principal=replace(caller.principal, policies=world.anonymous_policies))
+    return caller._replace(principal=replace(caller.principal, policies=world.anonymous_policies))
 
 
 def _check_length(request: S3Request, caller: Caller) -> None:
@@ -73,11 +74,10 @@ def _check_length(request: S3Request, caller: Caller) -> None:
 
     A body behind a GET could be read by the store as the next request of a connection that many clients share.
     """
-    if request.method in {"GET", "HEAD", "DELETE"} and (
-        request.content_length or "transfer-encoding" in request.headers
-    ):
+    coded = "transfer-encoding" in request.headers
+    if request.method in _BODILESS and (coded or request.content_length):
         raise InvalidRequest("This operation takes no body.", reason=f"{request.method} with a body")
-    if "transfer-encoding" in request.headers and not caller.mode.chunked:
+    if coded and not caller.mode.chunked:
         raise MissingContentLength
-    if caller.mode.chunked and "transfer-encoding" not in request.headers and not request.content_length:
+    if caller.mode.chunked and not coded and not request.content_length:
         raise IncompleteBody(reason="aws-chunked without a body")

@@ -10,9 +10,8 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import answers, decoding, forward, story, xml
 from gateway.backend import Backend
@@ -49,8 +48,7 @@ _DECLARATION = re.compile(rb"\A\s*<\?xml[^>]*\?>\s*")
 _log = logging.getLogger("minio_gw.turn")
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(NamedTuple):
     """What was sent: as it was asked, as its place understands it, where, and with which body."""
 
     asked: Forward
@@ -106,7 +104,7 @@ class S3Turn:
         request = parse(
             head.method,
             head.target,
-            head.fields,
+            head.fields if head.named is None else head.named,
             domains=desk.domains,
             source_ip=self._line.source_ip,
             secure=self._secure,
@@ -199,7 +197,7 @@ class S3Turn:
         payload = decoder.feed(body)
         decoder.finish()
         request, caller = decoding.plain(asked.request, asked.caller, payload, decoder.trailers)
-        return self._forward(replace(asked, request=request, caller=caller), payload)
+        return self._forward(asked._replace(request=request, caller=caller), payload)
 
     def _send(self, sent: _Sent, credentials: Credentials) -> Step:
         plan, backend = sent.plan, sent.backend

@@ -11,24 +11,57 @@ written does deny it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from iam.conditions import Condition, glob, is_template, resolve
 from iam.model import AccessRequest, Allow, Decision, Deny, UnknownFact
 from iam.policy import RESOURCELESS, Policy, Statement
 
 
+class _About(NamedTuple):
+    """A statement that is about an action: its name in reasons, whether it is so on every resource, what it gives."""
+
+    statement: Statement
+    name: str
+    everywhere: bool
+    allow: Allow | None
+
+
+_ACTIONS_KEPT = 512  # more than there are; a name that no table has must not fill the memory
+
+
 def decide(policies: Iterable[Policy], request: AccessRequest) -> Decision:
     """Return the decision of all the policies together; the reason names the policy and the statement."""
     allowed: Allow | None = None
-    for policy_number, policy in enumerate(policies):
-        for number, statement in enumerate(policy.statements):
-            if (statement.allow and allowed) or not _applies(statement, request):
+    for number, policy in enumerate(policies):
+        for about in policy.about.get(request.action) or _about(policy, request.action):
+            statement = about.statement
+            if (statement.allow and allowed) or not _applies(about, request):
                 continue
-            name = f"{policy.id or f'policy {policy_number}'}/{statement.sid or f'statement {number}'}"
-            if not statement.allow:
-                return Deny(f"{name} denies {request.action} on {request.resource}")
-            allowed = Allow(f"{name} allows {request.action}")
+            if about.allow is None:
+                named = f"{policy.id or f'policy {number}'}/{about.name}"
+                return Deny(f"{named} denies {request.action} on {request.resource}")
+            allowed = about.allow if policy.id else Allow(f"policy {number}/{about.name} allows {request.action}")
     return allowed or Deny(f"no statement allows {request.action} on {request.resource}")
+
+
+def _about(policy: Policy, action: str) -> tuple[_About, ...]:
+    """Return the statements that are about an action, in their order: the same for every request for it."""
+    lower = action.lower()
+    found = tuple(
+        _described(policy, number, statement, action)
+        for number, statement in enumerate(policy.statements)
+        if _action(statement, lower)
+    )
+    if len(policy.about) < _ACTIONS_KEPT:
+        policy.about[action] = found
+    return found
+
+
+def _described(policy: Policy, number: int, statement: Statement, action: str) -> _About:
+    name = statement.sid or f"statement {number}"
+    allow = Allow(f"{policy.id}/{name} allows {action}") if statement.allow else None
+    return _About(statement, name, statement.everywhere and action.lower().startswith("s3:"), allow)
 
 
 def asks_existing_tags(policies: Iterable[Policy], request: AccessRequest) -> bool:
@@ -42,12 +75,12 @@ def asks_existing_tags(policies: Iterable[Policy], request: AccessRequest) -> bo
     )
 
 
-def _applies(statement: Statement, request: AccessRequest) -> bool:
+def _applies(about: _About, request: AccessRequest) -> bool:
+    statement = about.statement
     unknown = not statement.allow
-    return (
-        _action(statement, request.action.lower())
-        and _resource(statement, request, unknown=unknown)
-        and all(_condition(condition, request, unknown=unknown) for condition in statement.conditions)
+    return (about.everywhere or _resource(statement, request, unknown=unknown)) and (
+        not statement.conditions
+        or all(_condition(condition, request, unknown=unknown) for condition in statement.conditions)
     )
 
 

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 
 class Secret:
@@ -117,8 +117,10 @@ class NoContext:
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class AccessRequest:
+_NOTHING = NoContext()
+
+
+class AccessRequest(NamedTuple):
     """One question: may this principal do this action to this resource?
 
     `action` is an IAM action name (`s3:GetObject`); `bucket` and `key` are decoded, "" where there is none.
@@ -128,7 +130,7 @@ class AccessRequest:
     action: str
     bucket: str
     key: str = ""
-    context: Context = field(default_factory=NoContext)
+    context: Context = _NOTHING
 
     @property
     def resource(self) -> str:

@@ -47,20 +47,30 @@ class Statement:
     not_resources: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
     existing_tags: bool = field(init=False, compare=False)
+    everywhere: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Note whether it names `s3:ExistingObjectTag/…`: nobody fetches tags for a statement that does not."""
+        """Note whether it names `s3:ExistingObjectTag/…`: nobody fetches tags for a statement that does not.
+
+        And whether it is about every S3 resource, so that nobody need compare.
+        """
         texts = [*self.resources, *self.not_resources, *(text for c in self.conditions for text in (c.key, *c.values))]
         object.__setattr__(self, "existing_tags", any(map(names_existing_tags, texts)))
+        every = not self.not_resources and not {"*", f"{_ARN}*"}.isdisjoint(self.resources)
+        object.__setattr__(self, "everywhere", every)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A parsed policy document; `id` only names it in the reasons of decisions."""
+    """A parsed policy document; `id` only names it in the reasons of decisions.
+
+    `about` is for `iam.evaluate`: which statements are about an action, worked out once.
+    """
 
     statements: tuple[Statement, ...]
     id: str = ""
     existing_tags: bool = field(init=False, compare=False)
+    about: dict[str, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Note whether a statement names `s3:ExistingObjectTag/…`."""

@@ -3,11 +3,16 @@
 The parser is fed a head and never a body, so framing is decided here once: a length, chunks, or nothing. What two servers
 could read differently is refused (RFC 9112 sections 5 and 6; trap 20): bare LF, folded lines, space before the colon,
 Content-Length twice or beside Transfer-Encoding, any transfer coding but chunked.
+
+Clients and backends repeat the names of their fields in their order: what a list of names says by itself is worked out
+once (`Shape`). Only a head in which every name stands once takes that way; the others are read field by field.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import httptools
 
@@ -16,8 +21,14 @@ MAX_TARGET = 16_384  # bytes: a session token in a presigned URL fits
 MAX_FIELD = 16_384  # bytes of one header
 MAX_FIELDS = 256
 _MINOR = {b" HTTP/1.1": 1, b" HTTP/1.0": 0}
+_VERSIONS = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.DOTALL)
+_FIELD = re.compile(
+    r"\r\n([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n]*)"
+)  # RFC 9110 section 5.6.2, RFC 9112 section 5
+_BODILESS = frozenset({204, 304})
+_FRAMING = frozenset({"content-length", "transfer-encoding", "expect", "connection"})
 END = b"\r\n\r\n"
-_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
 
 Fields = list[tuple[str, str]]
 
@@ -31,9 +42,30 @@ class BadHead(Exception):
         super().__init__(reason)
 
 
+class Shape:
+    """What the names of a head's fields say: `lower` those names in lower case, `framing` those that frame the message."""
+
+    __slots__ = ("framing", "lower", "names")
+
+    def __init__(self, names: tuple[bytes, ...]) -> None:
+        self.names = tuple(name.decode("ascii") for name in names)
+        self.lower = tuple(name.lower() for name in self.names)
+        self.framing = tuple(name for name in self.lower if name in _FRAMING)
+
+
+@lru_cache(maxsize=256)
+def _shape(names: tuple[bytes, ...]) -> Shape | None:
+    """Return the shape of these names, None when one stands twice in another case."""
+    shape = Shape(names)
+    return shape if len(set(shape.lower)) == len(names) else None
+
+
 @dataclass(slots=True)
 class RequestHead:
-    """One request's head. `length` in bytes, None without Content-Length; `minor` is HTTP/1's minor version."""
+    """One request's head. `length` in bytes, None without Content-Length; `minor` is HTTP/1's minor version.
+
+    `named` are the fields by lower-case name, where none stands twice.
+    """
 
     method: str
     target: str
@@ -44,6 +76,7 @@ class RequestHead:
     chunked: bool
     expects: bool
     raw: bytes = b""
+    named: dict[str, str] | None = None
 
     @property
     def has_body(self) -> bool:
@@ -53,22 +86,71 @@ class RequestHead:
 
 @dataclass(slots=True)
 class ResponseHead:
-    """One answer's head. `length` None: chunked, or until the connection ends."""
+    """One answer's head. `length` None: chunked, or until the connection ends. `names` are those of the fields."""
 
     status: int
     fields: Fields
     keep_alive: bool
     length: int | None
     chunked: bool
+    names: tuple[str, ...] = ()
 
 
 class RequestReader:
     """Reads the heads of one connection, one after the other."""
 
-    __slots__ = ("_fields", "_parser", "_url")
+    __slots__ = ("_given", "_parser", "_urls", "on_header", "on_url")
 
     def __init__(self) -> None:
         self._parser: httptools.HttpRequestParser | None = None
+        self._given: dict[bytes, bytes] = {}
+        self._urls: list[bytes] = []
+        # llhttp calls these for each field, so they are no methods of ours. A name that stands twice is noticed by the count.
+        self.on_header = self._given.setdefault
+        self.on_url = self._urls.append
+
+    def read(self, head: bytes) -> RequestHead:
+        """Return the head that these bytes are, CRLF CRLF included. Raises BadHead."""
+        self._given.clear()
+        self._urls.clear()
+        parser = self._parser or httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # we do not; RFC 9110 section 7.8 lets a server ignore it
+        except httptools.HttpParserError as error:
+            used, self._parser = self._parser, None
+            if used is not None:  # the head before may be why: to llhttp, Proxy-Connection: close is a close
+                return self.read(head)
+            raise BadHead(str(error)) from None
+        found = self._shaped(parser.get_method(), head) or _FieldReader().read(head)
+        # llhttp would wait for the body that it must not see, and takes no more after `close`.
+        self._parser = parser if found.keep_alive and not found.has_body and found.method != "CONNECT" else None
+        return found
+
+    def _shaped(self, method: bytes, head: bytes) -> RequestHead | None:
+        """Return the head as its shape tells, None where it must be read field by field. Raises BadHead."""
+        given, urls = self._given, self._urls
+        if len(urls) != 1 or not given or len(given) != head.count(b"\r\n") - 2 or len(head) > MAX_FIELD:
+            return None
+        shape, url = _shape(tuple(given)), urls[0]
+        if shape is None or not head.startswith(_VERSIONS, len(method) + 1 + len(url)) or len(given) > MAX_FIELDS:
+            return None
+        try:
+            values = b"\n".join(given.values()).decode().split("\n")
+            target = url.decode("ascii")
+        except UnicodeDecodeError:
+            raise BadHead("not UTF-8") from None
+        named = dict(zip(shape.lower, values, strict=True))
+        framing = [(name, named[name]) for name in shape.framing]
+        minor = head[len(method) + len(url) + 9] - 48
+        return _head(method.decode(), target, list(zip(shape.names, values, strict=True)), framing, minor, head, named)
+
+
+class _FieldReader:
+    """Reads one head field by field: names that repeat, long fields, and what is refused."""
+
+    def __init__(self) -> None:
         self._fields: list[tuple[bytes, bytes]] = []
         self._url = b""
 
@@ -81,24 +163,14 @@ class RequestReader:
         self._fields.append((name, value))
 
     def read(self, head: bytes) -> RequestHead:
-        """Return the head that these bytes are, CRLF CRLF included. Raises BadHead."""
-        self._fields, self._url = [], b""
-        parser = self._parser or httptools.HttpRequestParser(self)
+        """Return the head; llhttp has taken it once already. Raises BadHead."""
+        parser = httptools.HttpRequestParser(self)
         try:
             parser.feed_data(head)
         except httptools.HttpParserUpgrade:
-            pass  # we do not; RFC 9110 section 7.8 lets a server ignore it
+            pass
         except httptools.HttpParserError as error:
-            used, self._parser = self._parser, None
-            if used is not None:  # the head before may be why: to llhttp, Proxy-Connection: close is a close
-                return self.read(head)
             raise BadHead(str(error)) from None
-        found = self._understood(parser, head)
-        # llhttp would wait for the body that it must not see, and takes no more after `close`.
-        self._parser = parser if found.keep_alive and not found.has_body and found.method != "CONNECT" else None
-        return found
-
-    def _understood(self, parser: httptools.HttpRequestParser, head: bytes) -> RequestHead:
         minor = _MINOR.get(head.partition(b"\r")[0][-9:])  # llhttp takes RTSP and ICE for HTTP
         if minor is None:
             raise BadHead("neither HTTP/1.1 nor HTTP/1.0")
@@ -109,13 +181,20 @@ class RequestReader:
             target = self._url.decode("ascii")
         except UnicodeDecodeError:
             raise BadHead("not UTF-8") from None
-        length, chunked, expects, options = _request_framing(fields)
-        if chunked and not minor:
-            raise BadHead("Transfer-Encoding in HTTP/1.0")
-        return RequestHead(
-            parser.get_method().decode(), target, fields, minor, "close" not in options and (bool(minor) or "keep-alive" in options), length, chunked,
-            expects and bool(minor), head,
-        )  # fmt: skip
+        return _head(parser.get_method().decode(), target, fields, fields, minor, head, None)
+
+
+def _head(
+    method: str, target: str, fields: Fields, framing: Fields, minor: int, raw: bytes, named: dict[str, str] | None
+) -> RequestHead:
+    """Return the head whose message is framed by these fields. Raises BadHead."""
+    if not framing:
+        return RequestHead(method, target, fields, minor, bool(minor), None, False, False, raw, named)
+    length, chunked, expects, options = _request_framing(framing)
+    if chunked and not minor:
+        raise BadHead("Transfer-Encoding in HTTP/1.0")
+    keep_alive = "close" not in options and (bool(minor) or "keep-alive" in options)
+    return RequestHead(method, target, fields, minor, keep_alive, length, chunked, expects and bool(minor), raw, named)
 
 
 def _request_framing(fields: Fields) -> tuple[int | None, bool, bool, str]:
@@ -146,54 +225,56 @@ def _request_framing(fields: Fields) -> tuple[int | None, bool, bool, str]:
 
 def read_response(head: bytes, method: str) -> ResponseHead:
     """Return the head of an answer to a request of this method. Raises BadHead."""
-    status_line, *lines = _lines(head)
-    status = _status(status_line)
-    fields: Fields = []
+    text = head.decode("utf-8", "replace")
+    fields: Fields = _FIELD.findall(text)
+    ends = len(fields) + 2  # each field begins with one line end; two are left
+    if text.count("\n") != ends or text.count("\r") != ends or "\x00" in text:
+        raise BadHead("bare CR or LF, or NUL, or a line that is no field, in an answer")
+    if " \r" in text or "\t\r" in text:
+        fields = [(name, value.rstrip(" \t")) for name, value in fields]
+    status, keep_alive = _status(head[: head.index(b"\r")])
+    names = tuple([name for name, _ in fields])
     length: int | None = None
-    chunked, keep_alive = False, status_line.startswith(b"HTTP/1.1")
-    for line in lines:
-        raw_name, colon, raw_value = line.partition(b":")
-        written, value = raw_name.decode("latin-1"), raw_value.strip(b" \t").decode("utf-8", "replace")
-        name = written.lower()
-        if not colon or not raw_name or raw_name.translate(None, _TOKEN):
-            raise BadHead("header of an answer")
-        if name == "content-length":
-            if (length is not None and value != str(length)) or not (
-                value.isascii() and value.isdigit() and len(value) < 20
-            ):
-                raise BadHead("Content-Length of an answer")
-            length = int(value)
-        elif name == "transfer-encoding":
-            if value.lower() != "chunked":
-                raise BadHead("Transfer-Encoding of an answer")
-            chunked = True
-        elif name == "connection":
-            options = value.lower()
-            keep_alive = "close" not in options and (keep_alive or "keep-alive" in options)
-        fields.append((written, value))
+    chunked = False
+    for index, name in _answer_framing(names):
+        length, chunked, keep_alive = _answer_framed(name, fields[index][1], length, chunked=chunked, kept=keep_alive)
     if chunked and length is not None:
         raise BadHead("Content-Length beside Transfer-Encoding in an answer")
-    if method == "HEAD" or status in {204, 304} or status < 200:
-        return ResponseHead(status, fields, keep_alive, 0, chunked=False)
-    return ResponseHead(status, fields, keep_alive, length, chunked)
+    if method == "HEAD" or status in _BODILESS or status < 200:
+        length, chunked = 0, False
+    return ResponseHead(status, fields, keep_alive, length, chunked, names)
 
 
-def _lines(head: bytes) -> list[bytes]:
-    """Return a head's lines; what ends a line for some readers only is refused."""
-    lines = head[:-4].split(b"\r\n")
-    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\x00" in head:
-        raise BadHead("bare CR or LF, or NUL, in an answer")
-    return lines
+@lru_cache(maxsize=256)
+def _answer_framing(names: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
+    """Return where the fields are that frame an answer."""
+    return tuple((i, name.lower()) for i, name in enumerate(names) if name.lower() in _FRAMING)
 
 
-def _status(line: bytes) -> int:
-    if (
-        len(line) < 12
-        or not line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 "))
-        or not line[9:12].isdigit()
-        or line[9:10] == b"0"
-    ):
+def _answer_framed(
+    name: str, value: str, length: int | None, *, chunked: bool, kept: bool
+) -> tuple[int | None, bool, bool]:
+    """Return length, chunked and whether the connection is kept, as one field more says it. Raises BadHead."""
+    if name == "content-length":
+        if (length is not None and value != str(length)) or not (
+            value.isascii() and value.isdigit() and len(value) < 20
+        ):
+            raise BadHead("Content-Length of an answer")
+        return int(value), chunked, kept
+    if name == "transfer-encoding":
+        if value.lower() != "chunked":
+            raise BadHead("Transfer-Encoding of an answer")
+        return length, True, kept
+    if name == "connection":
+        options = value.lower()
+        return length, chunked, "close" not in options and (kept or "keep-alive" in options)
+    return length, chunked, kept
+
+
+@lru_cache(maxsize=64)
+def _status(line: bytes) -> tuple[int, bool]:
+    """Return the status of a status line, and whether the connection is kept if no field says otherwise. Raises BadHead."""
+    match = _STATUS.fullmatch(line)
+    if match is None:
         raise BadHead("status line of an answer")
-    if len(line) > 12 and line[12:13] != b" ":
-        raise BadHead("status line of an answer")
-    return int(line[9:12])
+    return int(match[2]), match[1] == b"1"

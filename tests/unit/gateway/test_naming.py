@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -203,7 +202,7 @@ def test_tokens_are_sealed_both_ways():
 def test_deletions_are_named_there_and_reported_here(keys):
     """The document for the backend names the keys behind the prefix; its report is in the client's names, errors too."""
     document = render_delete(tuple(DeleteEntry(key, "v1") for key in keys), quiet=False)
-    there = applied(replace(plan_of("POST", "/bkt?delete="), body=document), TEAM, None, SEAL)
+    there = applied(plan_of("POST", "/bkt?delete=")._replace(body=document), TEAM, None, SEAL)
     entries, _ = parse_delete(sent(there).body)
     assert [(e.key, e.version) for e in entries] == [(TEAM.prefix + key, "v1") for key in keys]
     result = "".join(f"<Deleted><Key>{escape(e.key, {chr(13): '&#13;'})}</Key></Deleted>" for e in entries)
@@ -216,8 +215,8 @@ def test_deletions_are_named_there_and_reported_here(keys):
 @pytest.mark.parametrize("key", ["..", "a/../../b", ".", "a/.", "x" * 1020])
 def test_deletions_outside_are_refused_before_anything_is_sent(key):
     """One such key refuses the whole call."""
-    plan = replace(
-        plan_of("POST", "/bkt?delete="), body=render_delete((DeleteEntry("good"), DeleteEntry(key)), quiet=True)
+    plan = plan_of("POST", "/bkt?delete=")._replace(
+        body=render_delete((DeleteEntry("good"), DeleteEntry(key)), quiet=True)
     )
     with pytest.raises((InvalidRequest, KeyTooLongError)):
         applied(plan, TEAM, None, SEAL)
@@ -320,7 +319,7 @@ def _every():
 @pytest.mark.parametrize("operation", _every(), ids=lambda o: o.name)
 def test_what_reaches_the_whole_bucket_is_refused_behind_a_prefix(operation):
     """Each bucket operation either stays in the prefix or is refused; those that write or delete never pass."""
-    plan = replace(plan_of("GET", "/bkt"), operation=operation)
+    plan = plan_of("GET", "/bkt")._replace(operation=operation)
     error = refusal(plan, TEAM)
     if error:
         assert (error.code, error.status) in {("MethodNotAllowed", 405), ("NotImplemented", 501)}
@@ -335,7 +334,7 @@ def test_what_reaches_the_whole_bucket_is_refused_behind_a_prefix(operation):
 def test_documents_that_name_buckets_are_refused_where_a_bucket_is_renamed(operation):
     """A policy, a replication or a log target would name the wrong bucket, here or there."""
     words = ("BucketPolicy", "Replication", "Logging", "Inventory", "Analytics", "Metadata")
-    plan = replace(plan_of("GET", "/bkt"), operation=operation)
+    plan = plan_of("GET", "/bkt")._replace(operation=operation)
     error = refusal(plan, RENAMED)
     if error:
         assert error.code == "NotImplemented"

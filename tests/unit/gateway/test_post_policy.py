@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import AccessDenied, EntityTooLarge, EntityTooSmall, InvalidPolicyDocument
 from gateway.post_policy import parse
-from gateway.sigv4 import Scope, sign_string, signing_key
+from gateway.sigv4 import Scope, signing_key
 from tests.unit.gateway.forms import policy_text
 
 FAR = "2099-01-01T00:00:00Z"
@@ -57,7 +57,7 @@ def denied(found, fields, now=0) -> str:
 def test_aws_published_signature():
     """The policy of AWS's documentation has the signature that AWS publishes for it."""
     key = signing_key("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", Scope("20151229", "us-east-1", "s3"))
-    assert sign_string(key, policy_text(AWS_POLICY)) == AWS_SIGNATURE
+    assert key.sign(policy_text(AWS_POLICY)) == AWS_SIGNATURE
 
 
 def test_aws_published_form():

@@ -28,6 +28,7 @@ from gateway.sigv4 import (
     EMPTY_SHA256,
     Scope,
     SignatureClaim,
+    SigningKey,
     SigningKeys,
     canonical_query,
     canonical_request,
@@ -36,7 +37,6 @@ from gateway.sigv4 import (
     parse_authorization,
     parse_presigned,
     sign_headers,
-    sign_string,
     signing_key,
     string_to_sign,
     uri_encode,
@@ -142,7 +142,7 @@ def test_s3_documented_presigned_example_is_reproduced() -> None:
     canonical = canonical_request(
         "GET", "/test.txt", canonical_query(query), {"host": HOST}, claim.signed_headers, "UNSIGNED-PAYLOAD"
     )
-    assert sign_string(signing_key(SECRET, claim.scope), string_to_sign(TIMESTAMP, SCOPE, canonical)) == expected
+    assert signing_key(SECRET, claim.scope).sign(string_to_sign(TIMESTAMP, SCOPE, canonical)) == expected
 
 
 # --- botocore as the oracle -----------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_what_botocore_signs_in_a_header_verifies(
     uri, raw_query = uri_encode(path, slash=False), decoded(urlsplit(request.url).query)
     payload_hash = sent["x-amz-content-sha256"]
     canonical = canonical_request(method, uri, canonical_query(raw_query), sent, claim.signed_headers, payload_hash)
-    assert matches(sign_string(key, string_to_sign(claim.timestamp, claim.scope, canonical)), claim.signature)
+    assert matches(key.sign(string_to_sign(claim.timestamp, claim.scope, canonical)), claim.signature)
     ours, signature = sign_headers(
         method,
         uri,
@@ -216,7 +216,7 @@ def test_what_botocore_presigns_verifies(
     canonical = canonical_request(
         "GET", uri_encode(path, slash=False), canonical_query(pairs), headers, claim.signed_headers, "UNSIGNED-PAYLOAD"
     )
-    signature = sign_string(signing_key(secret, claim.scope), string_to_sign(claim.timestamp, claim.scope, canonical))
+    signature = signing_key(secret, claim.scope).sign(string_to_sign(claim.timestamp, claim.scope, canonical))
     assert matches(signature, claim.signature)
 
 
@@ -506,11 +506,27 @@ def test_a_date_that_no_calendar_has_is_refused(date: str) -> None:
 # --- keys and comparison --------------------------------------------------------------------------------------------
 
 
+def mac(secret: str, text: str) -> str:
+    """Sign by the standard library."""
+    key = f"AWS4{secret}".encode()
+    for part in (SCOPE.date, SCOPE.region, SCOPE.service, "aws4_request", text):
+        key = hmac.new(key, part.encode(), "sha256").digest()
+    return key.hex()
+
+
+@given(st.binary(max_size=64), st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_signing_key_is_hmac_sha256(key: bytes, text: str) -> None:
+    """With the pads absorbed beforehand the signature is HMAC's (RFC 2104), as often as one asks."""
+    signer = SigningKey(key)
+    expected = hmac.new(key, text.encode(), "sha256").hexdigest()
+    assert [signer.sign(text), signer.sign(text)] == [expected, expected]
+
+
 def test_trap_63_no_two_secrets_share_a_signing_key() -> None:
     """Each (secret, scope) has its own key; a second question gets the same object."""
     keys = SigningKeys(10)
     other = Scope("20130525", "us-east-1", "s3")
-    assert keys.get(SECRET, SCOPE) == signing_key(SECRET, SCOPE)
+    assert keys.get(SECRET, SCOPE).sign("text") == mac(SECRET, "text")
     assert keys.get(SECRET, SCOPE) is keys.get(SECRET, Scope("20130524", "us-east-1", "s3"))
     assert len({keys.get(SECRET, SCOPE), keys.get(SECRET, other), keys.get("other", SCOPE)}) == 3
 
@@ -519,7 +535,7 @@ def test_signing_keys_are_bounded_and_stay_right() -> None:
     """Many secrets do not grow the cache without end, nor spoil what it answers, nor show in its repr."""
     keys = SigningKeys(4)
     for number in range(50):
-        assert keys.get(f"secret{number}", SCOPE) == signing_key(f"secret{number}", SCOPE)
+        assert keys.get(f"secret{number}", SCOPE).sign("") == mac(f"secret{number}", "")
         assert len(keys._keys) <= 4
     assert "secret49" not in repr(keys)
 
