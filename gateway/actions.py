@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InvalidArgument
 from gateway.operations import Operation
-from gateway.request import S3Request, is_bucket_name
+from gateway.request import Names, S3Request, is_bucket_name
 
 
 class Need(NamedTuple):
@@ -183,6 +184,11 @@ _HEADER_ACTIONS = (
     ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
 )
 _ACTION_HEADERS = frozenset(header for header, _ in _HEADER_ACTIONS)
+#: Operations that need more than their own action, and headers that may be rights of their own.
+_WITH_MORE = frozenset({"GetObjectAttributes", "CreateBucket", "CopyObject", "UploadPartCopy"})
+_WITH_MORE_RIGHTS = _ACTION_HEADERS | {
+    "x-amz-bypass-governance-retention", "x-amz-copy-source", "x-amz-object-annotation-directive",
+}  # fmt: skip
 _TAGGING_DIRECTIVES = frozenset({"", "COPY", "REPLACE"})
 _ANNOTATION_DIRECTIVES = frozenset({"", "COPY", "EXCLUDE"})
 
@@ -190,7 +196,9 @@ _ANNOTATION_DIRECTIVES = frozenset({"", "COPY", "EXCLUDE"})
 def required(operation: Operation, request: S3Request) -> tuple[Need, ...]:
     """Return every action that this request needs; DeleteObjects' are in its body (`needs_of_delete`)."""
     bucket, key = request.path.bucket, request.path.key
-    version = request.parameters.get("versionId", "")
+    version = request.parameters.get("versionId", "") if request.query else ""
+    if not version and _is_simple(operation, request.names):
+        return (Need(ACTIONS[operation.name], bucket, key),)
     headers = request.headers
     needs = [Need(_named(ACTIONS[operation.name], version), bucket, key, version)]
     needs += _extra(operation, headers, bucket, key, version)
@@ -200,6 +208,12 @@ def required(operation: Operation, request: S3Request) -> tuple[Need, ...]:
     if headers.get("x-amz-object-annotation-directive") == "COPY":
         needs += needs_of_annotations(request)
     return tuple(dict.fromkeys(needs)) if len(needs) > 1 else tuple(needs)
+
+
+@lru_cache(maxsize=1024)
+def _is_simple(operation: Operation, names: Names) -> bool:
+    """Return whether an operation on no version needs nothing but its own action, whatever its headers say."""
+    return operation.name not in _WITH_MORE and names.all.isdisjoint(_WITH_MORE_RIGHTS)
 
 
 def needs_of_delete(bucket: str, key: str, version: str) -> Need:

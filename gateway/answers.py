@@ -33,6 +33,7 @@ _NEVER = frozenset({"x-amz-security-token"})
 _OF_THE_BYTES = frozenset({"content-length", "content-md5", "content-encoding", "etag"})
 #: Visible ASCII only: nothing that could end a header, and nothing that a browser and we could read differently.
 _WEB_URL = re.compile(r"https?://[A-Za-z0-9\[][\x21-\x7e]*", re.IGNORECASE)
+_EDITED = frozenset({"CompleteMultipartUpload", "GetBucketLocation"})
 _LOCATION = re.compile(rb"<Location>[^<]*</Location>")
 
 
@@ -41,6 +42,8 @@ def translation(operation: Operation, request: S3Request, region: str) -> Callab
 
     `region` is the gateway's own, "" when it takes every region.
     """
+    if operation.name not in _EDITED:
+        return None
     if operation.name == "CompleteMultipartUpload":
         location = f"<Location>{escape(own_url(request))}</Location>".encode()
         return lambda body: _LOCATION.sub(lambda _: location, body, count=1)

@@ -82,6 +82,8 @@ class Case(NamedTuple):
 
     def must(self, needs: Sequence[Need], then: Callable[[], Plan]) -> Plan:
         """Go on when every need is allowed. Raises AccessDenied, now or when the decisions are there."""
+        if self._are_allowed(needs):
+            return then()
 
         def judged(decisions: Sequence[Decision]) -> Plan:
             for decision in decisions:
@@ -90,6 +92,20 @@ class Case(NamedTuple):
             return then()
 
         return self.ask(needs, judged)
+
+    def _are_allowed(self, needs: Sequence[Need]) -> bool:
+        """Return whether every need is allowed by what can be decided at once. Raises AccessDenied."""
+        authorizer = self.world.authorizer
+        for need in needs:
+            question = self.question(need)
+            if need.key and authorizer.wants_existing_tags(question):
+                return False
+            decision = authorizer.decide_now(question)
+            if decision is None:
+                return False
+            if not decision:
+                raise AccessDenied(reason=decision.reason)
+        return True
 
     def question(self, need: Need) -> AccessRequest:
         """Return what the authorizer is asked about a need."""

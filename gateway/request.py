@@ -166,18 +166,23 @@ def parse(
     if not _TARGET.fullmatch(raw_target):
         raise InvalidURI(reason="target with characters outside RFC 3986")
     fields = _checked(headers) if isinstance(headers, dict) else _fields(headers)
-    target, _, query = _origin_form(raw_target, fields.get("host", "")).partition("?")
+    origin = raw_target if raw_target[0] == "/" else _origin_form(raw_target, fields["host"])
+    target, _, query = origin.partition("?")
     if "#" in target or "#" in query:
         raise InvalidURI(reason="fragment in a request target")
     return S3Request(
-        method, target, _split(target, fields.get("host", ""), domains), _query(query), fields, source_ip, secure
+        method,
+        target,
+        _split(target, fields["host"], domains),
+        _query(query) if query else (),
+        fields,
+        source_ip,
+        secure,
     )
 
 
 def _origin_form(raw: str, host: str) -> str:
-    """Return the path and query. An absolute target has a host of its own, which must be the Host header's (RFC 9112 section 3.2.2)."""
-    if raw.startswith("/"):
-        return raw
+    """Return the path and query of an absolute target; its host must be the Host header's (RFC 9112 section 3.2.2)."""
     match = re.fullmatch(r"https?://([^/?#]+)(/.*|\?.*)?", raw, re.IGNORECASE)
     if match is None:
         raise InvalidURI(reason="target in neither origin nor absolute form")
@@ -217,8 +222,6 @@ def _checked(fields: dict[str, str]) -> dict[str, str]:
 
 def _query(raw: str) -> tuple[tuple[str, str], ...]:
     """Split and decode a query; `+` means a space, as every S3 server reads it."""
-    if not raw:
-        return ()
     pairs: dict[str, str] = {}
     for piece in raw.split("&"):
         if not piece:
@@ -232,21 +235,23 @@ def _query(raw: str) -> tuple[tuple[str, str], ...]:
 
 
 def _split(target: str, host: str, domains: tuple[str, ...]) -> S3Path:
-    hosted = _bucket_of_host(host, domains)
-    if hosted:
+    if domains and (hosted := _bucket_of_host(host, domains)):
         return S3Path(_checked_bucket(hosted), _key(target[1:]), virtual_host=True)
     bucket, _, key = target[1:].partition("/")
     if not bucket:
         if key:
             raise InvalidBucketName(reason="empty bucket before a key")
         return S3Path("", "")
-    return S3Path(_checked_bucket(_text(bucket)), _key(key))
+    return S3Path(_bucket(bucket), _key(key))
+
+
+@lru_cache(maxsize=1024)
+def _bucket(raw: str) -> str:
+    return _checked_bucket(_text(raw))
 
 
 def _bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
     """Return the bucket named by a virtual host, "" for a path-style one."""
-    if not domains:
-        return ""
     name = (host.rpartition(":")[0] if re.search(r":\d+\Z", host) else host).lower()
     for domain in domains:
         if name.endswith("." + domain):
@@ -266,6 +271,8 @@ def _checked_bucket(bucket: str) -> str:
 
 
 def _key(raw: str) -> str:
+    if "%" not in raw and len(raw) <= MAX_KEY_BYTES:  # visible ASCII, as every target
+        return raw
     key = _text(raw)
     if len(key) * 4 > MAX_KEY_BYTES and len(key.encode()) > MAX_KEY_BYTES:
         raise KeyTooLongError

@@ -23,7 +23,6 @@ from gateway.errors import IncompleteBody, InvalidRequest, MissingContentLength
 from gateway.operations import resolve, settled
 from gateway.plans import Plan
 from gateway.request import S3Request
-from iam.model import PrincipalType
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _STORIES = {
@@ -40,30 +39,30 @@ _STORIES = {
 
 def begin(request: S3Request, world: World, now: int) -> Plan:
     """Tell the story of one request. Raises S3Error, always before anything has gone to the backend."""
-    if cors.is_preflight(request):
+    if request.method == "OPTIONS" and cors.is_preflight(request):
         return cors.preflight(request)
-    if post_form.is_post_form(request):
+    if request.method == "POST" and post_form.is_post_form(request):
         return post_form.begin(request, world, now)
     caller = authenticate(request, world.lookup, world.keys, now=now, region=world.region)
-    caller = _anonymous_with_policies(request, caller, world)
+    if caller.claim is None:
+        caller = _anonymous_with_policies(request, caller, world)
     operation = resolve(request)
-    case = Case(settled(request, operation), operation, caller, world, now)
+    case = Case(settled(request, operation) if request.query else request, operation, caller, world, now)
     _check_length(request, caller)
-    return _STORIES.get(case.operation.name, _plain)(case)
+    return _STORIES.get(operation.name, _plain)(case)
 
 
 def _plain(case: Case) -> Plan:
     """Most operations: every need allowed, then sent as it came."""
-    edit = translation(case.operation, case.request, case.world.region)
-    needs = required(case.operation, case.request)
-    if not case.world.amazon:
-        needs += dialect.twins(case.operation, case.request)
+    request, operation = case.request, case.operation
+    edit = translation(operation, request, case.world.region)
+    needs = required(operation, request)
+    if operation.static and not case.world.amazon:
+        needs += dialect.twins(operation, request)
     return case.must(needs, lambda: case.forward(edit=edit))
 
 
 def _anonymous_with_policies(request: S3Request, caller: Caller, world: World) -> Caller:
-    if caller.principal.type is not PrincipalType.ANONYMOUS:
-        return caller
     if any(name.startswith("response-") for name in request.parameters):
         raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
     return caller._replace(principal=replace(caller.principal, policies=world.anonymous_policies))
@@ -74,7 +73,10 @@ def _check_length(request: S3Request, caller: Caller) -> None:
 
     A body behind a GET could be read by the store as the next request of a connection that many clients share.
     """
-    coded = "transfer-encoding" in request.headers
+    headers = request.headers
+    if "content-length" not in headers and "transfer-encoding" not in headers and not caller.mode.chunked:
+        return
+    coded = "transfer-encoding" in headers
     if request.method in _BODILESS and (coded or request.content_length):
         raise InvalidRequest("This operation takes no body.", reason=f"{request.method} with a body")
     if coded and not caller.mode.chunked:

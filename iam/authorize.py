@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol, Self
 
 from iam.evaluate import asks_existing_tags, decide
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
 from iam.policy import Policy, PolicyError, parse
 
+_NAMES_AT_MOST = 1024  # lists of policy names kept; claims choose them
 _PARSED_AT_MOST = 256  # session policies kept parsed; each may be some kilobytes
 
 
@@ -41,14 +42,31 @@ class Authorizer(Protocol):
         ...
 
 
+class _Named(NamedTuple):
+    """The policies that a principal names: those that exist, the names of the others, whether one asks about tags."""
+
+    policies: tuple[Policy, ...]
+    missing: str
+    existing_tags: bool
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], known: Mapping[str, Policy]) -> Self:
+        """Return what these names find."""
+        policies = tuple(known[name] for name in names if name in known)
+        missing = ", ".join(name for name in names if name not in known)
+        return cls(policies, missing, any(policy.existing_tags for policy in policies))
+
+
 class IamPolicies:
     """IAM policies in process: the owner may all, others what their named policies say.
 
-    `policies` returns the policies by name, as they are at the moment of the question.
+    `policies` returns the policies by name, as they are at the moment of the question; another mapping when they change.
     """
 
     def __init__(self, policies: Callable[[], Mapping[str, Policy]]) -> None:
         self._policies = policies
+        self._known: Mapping[str, Policy] | None = None
+        self._found: dict[tuple[str, ...], _Named] = {}
 
     def decide_now(self, request: AccessRequest) -> Decision:
         """Decide by the principal's policies; a name without a policy contributes nothing."""
@@ -68,11 +86,10 @@ class IamPolicies:
         if request.principal.owner:
             return False
         try:
-            known = self._policies()
+            named = self._named(request.principal.policies)
         except Exception:  # noqa: BLE001 - the decision will say no, and why
             return False
-        named = [known[name] for name in request.principal.policies if name in known and known[name].existing_tags]
-        return bool(named) and asks_existing_tags(named, request)
+        return named.existing_tags and asks_existing_tags(named.policies, request)
 
     async def ready(self) -> str | None:
         """Return None: policies in process are always there."""
@@ -82,14 +99,26 @@ class IamPolicies:
         """Nothing to let go of."""
 
     def _judge(self, request: AccessRequest) -> Decision:
-        names = request.principal.policies
+        named = self._named(request.principal.policies)
+        if not named.policies:
+            return Deny(f"none of the principal's policies exists: {named.missing or '(none named)'}")
+        decision = decide(named.policies, request)
+        if named.missing:
+            return replace(decision, reason=f"{decision.reason}; no such policy: {named.missing}")
+        return decision
+
+    def _named(self, names: tuple[str, ...]) -> _Named:
+        """Return the policies of these names, found once for as long as the policies are the same."""
         known = self._policies()
-        named = [known[name] for name in names if name in known]
-        if not named:
-            return Deny(f"none of the principal's policies exists: {', '.join(names) or '(none named)'}")
-        decision = decide(named, request)
-        missing = ", ".join(name for name in names if name not in known)
-        return replace(decision, reason=f"{decision.reason}; no such policy: {missing}") if missing else decision
+        if known is not self._known:
+            self._known = known
+            self._found.clear()
+        found = self._found.get(names)
+        if found is None:
+            if len(self._found) >= _NAMES_AT_MOST:
+                self._found.clear()
+            found = self._found[names] = _Named.of(names, known)
+        return found
 
 
 class AllOf:
@@ -112,9 +141,11 @@ class AllOf:
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether the session policy names them, or the rest wants them."""
         text = request.principal.session_policy
-        session = self._policy(text) if text is not None else None
-        named = session is not None and session.existing_tags and asks_existing_tags((session,), request)
-        return named or self._rest.wants_existing_tags(request)
+        if text is not None:
+            session = self._policy(text)
+            if session is not None and session.existing_tags and asks_existing_tags((session,), request):
+                return True
+        return self._rest.wants_existing_tags(request)
 
     async def ready(self) -> str | None:
         """Return whether the rest is ready."""

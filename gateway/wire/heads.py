@@ -64,12 +64,12 @@ def _shape(names: tuple[bytes, ...]) -> Shape | None:
 class RequestHead:
     """One request's head. `length` in bytes, None without Content-Length; `minor` is HTTP/1's minor version.
 
-    `named` are the fields by lower-case name, where none stands twice.
+    `named` are the fields by lower-case name, where none stands twice; then `names` are those as they came.
     """
 
     method: str
     target: str
-    fields: Fields
+    listed: Fields | None
     minor: int
     keep_alive: bool
     length: int | None
@@ -77,6 +77,14 @@ class RequestHead:
     expects: bool
     raw: bytes = b""
     named: dict[str, str] | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> Fields:
+        """Return the fields as they came."""
+        if self.listed is None:
+            self.listed = list(zip(self.names, (self.named or {}).values(), strict=True))
+        return self.listed
 
     @property
     def has_body(self) -> bool:
@@ -141,10 +149,15 @@ class RequestReader:
             target = url.decode("ascii")
         except UnicodeDecodeError:
             raise BadHead("not UTF-8") from None
-        named = dict(zip(shape.lower, values, strict=True))
-        framing = [(name, named[name]) for name in shape.framing]
+        named = dict(zip(shape.lower, values))  # noqa: B905 - as many as there are names, since no value has a line end
         minor = head[len(method) + len(url) + 9] - 48
-        return _head(method.decode(), target, list(zip(shape.names, values, strict=True)), framing, minor, head, named)
+        if not shape.framing:
+            return RequestHead(
+                method.decode(), target, None, minor, minor == 1, None, False, False, head, named, shape.names
+            )
+        found = _head(method.decode(), target, [(name, named[name]) for name in shape.framing], minor, head)
+        found.named, found.names = named, shape.names
+        return found
 
 
 class _FieldReader:
@@ -181,20 +194,18 @@ class _FieldReader:
             target = self._url.decode("ascii")
         except UnicodeDecodeError:
             raise BadHead("not UTF-8") from None
-        return _head(parser.get_method().decode(), target, fields, fields, minor, head, None)
+        found = _head(parser.get_method().decode(), target, fields, minor, head)
+        found.listed = fields
+        return found
 
 
-def _head(
-    method: str, target: str, fields: Fields, framing: Fields, minor: int, raw: bytes, named: dict[str, str] | None
-) -> RequestHead:
+def _head(method: str, target: str, framing: Fields, minor: int, raw: bytes) -> RequestHead:
     """Return the head whose message is framed by these fields. Raises BadHead."""
-    if not framing:
-        return RequestHead(method, target, fields, minor, bool(minor), None, False, False, raw, named)
     length, chunked, expects, options = _request_framing(framing)
     if chunked and not minor:
         raise BadHead("Transfer-Encoding in HTTP/1.0")
     keep_alive = "close" not in options and (bool(minor) or "keep-alive" in options)
-    return RequestHead(method, target, fields, minor, keep_alive, length, chunked, expects and bool(minor), raw, named)
+    return RequestHead(method, target, None, minor, keep_alive, length, chunked, expects and bool(minor), raw)
 
 
 def _request_framing(fields: Fields) -> tuple[int | None, bool, bool, str]:
