@@ -52,7 +52,7 @@ class Certificates:
             if dict(_stamps(self._folder)).get(domain) != stamp:
                 return False  # it was written to while it was read; the next look finds it changed again
         except OSError as error:
-            _log.error("%s is not used, the certificate before it stays: %s", folder, _why(error))
+            _log.error("%s; the one before it stays in force", error)
             return False
         self._contexts[domain] = made
         _log.info("the certificate in %s is in force", folder)
@@ -81,8 +81,9 @@ def _stamps(folder: Path) -> Iterator[tuple[str, _Stamp]]:
 
 
 def _domains(folder: Path) -> list[str]:
+    """Return the folders beneath; those of which Kubernetes makes a volume (`..data`) are none of ours."""
     try:
-        return sorted(path.name for path in folder.iterdir() if path.is_dir())
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError:
         return []  # no folder, or none that can be read at this moment: what is in force stays so
 
@@ -90,10 +91,9 @@ def _domains(folder: Path) -> list[str]:
 def _read(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A password, so that OpenSSL does not ask the terminal for one.
-    context.load_cert_chain(folder / CERTIFICATE, folder / KEY, password="")
+    try:
+        # A password, so that OpenSSL does not ask the terminal for one.
+        context.load_cert_chain(folder / CERTIFICATE, folder / KEY, password="")
+    except OSError as error:
+        raise OSError(f"the certificate in {folder} cannot be used: {error.strerror or error}") from error
     return context
-
-
-def _why(error: OSError) -> str:
-    return error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""Whole gateway processes: workers that share what is revoked, certificates that change, descriptors that run out, both loops."""
+"""Whole gateway processes: workers that share what is revoked, certificates that change, descriptors that run out, both loops, memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -105,7 +106,7 @@ def test_certificates_change_under_way(started, tmp_path):
         assert shown() == "second"
         (folder / "private.key").write_text("no key at all")
         gateway.process.popen.send_signal(signal.SIGHUP)
-        until(lambda: "the certificate before it stays" in gateway.process.text, "it is said")
+        until(lambda: "the one before it stays in force" in gateway.process.text, "it is said")
         assert shown() == "second"
         certificate(folder, "third")  # and no signal
         until(lambda: shown() == "third", "the files are looked at by themselves", 20)
@@ -158,3 +159,11 @@ def test_the_whole_way_on_either_loop(started, issuer, loop):
     for key in ("large", "small"):
         s3.delete_object(Bucket=bucket, Key=key)
     s3.delete_bucket(Bucket=bucket)
+
+
+def test_an_idle_gateway_is_small(started):
+    """A process that serves, and has nothing to do, holds at most 80 MiB."""
+    gateway = started().start()
+    lines = Path(f"/proc/{gateway.process.popen.pid}/smaps_rollup").read_text().splitlines()
+    (kib,) = [int(line.split()[1]) for line in lines if line.startswith("Pss:")]
+    assert kib < 80 * 1024

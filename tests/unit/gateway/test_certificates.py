@@ -148,12 +148,28 @@ async def test_the_files_are_looked_at_by_itself(folder, monkeypatch):
     watching.cancel()
 
 
+def test_a_volume_of_kubernetes_is_followed(tmp_path, caplog):
+    """A volume changes by a link to another folder: its pair is in force then, and its hidden folders are no domains."""
+    for version in ("1", "2"):
+        certificate(tmp_path / f"..{version}", version)
+    (tmp_path / "..data").symlink_to("..1")
+    for name in ("public.crt", "private.key"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    held = Certificates(tmp_path)
+    (tmp_path / "..next").symlink_to("..2")
+    (tmp_path / "..next").rename(tmp_path / "..data")
+    shutil.rmtree(tmp_path / "..1")
+    caplog.set_level("INFO")
+    assert held.refresh()
+    assert [record.getMessage() for record in caplog.records] == [f"the certificate in {tmp_path} is in force"]
+
+
 def test_without_a_pair_there_is_no_tls(tmp_path, folder):
     """A folder without both files means plain HTTP; one with a pair that cannot be used is an error."""
     assert listener_certificates(tmp_path / "none") is None
     assert listener_certificates(folder) is not None
     _half_written(folder)
-    with pytest.raises(OSError, match="PEM"):
+    with pytest.raises(OSError, match="the certificate in .*certs cannot be used: .*PEM"):
         listener_certificates(folder)
     (folder / "private.key").unlink()
     assert listener_certificates(folder) is None
