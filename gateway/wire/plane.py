@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import socket
 import ssl
 import sys
@@ -150,7 +151,8 @@ class Plane:
         if not self.draining:
             self.draining, self._drains_since = True, self.pool.now
         for client in list(self.clients):
-            if client.exchange is None and self.pool.now - max(client.seen, self._drains_since) > GRACE:
+            silent = client.exchange is None and self.pool.now - max(client.seen, self._drains_since) > GRACE
+            if silent and not client.transport.is_closing() and not _has_unread(client.transport):
                 client.transport.close()
 
     async def close(self) -> None:
@@ -163,3 +165,10 @@ class Plane:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.pool.close()
+
+
+def _has_unread(transport: asyncio.Transport) -> bool:
+    """Return whether bytes wait in the kernel that the loop has not come to: a busy machine is no reason to lose a request."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from tests.conftest import credentials_for, s3_client
 from tests.servers.certificates import certificate, common_name
 from tests.servers.processes import ROOT, GatewayProcess, until
-from tests.traps.raw import Wire
+from tests.traps.raw import Wire, signed, written
 
 ASK = b"GET /bucket/key HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -65,6 +65,40 @@ def test_a_session_revoked_is_refused_by_every_worker(started, issuer, tmp_path)
     deadline = time.monotonic() + 1
     until(lambda: time.monotonic() >= deadline, "the second that it may take")
     assert codes(24) == {"InvalidAccessKeyId"}
+
+
+def test_a_transfer_outlives_the_reload(started, direct):
+    """An upload that was half sent when its worker was replaced ends whole; so does a download that was half read."""
+    gateway = started("--workers", "2", MINIO_GW_DRAIN="60").start()
+    bucket, body = f"reload-{uuid.uuid4().hex[:10]}", os.urandom(16 * 2**20)
+    direct.create_bucket(Bucket=bucket)
+    direct.put_object(Bucket=bucket, Key="down", Body=body)
+    put = signed(gateway, "PUT", f"/{bucket}/up") | {"Content-Length": str(len(body))}
+    with Wire(gateway.port, 60) as up, Wire(gateway.port, 60) as down:
+        up.send(written("PUT", f"/{bucket}/up", put) + body[:1000])
+        down.send(written("GET", f"/{bucket}/down", signed(gateway, "GET", f"/{bucket}/down")))
+        assert down.socket.recv(1000).startswith(b"HTTP/1.1 200")
+        gateway.process.popen.send_signal(signal.SIGHUP)
+        until(lambda: "the reload is done" in gateway.process.text, "every worker is new")
+        assert up.send(body[1000:]).answer().status == 200
+        taken = 0
+        while piece := down.socket.recv(2**20):
+            taken += len(piece)
+        assert taken > len(body) - 1000
+    assert direct.get_object(Bucket=bucket, Key="up")["Body"].read() == body
+    for key in ("up", "down"):
+        direct.delete_object(Bucket=bucket, Key=key)
+    direct.delete_bucket(Bucket=bucket)
+
+
+def test_a_hang_up_without_certificates_changes_nothing(started):
+    """One process without TLS says on SIGHUP that there is nothing to reload, and goes on."""
+    gateway = started().start()
+    with Wire(gateway.port) as wire:
+        assert wire.send(ASK).answer().status == 403
+        gateway.process.popen.send_signal(signal.SIGHUP)
+        until(lambda: "SIGHUP: nothing to reload" in gateway.process.text, "it is said")
+        assert wire.send(ASK).answer().status == 403
 
 
 def test_certificates_change_under_way(started, tmp_path):

@@ -169,7 +169,7 @@ def test_without_a_pair_there_is_no_tls(tmp_path, folder):
     assert listener_certificates(tmp_path / "none") is None
     assert listener_certificates(folder) is not None
     _half_written(folder)
-    with pytest.raises(OSError, match="the certificate in .*certs cannot be used: .*PEM"):
+    with pytest.raises(OSError, match=r"the certificate in .*certs cannot be used: .*PEM"):
         listener_certificates(folder)
     (folder / "private.key").unlink()
     assert listener_certificates(folder) is None

@@ -111,6 +111,26 @@ async def test_who_is_asking_while_it_drains_is_answered(wire: Wire):
 
 
 @story
+async def test_a_request_in_the_kernel_counts_as_asking(wire: Wire):
+    """A loop that was held up longer than the grace finds the request that came meanwhile, and answers it."""
+    wire.begin = lambda turn: Say(OK, b"ok")
+    with socket.create_connection(("127.0.0.1", wire.port)) as client:
+        await until(lambda: wire.plane.clients)
+        wire.plane.drain()
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        wire.plane._drains_since = next(iter(wire.plane.clients)).seen = (
+            -2 * plane.GRACE
+        )  # as if all that time had passed
+        wire.plane.drain()
+        client.setblocking(False)
+        answer = b""
+        while piece := await asyncio.get_running_loop().sock_recv(client, 4096):
+            answer += piece
+    assert answer.startswith(OK)
+    assert answer.endswith(b"Connection: close\r\n\r\nok")
+
+
+@story
 async def test_one_connection_too_many_is_told_so(wire: Wire):
     """Beyond the bound a connection is answered at once, unasked, and ends; when others have gone there is room again."""
     wire.plane._most = 2
