@@ -1,18 +1,15 @@
-"""The composition root: the only place where objects are wired together; start order, readiness, drain."""
+"""The composition root: the only place where objects are wired together, and are let go of."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-import signal
-import ssl
 import string
+import sys
 import time
 from collections.abc import Callable
 from ipaddress import ip_network
 
-from gateway import __version__
 from gateway.backend import Backend
 from gateway.case import World
 from gateway.config import Config
@@ -41,7 +38,6 @@ from sts.sessions import ExpiredSession, InvalidSession, Keyring, derive_keyring
 
 SESSIONS_KEPT = 16_384
 STORE_FILE = "iam.sqlite"
-_log = logging.getLogger("minio_gw.app")
 
 
 class Identities:
@@ -129,10 +125,9 @@ def is_all_amazon(where: Backend | Stores) -> bool:
 
 
 class Application:
-    """One gateway process: made within its event loop."""
+    """What one gateway process consists of: made within its event loop. `connections` of clients are served at once."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, connections: int = sys.maxsize) -> None:
         self.store = make_store(config)
         self.watcher = Watcher(self.store)
         self.authorizer = make_authorizer(config)
@@ -164,6 +159,7 @@ class Application:
             Times(head=config.head_timeout, body=config.body_timeout),
             pool,
             self.server,
+            connections,
         )
 
     async def not_ready(self) -> list[str]:
@@ -183,49 +179,3 @@ class Application:
             await self.verifier.close()
         await self.authorizer.close()
         await self.store.close()
-
-
-def tls_context(config: Config) -> ssl.SSLContext | None:
-    """Return the listener's TLS context when public.crt and private.key are there."""
-    certificate, key = config.certs_dir / "public.crt", config.certs_dir / "private.key"
-    if not (certificate.exists() and key.exists()):
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    return context
-
-
-async def serve(config: Config, *, reuse_port: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: no new connections, running requests finish within the bound."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    application = Application(config)
-    try:
-        await application.store.open()
-        await _serve(application, config, stop, reuse_port=reuse_port)
-    finally:
-        await application.close()
-
-
-async def _serve(application: Application, config: Config, stop: asyncio.Event, *, reuse_port: bool) -> None:
-    """Listen until told to stop, then drain."""
-    async with asyncio.TaskGroup() as background:
-        watching = background.create_task(application.watcher.run())
-        listener = await application.plane.listen(
-            config.host or None, config.port, tls=tls_context(config), reuse_port=reuse_port
-        )
-        _log.info("minio-gw %s serves on port %s", __version__, config.port)
-        await stop.wait()
-        application.plane.drain()
-        listener.close()
-        await _drained(application, config.drain)
-        watching.cancel()
-
-
-async def _drained(application: Application, bound: float) -> None:
-    """Wait until no request runs, within the bound."""
-    deadline = time.monotonic() + bound
-    while (application.plane.busy or application.desk.inflight) and time.monotonic() < deadline:  # noqa: ASYNC110 - looked at only while ending
-        await asyncio.sleep(0.05)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gateway import __version__
 from gateway.config import SETTINGS, Config, ConfigErrors, load, markdown_table
 from gateway.endpoints import Problem, shown
+from gateway.inheritance import Inheritance
 from gateway.supervisor import WORKER_MARK, supervise
 from iam.store import StoreError
 
@@ -44,33 +45,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = _config(options)
     except ConfigErrors as errors:
-        more = _run(_preflight(errors.partial)) if errors.partial and options.command != "admin" else []
+        more = asyncio.run(_preflight(errors.partial)) if errors.partial and options.command != "admin" else []
         return _report([*errors.problems, *more], as_json=_wants_json(options))
     _logging(config)
     if options.command == "admin":
         from gateway import admin  # noqa: PLC0415 - the other commands need none of it
 
-        return _run(admin.run(config, tuple(options.words)))
+        return asyncio.run(admin.run(config, tuple(options.words)))
     return _serve(config, words)
 
 
 def _serve(config: Config, words: list[str]) -> int:
-    worker = WORKER_MARK in os.environ
-    if not worker:
-        problems = _run(_preflight(config))
+    inherited = Inheritance.read(os.environ[WORKER_MARK]) if WORKER_MARK in os.environ else None
+    if inherited is None:
+        problems = asyncio.run(_preflight(config))
         if problems:
             return _report(problems, as_json=config.json)
         _banner(config)
     status = 0
     try:
         if config.command == "server":
-            status = _run(_server(config))
-        elif config.workers > 1 and not worker:
-            status = _run(supervise(config, words))
+            status = _run(_server(config), config.loop)
+        elif config.workers > 1 and inherited is None:
+            status = asyncio.run(supervise(config, words))
         else:
-            from gateway.app import serve  # noqa: PLC0415 - aiohttp and botocore only where they serve
+            from gateway.process import serve  # noqa: PLC0415 - aiohttp and botocore only where they serve
 
-            _run(serve(config, reuse_port=worker))
+            _run(serve(config, inherited), config.loop)
     except* (OSError, StoreError) as group:
         for error in _leaves(group):
             logging.getLogger("minio_gw").error("%s", error)  # noqa: TRY400 - its text says it; no trace
@@ -91,7 +92,7 @@ async def _preflight(config: Config) -> list[Problem]:
 
 async def _server(config: Config) -> int:
     """Run the store on DIR and the gateway in front of it; the store outlives the gateway's drain."""
-    from gateway.app import serve  # noqa: PLC0415
+    from gateway.process import serve  # noqa: PLC0415
     from gateway.store_server import StoreServer, StoreServerError  # noqa: PLC0415
 
     directory = (config.server_dir or Path()).resolve()
@@ -133,14 +134,17 @@ async def _started(store: StoreServer) -> bool:
     return not stop.is_set()
 
 
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run on uvloop where it is installed, else on asyncio's own loop."""
-    try:
-        import uvloop  # noqa: PLC0415
+def _run(work: Coroutine[Any, Any, _T], loop: str) -> _T:
+    """Run on the loop of MINIO_GW_LOOP: `auto` is uvloop where it is installed, else asyncio's own."""
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    if loop != "asyncio":
+        try:
+            import uvloop  # noqa: PLC0415
 
-        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    except ImportError:
-        factory = asyncio.new_event_loop
+            factory = uvloop.new_event_loop
+        except ImportError:
+            if loop == "uvloop":
+                logging.getLogger("minio_gw").warning("uvloop is not installed: asyncio's own loop serves")
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
 

@@ -59,6 +59,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_QUIET", "log refusals and errors only", "off", "--quiet"),
     _s("MINIO_GW_JSON", "log JSON lines", "off", "--json"),
     _s("MINIO_GW_WORKERS", "processes on the one port", "1", "--workers"),
+    _s("MINIO_GW_LOOP", "event loop: uvloop, asyncio, or auto: uvloop where it is installed", "auto"),
     _s("MINIO_ROOT_USER MINIO_ACCESS_KEY", "access key of the root account; with _FILE appended: a file that holds it"),
     _s("MINIO_ROOT_PASSWORD MINIO_SECRET_KEY", "secret key of the root account; with _FILE: a file", secret=True),
     _s("MINIO_REGION_NAME MINIO_REGION MINIO_SITE_REGION", "the only region accepted in signatures; empty: any"),
@@ -94,6 +95,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_BACKEND_CA", "CA certificates that sign the backend's (PEM)"),
     _s("MINIO_GW_BACKENDS", "TOML file that maps buckets to several backends, in place of ENDPOINT (docs/backends.md)"),
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
+    _s("MINIO_GW_MAX_CONNECTIONS", "clients connected at once per process; more are told SlowDown; auto: what the descriptors allow", "auto"),
     _s("MINIO_READ_HEADER_TIMEOUT", "seconds a request's head may take to come", "30"),
     _s("MINIO_IDLE_TIMEOUT", "seconds that an upload may be silent, or a download not taken", "120"),
     _s("MINIO_GW_DRAIN", "seconds running requests may take after SIGTERM", "30"),
@@ -155,6 +157,8 @@ class Config:
     head_timeout: float = 30.0
     body_timeout: float = 120.0
     backends: BackendsFile | None = None
+    max_connections: int | None = None
+    loop: str = "auto"
 
 
 class _Reader:
@@ -336,6 +340,7 @@ def load(
         "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,
         "anonymous_policies": _anonymous(reader, policies), "trusted_proxies": _networks(reader),
         "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6, whole=True)),
+        "max_connections": _max_connections(reader), "loop": reader.choice("MINIO_GW_LOOP", "auto", "uvloop", "asyncio"),
         "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
         "head_timeout": reader.seconds("MINIO_READ_HEADER_TIMEOUT"), "body_timeout": reader.seconds("MINIO_IDLE_TIMEOUT"),
         "server_dir": Path(positional) if command == "server" else None,
@@ -365,6 +370,13 @@ def _workers(reader: _Reader, command: str, port: int) -> int:
     if workers > 1 and port == 0:
         reader.bad(reader.source("MINIO_ADDRESS"), "port 0 gives every worker its own port", "choose a port")
     return workers
+
+
+def _max_connections(reader: _Reader) -> int | None:
+    """Return the bound, None when the descriptors shall say."""
+    if reader.get("MINIO_GW_MAX_CONNECTIONS") == "auto":
+        return None
+    return int(reader.number("MINIO_GW_MAX_CONNECTIONS", 1, 10**6, whole=True))
 
 
 def _root(reader: _Reader, *, needed: bool) -> Credentials:

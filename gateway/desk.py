@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.backend import Backend
 from gateway.case import World
 from gateway.context import Tags
-from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, RequestTimeout, S3Error, render
+from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, RequestTimeout, S3Error, SlowDown, render
 from gateway.exchange import Exchange
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, lines, source_ip
@@ -77,13 +78,17 @@ class Desk:
         """Return the answer to a head that does not come, and log it."""
         return self._refused(RequestTimeout(reason="slow head"), peer)
 
-    def _refused(self, error: S3Error, peer: str) -> Say:
+    def crowded(self, peer: str) -> Say:
+        """Return the answer to a connection for which there is no room, and log it."""
+        return self._refused(SlowDown(reason="too many connections"), peer, "Retry-After: 1\r\n")
+
+    def _refused(self, error: S3Error, peer: str, more: str = "") -> Say:
         line = AccessLine(self.ids.next(), "-", "-", peer, status=error.status, error=error.code, reason=error.reason)
         self.counters.count(line)
         self.log.write(line)
         document = render(error, resource="/", request_id=line.request_id)
         head = (
-            f"HTTP/1.1 {error.status} Bad Request\r\nContent-Type: application/xml\r\n"
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/xml\r\n{more}"
             f"x-amz-request-id: {line.request_id}\r\n{self.common()}"
         ).encode()
         return Say(head, document, close=True)

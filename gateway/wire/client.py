@@ -67,7 +67,8 @@ class Client(asyncio.Protocol):
         self.transport.set_write_buffer_limits(HIGH, LOW)
         name = transport.get_extra_info("peername")
         self.peer = name[0] if isinstance(name, tuple) else ""
-        self.plane.clients.add(self)
+        if not self.plane.admit(self):
+            self._say_and_close(self.plane.desk.crowded(self.peer))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (asyncio)."""

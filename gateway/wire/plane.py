@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
+import socket
 import ssl
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +18,9 @@ from gateway.wire.steps import Desk
 from gateway.wire.upstream import Pool
 
 TICK = 1.0  # seconds between two looks at the clock
+GRACE = 1.0  # seconds without a request after which a connection ends while the process drains
+REFUSED = 32  # connections beyond the bound that are let go gently at a time
+BACKLOG = 1024
 _log = logging.getLogger("minio_gw.wire")
 
 
@@ -29,7 +35,10 @@ class Times:
 
 
 class Plane:
-    """One process's data plane. `control` makes the protocol that connections are handed over to."""
+    """One process's data plane.
+
+    `control` makes the protocol that connections are handed over to; `most` is how many clients may be connected.
+    """
 
     def __init__(
         self,
@@ -38,6 +47,7 @@ class Plane:
         times: Times,
         pool: Pool,
         control: Callable[[], asyncio.Protocol],
+        most: int = sys.maxsize,
     ) -> None:
         self.desk = desk
         self.times = times
@@ -46,17 +56,56 @@ class Plane:
         self.draining = False
         self._loop = loop
         self._control = control
+        self._most = most
+        self._refused: set[Client] = set()
+        self._drains_since = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def listen(
-        self, host: str | None, port: int, *, tls: ssl.SSLContext | None, reuse_port: bool
-    ) -> asyncio.Server:
-        """Open the listener."""
-        self._tick()
+    async def listen(self, host: str | None, port: int, *, tls: ssl.SSLContext | None) -> asyncio.Server:
+        """Open a listener."""
         return await self._loop.create_server(
-            lambda: Client(self, secure=tls is not None), host, port, ssl=tls, backlog=1024, reuse_port=reuse_port or None,
-        )  # fmt: skip
+            self._clients(tls),
+            host,
+            port,
+            ssl=tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=self.times.head if tls else None,
+        )
+
+    async def listen_on(self, listening: socket.socket, *, tls: ssl.SSLContext | None) -> asyncio.Server:
+        """Accept from a socket that listens already."""
+        return await self._loop.create_server(
+            self._clients(tls),
+            sock=listening,
+            ssl=tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=self.times.head if tls else None,
+        )
+
+    def _clients(self, tls: ssl.SSLContext | None) -> Callable[[], Client]:
+        """Return what makes a protocol of each connection; with the first listener the clock begins."""
+        if self._timer is None:
+            self._tick()
+        return lambda: Client(self, secure=tls is not None)
+
+    def admit(self, client: Client) -> bool:
+        """Take a connection in; return whether it may ask something. One too many is to be told so, and ends.
+
+        Telling takes a moment for a client that is still writing, and a descriptor; beyond `REFUSED` of them it takes none.
+        """
+        self.clients.add(client)
+        client.seen = self.pool.now
+        if len(self.clients) <= self._most:
+            return True
+        self._refused &= self.clients
+        if len(self.clients) - len(self._refused) <= self._most:
+            return True
+        if len(self._refused) < REFUSED:
+            self._refused.add(client)
+        else:
+            self._loop.call_soon(client.transport.close)
+        return False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Own a task until it ends."""
@@ -93,13 +142,18 @@ class Plane:
         return sum(client.exchange is not None for client in self.clients)
 
     def drain(self) -> None:
-        """Keep no connection beyond its running request."""
-        self.draining = True
+        """Keep no connection: from now on every answer says that it is the last. To be called until no client is left.
+
+        A connection without a request has a moment's grace: who has just come, or just been answered, may be sending its next
+        one, and would find a closed door.
+        """
+        self.pool.now = self._loop.time()
+        if not self.draining:
+            self.draining, self._drains_since = True, self.pool.now
         for client in list(self.clients):
-            if client.exchange is None:
+            silent = client.exchange is None and self.pool.now - max(client.seen, self._drains_since) > GRACE
+            if silent and not client.transport.is_closing() and not _has_unread(client.transport):
                 client.transport.close()
-            else:
-                client.exchange.head.keep_alive = False
 
     async def close(self) -> None:
         """End everything."""
@@ -111,3 +165,10 @@ class Plane:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.pool.close()
+
+
+def _has_unread(transport: asyncio.Transport) -> bool:
+    """Return whether bytes wait in the kernel that the loop has not come to: a busy machine is no reason to lose a request."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))

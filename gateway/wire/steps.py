@@ -159,6 +159,9 @@ class Desk(Protocol):
     def late(self, peer: str) -> Say:
         """Return the answer to a head that does not come, and log it."""
 
+    def crowded(self, peer: str) -> Say:
+        """Return the answer to a connection for which there is no room, and log it."""
+
 
 __all__ = [
     "Collect", "Desk", "Drop", "Fields", "HandOver", "Later", "Origin", "Pass", "Pull", "Read", "Relay", "Say", "Send", "Step",

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[2]
 #: Modules whose tests are elsewhere, and where.
 ELSEWHERE = {
     "gateway/app.py": "tests/faults/test_two_gateways.py",  # wiring: seen whole, in processes
+    "gateway/process.py": "tests/faults/test_processes.py",  # real processes, real signals
     "gateway/case.py": "tests/unit/gateway/test_story.py",  # the stories are its only users
     "gateway/plans.py": "tests/unit/gateway/test_story.py",  # dataclasses
     "gateway/errors.py": "tests/unit/gateway/test_story.py",

@@ -123,7 +123,7 @@ async def serve(
     stack.push_async_callback(server.shutdown, 0.1)
     plane = Plane(desk, loop, times or Times(), pool, server)
     stack.push_async_callback(plane.close)
-    listener = await plane.listen("127.0.0.1", 0, tls=None, reuse_port=False)
+    listener = await plane.listen("127.0.0.1", 0, tls=None)
     stack.callback(listener.close)
     client = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
     return Front(desk, plane, listener.sockets[0].getsockname()[1], log, client)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import contextmanager, redirect_stderr
@@ -17,7 +19,6 @@ import pytest
 from gateway import __version__, cli
 from gateway.app import STORE_FILE
 from gateway.config import SETTINGS, Problem, markdown_table
-from gateway.supervisor import WORKER_MARK
 from iam.embedded import EmbeddedStore
 from iam.store import SessionRecord
 from tests.servers.processes import free_port, http_status, run, until
@@ -208,8 +209,12 @@ def test_a_gateway_serves_until_it_is_told(capsys):
 
 
 def test_a_listener_that_fails_ends_with_1(environ, caplog):
-    """A worker whose port is taken ends with 1 and one line that says why, not with a traceback."""
-    environ.setenv(WORKER_MARK, "1")
+    """A port that is taken after it was looked at ends with 1 and one line that says why, not with a traceback."""
+
+    async def looked_at_before(_: object) -> list[Problem]:
+        return []
+
+    environ.setattr(cli, "_preflight", looked_at_before)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -218,6 +223,29 @@ def test_a_listener_that_fails_ends_with_1(environ, caplog):
     (told,) = [entry for entry in caplog.records if entry.levelno >= logging.ERROR]
     assert "in use" in told.getMessage()
     assert told.exc_info is None
+
+
+@pytest.mark.parametrize(("wanted", "module"), [("auto", "uvloop"), ("uvloop", "uvloop"), ("asyncio", "asyncio")])
+def test_the_loop_is_the_settings(wanted, module):
+    """`auto` and `uvloop` run on uvloop where it is installed, `asyncio` on asyncio's own loop."""
+
+    async def mine() -> str:
+        return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+    assert cli._run(mine(), wanted) == module
+
+
+def test_without_uvloop_asyncio_serves(monkeypatch, caplog):
+    """Where uvloop is not installed asyncio's loop serves; who asked for uvloop is told."""
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+
+    async def mine() -> str:
+        return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+    assert cli._run(mine(), "auto") == "asyncio"
+    assert not caplog.records
+    assert cli._run(mine(), "uvloop") == "asyncio"
+    assert "uvloop is not installed" in caplog.text
 
 
 def test_a_folder_that_is_none_ends_with_2(tmp_path, capsys):

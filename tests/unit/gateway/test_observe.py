@@ -153,7 +153,7 @@ async def serving(**environ: str):
     """A gateway on loopback, in this process; its backend is a port where nobody listens."""
     settings = {"MINIO_ROOT_USER": ROOT_USER, "MINIO_ROOT_PASSWORD": ROOT_PASSWORD, "MINIO_GW_QUIET": "on"} | environ
     application = Application(load("gateway", {}, "http://127.0.0.1:9", settings, Path.read_text, lambda _: []))
-    listener = await application.plane.listen("127.0.0.1", 0, tls=None, reuse_port=False)
+    listener = await application.plane.listen("127.0.0.1", 0, tls=None)
     port = listener.sockets[0].getsockname()[1]
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:

@@ -1,10 +1,11 @@
-"""`--workers`: real gateway processes that are killed, refused and stopped; none is left behind."""
+"""`--workers`: real gateway processes that are killed, refused, renewed and stopped; none is left behind."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import ssl
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 
 from gateway import supervisor
 from gateway.config import load
-from gateway.supervisor import WORKER_MARK, supervise
+from gateway.inheritance import listen
+from gateway.supervisor import WORKER_MARK, Place, Supervisor, supervise
+from tests.servers.certificates import certificate
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, free_port
 from tests.servers.proxy import eventually
 
@@ -30,7 +33,19 @@ def environ(monkeypatch, tmp_path):
     monkeypatch.setenv("MINIO_ROOT_PASSWORD", ROOT_PASSWORD)
     monkeypatch.setenv("MINIO_CERTS_DIR", str(tmp_path / "certs"))
     monkeypatch.setattr(supervisor.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(supervisor, "Supervisor", Watched)
+    monkeypatch.setattr(Watched, "latest", None)
     return monkeypatch
+
+
+class Watched(Supervisor):
+    """The real one; the test can see it."""
+
+    latest: Supervisor | None = None
+
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        Watched.latest = self
 
 
 def config(*, workers: int = 2, **environ: str):
@@ -49,31 +64,38 @@ def children() -> set[int]:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             parent = int(path.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and f"{WORKER_MARK}=1".encode() in path.joinpath("environ").read_bytes():
+            if parent == os.getpid() and f"{WORKER_MARK}=".encode() in path.joinpath("environ").read_bytes():
                 found.add(int(path.name))
         except (OSError, ValueError):
             continue  # it ended meanwhile
     return found
 
 
-def listening(port: int) -> int:
-    """Return how many sockets listen on a loopback port."""
+def workers() -> list[int]:
+    """Return the pids of the workers that have said that they serve, place by place."""
+    places = Watched.latest._places if Watched.latest else []
+    return [place.worker.process.pid for place in places if place.worker and place.worker.serves.is_set()]
+
+
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on a loopback port."""
     wanted = f"0100007F:{port:04X}"
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return sum(line.split()[1] == wanted and line.split()[3] == "0A" for line in lines)
+    return not any(line.split()[1] == wanted and line.split()[3] == "0A" for line in lines)
 
 
 @asynccontextmanager
 async def supervised(config, *more: str):
     """A supervisor; it is told to stop at the end if it has not ended, and its workers must be gone."""
     running = asyncio.get_running_loop().create_task(supervise(config, words(config, *more)))
+    await eventually(lambda: Watched.latest and Watched.latest._living, "it has begun, and hears signals", 30)
     try:
         yield running
     finally:
         if not running.done():
             os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(asyncio.wait({running}), 30)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().remove_signal_handler(number)
         assert children() == set()
 
@@ -82,26 +104,26 @@ async def test_workers_share_a_port_and_a_store_and_end_together(tmp_path):
     """N processes listen on one port with one private store; SIGTERM ends all of them, with 0, and removes the store."""
     made = config()
     async with supervised(made) as running:
-        await eventually(lambda: listening(made.port) == 2, "both listen", 30)
+        await eventually(lambda: len(workers()) == 2, "both serve", 30)
         (shared,) = tmp_path.glob("minio-gw-*")
         assert shared.stat().st_mode & 0o777 == 0o700
         assert [path.name for path in shared.glob("*.sqlite")] == ["iam.sqlite"]
         os.kill(os.getpid(), signal.SIGTERM)
         assert await asyncio.wait_for(running, 20) == 0
     assert not shared.exists()
-    assert listening(made.port) == 0
+    assert is_free(made.port)
 
 
 async def test_a_worker_that_dies_is_replaced(caplog):
     """A killed worker is told in the log and replaced; the other one goes on."""
     made = config()
     async with supervised(made) as running:
-        await eventually(lambda: listening(made.port) == 2, "both listen", 30)
+        await eventually(lambda: len(workers()) == 2, "both serve", 30)
         before = children()
         victim = min(before)
         os.kill(victim, signal.SIGKILL)
         await eventually(lambda: len(children()) == 2 and victim not in children(), "replaced", 30)
-        await eventually(lambda: listening(made.port) == 2, "both listen again", 30)
+        await eventually(lambda: len(workers()) == 2, "both serve again", 30)
         assert before - {victim} < children()
         assert not running.done()
     assert "a worker ended with status -9; it is replaced" in caplog.text
@@ -119,9 +141,101 @@ async def test_a_store_of_the_operators_is_left_alone(environ, tmp_path):
     environ.setenv("MINIO_GW_DATA_DIR", str(folder))
     made = config(workers=1)
     async with supervised(made):
-        await eventually(lambda: listening(made.port) == 1, "it listens", 30)
+        await eventually(lambda: len(workers()) == 1, "it serves", 30)
         assert list(tmp_path.glob("minio-gw-*")) == []
     assert (folder / "iam.sqlite").exists()
+
+
+class Hammer:
+    """Clients that never pause: `new` ask on a connection of their own each time, `kept` on one until an answer says close."""
+
+    def __init__(self, port: int, *, tls: bool) -> None:
+        self.port = port
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls else None
+        if self.tls is not None:
+            self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
+        self.failures: list[str] = []
+        self.answers = {"new": 0, "kept": 0}
+        self._stop = False
+
+    async def run(self, kind: str) -> None:
+        """Ask until told to stop."""
+        reader = writer = None
+        while not self._stop:
+            try:
+                async with asyncio.timeout(20):
+                    if writer is None:
+                        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls)
+                    writer.write(b"GET /bucket/key HTTP/1.1\r\nHost: x\r\n\r\n")
+                    closes = await self._answer(reader)
+            except (OSError, EOFError, TimeoutError, AssertionError) as error:
+                self.failures.append(f"{kind}: {error!r}")
+                closes = True
+            if (closes or kind == "new") and writer is not None:
+                writer.close()
+                reader = writer = None
+            self.answers[kind] += 1
+        if writer is not None:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bool:
+        """Read one answer, which is a refusal; return whether the connection ends with it."""
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.startswith(b"http/1.1 403"), head
+        await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
+        return b"connection: close" in head
+
+    @asynccontextmanager
+    async def going(self):
+        """Hammer meanwhile: four clients of each kind."""
+        async with asyncio.TaskGroup() as group:
+            for kind in ("new", "kept") * 4:
+                group.create_task(self.run(kind))
+            try:
+                yield self
+            finally:
+                self._stop = True
+
+
+@pytest.mark.parametrize(
+    ("times", "tls"),
+    [(2, False), pytest.param(10, False, marks=pytest.mark.slow), pytest.param(3, True, marks=pytest.mark.slow)],
+)
+async def test_a_rolling_reload_loses_no_request(times, tls, tmp_path):
+    """While every worker is replaced, again and again, no connection is refused or reset and no request is left unanswered."""
+    if tls:
+        certificate(tmp_path / "certs")
+    made = config()
+    async with supervised(made):
+        await eventually(lambda: len(workers()) == 2, "both serve", 30)
+        async with Hammer(made.port, tls=tls).going() as hammer:
+            for _ in range(times):
+                before = set(workers())
+                os.kill(os.getpid(), signal.SIGHUP)
+                await eventually(lambda old=before: len(set(workers()) - old) == 2, "both are new", 60)
+                await eventually(lambda old=before: not old & children(), "the old ones are gone", 60)
+    assert hammer.failures == []
+    assert min(hammer.answers.values()) > 50 * times
+
+
+async def test_a_reload_that_cannot_start_leaves_the_old_ones(environ, tmp_path, caplog):
+    """With settings that are wrong now the old workers go on, and it is said; mended, the next reload works."""
+    settings = tmp_path / "settings"
+    settings.write_text("MINIO_GW_DRAIN=1\n")
+    environ.setenv("MINIO_CONFIG_ENV_FILE", str(settings))
+    async with supervised(config()) as running:
+        await eventually(lambda: len(workers()) == 2, "both serve", 30)
+        before = workers()
+        settings.write_text("MINIO_GW_DRAIN=soon\n")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await eventually(lambda: "a new worker cannot serve (status 2)" in caplog.text, "it is said", 30)
+        assert workers() == before
+        os.kill(before[0], signal.SIGKILL)
+        await eventually(lambda: "a worker ended with status 2; it is replaced" in caplog.text, "it is tried again", 30)
+        assert not running.done()
+        settings.write_text("MINIO_GW_DRAIN=1\n")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await eventually(lambda: len(set(workers()) - set(before)) == 2, "both are new", 60)
 
 
 async def python(script: str) -> asyncio.subprocess.Process:
@@ -156,9 +270,9 @@ async def test_a_worker_that_never_starts_is_given_up(monkeypatch, tmp_path, cap
     killed.write_text('#!/bin/sh\necho x >> "$0.runs"\nkill -9 $$\n')
     killed.chmod(0o700)
     monkeypatch.setattr(supervisor.sys, "executable", str(killed))
-    stop = asyncio.Event()
-    assert await supervisor._keep([], dict(os.environ), stop, 1) == 1
-    assert stop.is_set()
+    place = Place(listen("127.0.0.1", 0))
+    assert await Supervisor([place], [], dict(os.environ), 1).run() == 1
+    place.close()
     assert (tmp_path / "python.runs").read_text().count("x") == supervisor._TRIES
     assert "a worker cannot start (status -9)" in caplog.text
 

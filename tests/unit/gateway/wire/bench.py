@@ -133,6 +133,10 @@ class Wire:
         """Refuse."""
         return Say(b"HTTP/1.1 408 Late\r\n", b"", close=True)
 
+    def crowded(self, peer: str) -> Say:
+        """Refuse."""
+        return Say(b"HTTP/1.1 503 Crowded\r\n", b"", close=True)
+
     # ---- steps
 
     def forward(self, turn: Asked, **how) -> Send:
@@ -217,7 +221,7 @@ class Wire:
         self.origin = Origin("127.0.0.1", self._backend.sockets[0].getsockname()[1])
         self.pool = Pool(loop)
         self.plane = Plane(self, loop, Times(), self.pool, self._control)
-        self._server = await self.plane.listen("127.0.0.1", 0, tls=None, reuse_port=False)
+        self._server = await self.plane.listen("127.0.0.1", 0, tls=None)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

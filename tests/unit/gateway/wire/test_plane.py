@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from gateway.wire import plane
 from gateway.wire.plane import Times
@@ -65,9 +66,16 @@ async def test_a_connection_is_handed_over_after_waiting(wire: Wire):
     assert await client.rest() == data
 
 
+async def drained(wire: Wire) -> None:
+    """Drain, as a process does, until nobody is left."""
+    while wire.plane.clients:
+        wire.plane.drain()
+        await asyncio.sleep(0.01)
+
+
 @story
 async def test_draining_ends_each_connection_after_its_request(wire: Wire):
-    """Idle connections close at once, busy ones with their answer, which says so."""
+    """A busy connection ends with its answer, which says so; an idle one after a moment without a request."""
     go = asyncio.Event()
 
     async def wait():
@@ -77,11 +85,85 @@ async def test_draining_ends_each_connection_after_its_request(wire: Wire):
     wire.begin = lambda turn: Later(wait)
     idle, busy = await wire.client(), await wire.client(b"GET / HTTP/1.1\r\n\r\n")
     await until(lambda: wire.plane.busy == 1 and len(wire.plane.clients) == 2)
-    wire.plane.drain()
+    draining = wire.plane.spawn(drained(wire))
     assert await idle.rest() == b""
+    assert wire.plane.busy == 1
     go.set()
     assert b"Connection: close\r\n" in await busy.head()
     assert await busy.rest() == b"ok"
+    await draining
+
+
+@story
+async def test_who_is_asking_while_it_drains_is_answered(wire: Wire):
+    """A request that was on its way when draining began is answered, on a new connection and on a kept one."""
+    wire.begin = lambda turn: Say(OK, b"ok")
+    new, kept = await wire.client(), await wire.client(b"GET / HTTP/1.1\r\n\r\n")
+    await kept.head()
+    await kept.read(2)
+    await until(lambda: len(wire.plane.clients) == 2)
+    wire.plane.drain()
+    for client in (new, kept):
+        client.say(b"GET / HTTP/1.1\r\n\r\n")
+        assert b"Connection: close\r\n" in await client.head()
+        assert await client.rest() == b"ok"
+    assert plane.GRACE <= 1
+
+
+@story
+async def test_a_request_in_the_kernel_counts_as_asking(wire: Wire):
+    """A loop that was held up longer than the grace finds the request that came meanwhile, and answers it."""
+    wire.begin = lambda turn: Say(OK, b"ok")
+    with socket.create_connection(("127.0.0.1", wire.port)) as client:
+        await until(lambda: wire.plane.clients)
+        wire.plane.drain()
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        wire.plane._drains_since = next(iter(wire.plane.clients)).seen = (
+            -2 * plane.GRACE
+        )  # as if all that time had passed
+        wire.plane.drain()
+        client.setblocking(False)
+        answer = b""
+        while piece := await asyncio.get_running_loop().sock_recv(client, 4096):
+            answer += piece
+    assert answer.startswith(OK)
+    assert answer.endswith(b"Connection: close\r\n\r\nok")
+
+
+@story
+async def test_one_connection_too_many_is_told_so(wire: Wire):
+    """Beyond the bound a connection is answered at once, unasked, and ends; when others have gone there is room again."""
+    wire.plane._most = 2
+    wire.begin = lambda turn: Say(OK, b"ok")
+    first, _second = await wire.client(), await wire.client()
+    await until(lambda: len(wire.plane.clients) == 2)
+    for _ in range(2 * plane.REFUSED):  # more than are let go gently: none of them is left hanging
+        assert (await (await wire.client()).head()).startswith(b"HTTP/1.1 503 Crowded")
+    assert len(wire.plane.clients) <= 2 + plane.REFUSED
+    first.say(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await first.head()).startswith(OK)
+    first.close()
+    await until(lambda: len(wire.plane.clients - wire.plane._refused) == 1)
+    third = await wire.client(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await third.head()).startswith(OK)
+    wire.later(3)
+
+
+@story
+async def test_a_socket_that_listens_already_is_accepted_from(wire: Wire):
+    """What was connected before the plane had the socket is served, and after it let go of it nothing is lost."""
+    wire.begin = lambda turn: Say(OK, b"ok")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        wire.port = listening.getsockname()[1]
+        before = await wire.client(b"GET / HTTP/1.1\r\n\r\n")
+        server = await wire.plane.listen_on(listening.dup(), tls=None)
+        assert (await before.head()).startswith(OK)
+        server.close()
+        between = await wire.client(b"GET / HTTP/1.1\r\n\r\n")
+        again = await wire.plane.listen_on(listening.dup(), tls=None)
+        assert (await between.head()).startswith(OK)
+        again.close()
 
 
 @story
