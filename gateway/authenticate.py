@@ -111,21 +111,22 @@ def authenticate(
     `service` is the service of the credential scope, `region` the only one accepted ("" for any), `payload` overrides
     the payload hash (STS signs the hash of its form and sends no x-amz-content-sha256). Raises an S3Error.
     """
-    claim = _claim(request)
+    claim = _claim(request) if request.query else _header_claim(request)
     if claim is None:
         return _anonymous(request)
     check_scope(claim, service, region)
-    token = _token(request, claim)
+    token = _token(request, claim) if request.query else request.headers.get("x-amz-security-token", "")
     credentials, principal = lookup(claim.access_key_id, token)
     check_time(claim, now)
     _check_all_signed(request, claim)
     payload_hash = payload or _payload_hash(request, claim)
-    mode = _mode(payload_hash)
+    mode = _MODES.get(payload_hash) or _mode(payload_hash)
     key = keys.get(credentials.secret.reveal(), claim.scope)
     target = _signed_target(request, claim, payload_hash, key)
     if target is None:
         raise SignatureDoesNotMatch(reason=f"signature of {claim.access_key_id} differs")
-    return Caller(principal, mode, payload_hash, target, claim, _decoded_length(request, mode), key)
+    length = _decoded_length(request) if mode.chunked else None
+    return Caller(principal, mode, payload_hash, target, claim, length, key)
 
 
 def _claim(request: S3Request) -> SignatureClaim | None:
@@ -135,19 +136,31 @@ def _claim(request: S3Request) -> SignatureClaim | None:
     presigned = not _PRESIGN_MARKS.isdisjoint(parameters)
     if authorization and presigned:
         raise InvalidArgument("Only one auth mechanism allowed.", reason="header and query signature together")
-    if authorization.startswith("AWS ") or (not presigned and parameters.keys() >= _SIGV2_MARKS):
-        raise InvalidRequest(
-            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-            reason="SigV2",
-        )
-    if authorization:
-        if not authorization.startswith("AWS4-"):
-            raise InvalidRequest("The authorization mechanism you have provided is not supported.", reason="not SigV4")
-        timestamp = request.header("x-amz-date")
-        if not timestamp:
-            raise AccessDenied("AWS authentication requires a valid Date or x-amz-date header", reason="no x-amz-date")
-        return parse_authorization(authorization, timestamp)
-    return parse_presigned(request.query) if presigned else None
+    if not presigned and parameters.keys() >= _SIGV2_MARKS:
+        raise _sigv2()
+    return parse_presigned(request.query) if presigned else _header_claim(request)
+
+
+def _header_claim(request: S3Request) -> SignatureClaim | None:
+    """Return what the Authorization header claims, None where there is none."""
+    authorization = request.headers.get("authorization")
+    if not authorization:
+        return None
+    if authorization.startswith("AWS "):
+        raise _sigv2()
+    if not authorization.startswith("AWS4-"):
+        raise InvalidRequest("The authorization mechanism you have provided is not supported.", reason="not SigV4")
+    timestamp = request.headers.get("x-amz-date")
+    if not timestamp:
+        raise AccessDenied("AWS authentication requires a valid Date or x-amz-date header", reason="no x-amz-date")
+    return parse_authorization(authorization, timestamp)
+
+
+def _sigv2() -> InvalidRequest:
+    return InvalidRequest(
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+        reason="SigV2",
+    )
 
 
 def _anonymous(request: S3Request) -> Caller:
@@ -158,7 +171,8 @@ def _anonymous(request: S3Request) -> Caller:
         raise AccessDenied(reason="signed chunks without a signature")
     payload_hash = request.header("x-amz-content-sha256") or PayloadMode.UNSIGNED.value
     principal = Principal(PrincipalType.ANONYMOUS)
-    return Caller(principal, mode, payload_hash, request.canonical_target, None, _decoded_length(request, mode))
+    length = _decoded_length(request) if mode.chunked else None
+    return Caller(principal, mode, payload_hash, request.canonical_target, None, length)
 
 
 def check_scope(claim: SignatureClaim, service: str, region: str) -> None:
@@ -193,7 +207,7 @@ def _check_all_signed(request: S3Request, claim: SignatureClaim) -> None:
 
 
 def _payload_hash(request: S3Request, claim: SignatureClaim) -> str:
-    header = request.header("x-amz-content-sha256")
+    header = request.headers.get("x-amz-content-sha256", "")
     if not claim.presigned:
         return header or EMPTY_SHA256
     pinned = request.parameters.get("X-Amz-Content-Sha256", "")
@@ -218,7 +232,7 @@ def _mode(payload_hash: str) -> PayloadMode:
 
 def _signed_target(request: S3Request, claim: SignatureClaim, payload_hash: str, key: SigningKey) -> str | None:
     """Return the canonical URI that the signature covers, None when it covers none of them."""
-    query = canonical_query(request.query)
+    query = canonical_query(request.query) if request.query else ""
     for target in request.canonical_targets:
         canonical = canonical_request(
             request.method, target, query, request.headers, claim.signed_headers, payload_hash
@@ -229,9 +243,7 @@ def _signed_target(request: S3Request, claim: SignatureClaim, payload_hash: str,
     return None
 
 
-def _decoded_length(request: S3Request, mode: PayloadMode) -> int | None:
-    if not mode.chunked:
-        return None
+def _decoded_length(request: S3Request) -> int:
     value = request.header("x-amz-decoded-content-length")
     if not value:
         raise MissingContentLength(reason="no x-amz-decoded-content-length")

@@ -75,7 +75,8 @@ def build(
     if body is None and caller.mode.chunked and not target.aws_chunked:
         decoding = decoder(request, caller)
         request, caller = plain(request, caller)
-    _check_customer_keys(request, target)
+    if request.names.customer_keys:
+        _check_customer_keys(request, target)
     host, path = _place(request, caller, target)
     query = _query(request, operation) if request.query else []
     headers = _headers(request, operation, caller)
@@ -148,7 +149,7 @@ class _Signer(NamedTuple):
             headers["x-amz-security-token"] = self.credentials.session_token.reveal()
         key = self.keys.get(self.credentials.secret.reveal(), scope)
         headers["authorization"], signature = sign_headers(
-            method, path, canonical_query(query), headers, payload_hash,
+            method, path, canonical_query(query) if query else "", headers, payload_hash,
             key=key, scope=scope, access_key_id=self.credentials.access_key_id, timestamp=timestamp,
         )  # fmt: skip
         url = f"{'https' if self.target.secure else 'http'}://{host}{path}" + (f"?{_encoded(query)}" if query else "")
@@ -178,9 +179,7 @@ def _check_customer_keys(request: S3Request, target: Target) -> None:
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
     """
-    if request.names.customer_keys and not (
-        request.secure and (target.secure or _LOOPBACK.fullmatch(target.authority))
-    ):
+    if not (request.secure and (target.secure or _LOOPBACK.fullmatch(target.authority))):
         raise InvalidRequest(
             "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.",
             reason="SSE-C over plain HTTP " + ("to the backend" if request.secure else "from the client"),
@@ -230,9 +229,10 @@ def _crossing(operation: Operation, names: Names) -> tuple[str, ...]:
 def _headers(request: S3Request, operation: Operation, caller: Caller) -> dict[str, str]:
     given = request.headers
     headers = {name: given[name] for name in _crossing(operation, request.names)}
-    if not caller.mode.chunked:
-        headers.pop("x-amz-decoded-content-length", None)
-        headers.pop("x-amz-trailer", None)
+    if not caller.mode.chunked and "x-amz-decoded-content-length" in headers:
+        del headers["x-amz-decoded-content-length"]
+    if not caller.mode.chunked and "x-amz-trailer" in headers:
+        del headers["x-amz-trailer"]
     return headers
 
 

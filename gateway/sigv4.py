@@ -294,9 +294,9 @@ def _lines(names: tuple[str, ...]) -> tuple[Callable[[Mapping[str, str]], Any], 
 
 
 def _may_fold(text: str) -> bool:
-    """Return whether an ASCII text of lines may hold whitespace that is not a single space between words."""
+    """Return whether whitespace in ASCII lines may be more than single spaces between words."""
     return (
-        "  " in text or "\t" in text or " \n" in text or ": " in text or "\r" in text or "\x0b" in text or "\x0c" in text
+        "  " in text or " \n" in text or ": " in text or "\t" in text or "\r" in text or "\x0b" in text or "\x0c" in text
         or "\x1c" in text or "\x1d" in text or "\x1e" in text or "\x1f" in text
     )  # fmt: skip
 

@@ -96,7 +96,7 @@ class S3Turn:
     def begin(self) -> Step:
         """Tell the story of the request, or hand it over when it is not S3's."""
         desk, head = self.desk, self._head
-        if desk.is_probe(head.target):
+        if head.target.startswith("/minio/") and desk.is_probe(head.target):
             self._leave()
             return HandOver()
         if desk.inflight > desk.max_inflight:
@@ -109,7 +109,7 @@ class S3Turn:
             source_ip=self._line.source_ip,
             secure=self._secure,
         )
-        if is_sts(request):
+        if head.method == "POST" and is_sts(request):
             self._leave()
             return HandOver()
         return self._plan(story.begin(request, desk.world, int(time.time())))
