@@ -24,7 +24,7 @@ from gateway.seal import Seal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
 from gateway.wire.plane import Plane, Times
-from gateway.wire.upstream import Pool
+from gateway.wire.pool import Pool
 from iam.authorize import AllOf, Authorizer, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.model import Credentials, Principal, PrincipalType

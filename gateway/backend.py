@@ -7,7 +7,6 @@ identity, container and instance metadata, AssumeRole), which refreshes them bef
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,8 +19,9 @@ from gateway.forward import Target, UpstreamRequest
 from gateway.regions import Regions, elsewhere, is_amazon
 from gateway.sigv4 import SigningKeys
 from gateway.wire.fetch import Fetched, Unanswered, ask, fetch
+from gateway.wire.pool import Pool
+from gateway.wire.resumption import client_context
 from gateway.wire.steps import Origin
-from gateway.wire.upstream import Pool
 from iam.model import Credentials, Secret
 
 ASK_WITHIN = 10.0  # seconds
@@ -50,7 +50,7 @@ class Backend:
         self._probed: tuple[float, str | None] = (float("-inf"), None)
         self._pool = pool
         self._keys = keys
-        self._tls = ssl.create_default_context(cafile=settings.ca_file) if self.target.secure else None
+        self._tls = client_context(settings.ca_file) if self.target.secure else None
         self._origins: dict[str, Origin] = {}
 
     def origin(self, authority: str) -> Origin:

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from gateway.wire.heads import ResponseHead
+from gateway.wire.pool import Pool
 from gateway.wire.steps import Origin
-from gateway.wire.upstream import Pool, Upstream
+from gateway.wire.upstream import Upstream
 
 AHEAD = 1 << 20  # bytes of an answer that may wait to be pulled
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from gateway.wire.client import Client
 from gateway.wire.exchange import Exchange
+from gateway.wire.pool import Pool
 from gateway.wire.steps import Desk
-from gateway.wire.upstream import Pool
 
 TICK = 1.0  # seconds between two looks at the clock
 GRACE = 1.0  # seconds without a request after which a connection ends while the process drains

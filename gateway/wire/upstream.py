@@ -1,4 +1,4 @@
-"""Connections to backends: one request and its answer at a time, kept alive between them in a pool.
+"""One connection to a backend: one request and its answer at a time, kept alive between them in the pool (pool.py).
 
 A connection goes back to the pool only when its answer was whole, its request was sent whole, and nothing unasked for came
 after it; one that speaks unasked is closed. It is never returned paused: the next answer would not arrive.
@@ -7,17 +7,17 @@ after it; one that speaks unasked is closed. It is never returned paused: the ne
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from typing import Protocol, cast
+import ssl
+from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.heads import END, MAX_HEAD, BadHead, ResponseHead, read_response
-from gateway.wire.steps import Origin
+from gateway.wire.resumption import ResumingContext
 
-CONNECT = 5.0  # seconds
-IDLE = 50.0  # seconds a connection may wait for its next request; most servers close after 60 or more
-PER_ORIGIN = 1024  # connections
+if TYPE_CHECKING:
+    from gateway.wire.group import Address
+    from gateway.wire.pool import Pool
+
 HIGH, LOW = 1 << 20, 1 << 18  # bytes of a write buffer at which the other side is told to wait, and to go on
 
 
@@ -46,16 +46,18 @@ class Taker(Protocol):
 class Upstream(asyncio.Protocol):
     """One connection to a backend."""
 
-    __slots__ = ("_buffer", "_chunks", "_head", "_kept", "_left", "_method", "_pool", "_taker", "fresh", "origin", "seen",
-                 "transport", "whole")  # fmt: skip
+    __slots__ = ("_buffer", "_chunks", "_head", "_kept", "_left", "_method", "_pool", "_remembers", "_taker", "address", "fresh",
+                 "seen", "settled", "transport", "whole")  # fmt: skip
 
-    def __init__(self, pool: Pool, origin: Origin) -> None:
-        self.origin = origin
+    def __init__(self, pool: Pool, address: Address) -> None:
+        self.address = address
         self.transport: asyncio.Transport
         self.fresh = True
+        self.settled = False  # it is counted as open, no more as being opened
         self.whole = True  # the request was sent whole
         self.seen = pool.now
         self._pool = pool
+        self._remembers = isinstance(address.group.origin.tls, ResumingContext)
         self._taker: Taker | None = None
         self._buffer = b""
         self._head: ResponseHead | None = None
@@ -176,6 +178,8 @@ class Upstream(asyncio.Protocol):
 
     def _end(self, rest: bytes) -> None:
         taker, self._taker = self._taker, None
+        if self._remembers:
+            self._remember()
         if self._kept and self.whole and not rest:
             self._pool.give(self)
         else:
@@ -183,11 +187,21 @@ class Upstream(asyncio.Protocol):
         if taker is not None:
             taker.ended()
 
+    def _remember(self) -> None:
+        """Keep the TLS session, once."""
+        self._remembers = False
+        context = self.address.group.origin.tls
+        connection = self.transport.get_extra_info("ssl_object")
+        if isinstance(context, ResumingContext) and isinstance(connection, ssl.SSLObject):
+            context.remember(connection)
+
     def broke(self, reason: str) -> None:
         """End the connection and say why."""
         taker, self._taker = self._taker, None
         unused = not self.fresh
         self.transport.abort()
+        if unused:
+            self._pool.doubt(self.address)
         if taker is not None:
             taker.broken(reason, unused=unused)
 
@@ -203,7 +217,7 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone (asyncio)."""
-        self._pool.gone(self)
+        self._pool.gone(self, exc)
         if self._taker is not None:
             if self._head is not None and self._left is None and self._chunks is None and exc is None:
                 self._end(b"")
@@ -219,117 +233,3 @@ class Upstream(asyncio.Protocol):
         """The write buffer has room (asyncio)."""
         if self._taker is not None:
             self._taker.room(there_is=True)
-
-
-class Pool:
-    """The connections of one process; `now` are seconds of the plane's clock."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.now = loop.time()
-        self._loop = loop
-        self._idle: dict[Origin, list[Upstream]] = {}
-        self._open: dict[Origin, set[Upstream]] = {}
-        self._opening: dict[Origin, int] = {}
-        self._waiting: dict[Origin, deque[asyncio.Future[Upstream | None]]] = {}
-
-    def take(self, origin: Origin) -> Upstream | None:
-        """Return a kept connection, the warmest first, None when there is none."""
-        idle = self._idle.get(origin)
-        while idle:
-            found = idle.pop()
-            if not found.transport.is_closing():
-                found.fresh = False
-                return found
-        return None
-
-    async def connect(self, origin: Origin) -> Upstream:
-        """Return a new connection, or a kept one that became free first. Raises OSError, TimeoutError, ssl.SSLError."""
-        if len(self._open.get(origin, ())) + self._opening.get(origin, 0) >= PER_ORIGIN:
-            waiting = self._waiting.setdefault(origin, deque())
-            future: asyncio.Future[Upstream | None] = self._loop.create_future()
-            waiting.append(future)
-            try:
-                found = await future
-            except asyncio.CancelledError:
-                if future.done() and not future.cancelled():  # what it was given is somebody else's
-                    self._pass_on(origin, future.result())
-                raise
-            if found is not None:
-                return found
-        self._opening[origin] = self._opening.get(origin, 0) + 1
-        try:
-            async with asyncio.timeout(CONNECT):
-                _, made = await self._loop.create_connection(
-                    lambda: Upstream(self, origin), origin.host, origin.port, ssl=origin.tls,
-                    server_hostname=origin.host if origin.tls else None,
-                )  # fmt: skip
-        except BaseException:
-            self._opening[origin] -= 1
-            self._pass_on(origin, None)
-            raise
-        self._opening[origin] -= 1
-        return made
-
-    def opened(self, upstream: Upstream) -> None:
-        """Count a connection, until it is gone."""
-        self._open.setdefault(upstream.origin, set()).add(upstream)
-
-    def soon(self, call: Callable[[str], None], reason: str) -> None:
-        """Call back once the caller is done."""
-        self._loop.call_soon(call, reason)
-
-    def _pass_on(self, origin: Origin, upstream: Upstream | None) -> None:
-        """Give a waiting request a connection, or its turn to open one."""
-        if upstream is not None:
-            self.give(upstream)
-            if not upstream.transport.is_closing():
-                return
-        waiting = self._waiting.get(origin)
-        while waiting:
-            future = waiting.popleft()
-            if not future.done():
-                future.set_result(None)
-                return
-
-    def give(self, upstream: Upstream) -> None:
-        """Take a connection back."""
-        if upstream.transport.is_closing():
-            return
-        upstream.transport.resume_reading()
-        upstream.seen = self.now
-        waiting = self._waiting.get(upstream.origin)
-        while waiting:
-            future = waiting.popleft()
-            if not future.done():
-                upstream.fresh = False
-                future.set_result(upstream)
-                return
-        self._idle.setdefault(upstream.origin, []).append(upstream)
-
-    def gone(self, upstream: Upstream) -> None:
-        """Forget a connection; who waits may open another."""
-        self._open.get(upstream.origin, set()).discard(upstream)
-        idle = self._idle.get(upstream.origin)
-        if idle and upstream in idle:
-            idle.remove(upstream)
-        self._pass_on(upstream.origin, None)
-
-    def sweep(self, now: float, silence: float) -> None:
-        """Close what waited too long, for a request or for an answer."""
-        self.now = now
-        for idle in self._idle.values():
-            for upstream in [u for u in idle if now - u.seen > IDLE]:
-                idle.remove(upstream)
-                upstream.transport.abort()
-        for upstreams in self._open.values():
-            for upstream in [u for u in upstreams if now - u.seen > silence and u.transport.is_reading()]:
-                upstream.broke("silent")
-
-    def close(self) -> None:
-        """Close everything."""
-        for upstreams in self._open.values():
-            for upstream in list(upstreams):
-                upstream.transport.abort()
-
-
-Spawn = Callable[..., None]

@@ -26,7 +26,7 @@ from gateway.desk import Desk
 from gateway.observe import AccessLog, RequestIds
 from gateway.sigv4 import SigningKeys
 from gateway.wire.plane import Plane, Times
-from gateway.wire.upstream import Pool
+from gateway.wire.pool import Pool
 from iam.authorize import AllOf, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.policy import parse

@@ -14,7 +14,7 @@ from gateway.config import BackendSettings
 from gateway.errors import ServiceUnavailable
 from gateway.forward import Target, UpstreamRequest
 from gateway.sigv4 import SigningKeys
-from gateway.wire.upstream import Pool
+from gateway.wire.pool import Pool
 from iam.model import Credentials, Secret
 from tests.servers.processes import free_port
 from tests.servers.recording import RecordingBackend

@@ -15,7 +15,7 @@ from gateway.errors import IncompleteBody, InternalError, ServiceUnavailable
 from gateway.exchange import Exchange, read_whole
 from gateway.plans import Forward
 from gateway.sigv4 import SigningKeys
-from gateway.wire.upstream import Pool
+from gateway.wire.pool import Pool
 from tests.servers.processes import free_port
 from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.signing import ROOT, signed

@@ -11,22 +11,23 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
+from gateway.wire.group import Limits
 from gateway.wire.plane import Plane, Times
+from gateway.wire.pool import Pool
 from gateway.wire.steps import Origin, Pass, Say, Send, Traffic
-from gateway.wire.upstream import Pool
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 OK = b"HTTP/1.1 200 OK\r\n"
 SECONDS = 20  # a story that takes longer hangs
 
 
-def story(told: Callable[[Wire], Awaitable[None]]):
+def story(told: Callable[[Wire], Awaitable[None]], limits: Limits | None = None):
     """Make a test of a story: it is run on both loops, and may leave no connection, task or logged exception behind."""
 
     @pytest.mark.parametrize("loop", LOOPS)
     def test(loop: str) -> None:
         async def run() -> None:
-            async with asyncio.timeout(SECONDS), Wire() as wire:
+            async with asyncio.timeout(SECONDS), Wire(limits) as wire:
                 await told(wire)
 
         with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
@@ -108,7 +109,8 @@ class Asked:
 class Wire:
     """A plane and a backend. `begin` says what a turn's first step is; the others are given by it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits
         self.begin: Callable[[Asked], object] = self.forward
         self.turns: list[Asked] = []
         self.control: Callable[[], asyncio.Protocol] = asyncio.Protocol
@@ -192,12 +194,17 @@ class Wire:
     @property
     def connections(self) -> set:
         """Return the open connections to the backend."""
-        return self.pool._open.get(self.origin, set())
+        return {upstream for address in self._addresses for upstream in address.open}
 
     @property
     def idle(self) -> list:
         """Return those that wait for a request."""
-        return self.pool._idle.get(self.origin, [])
+        return [upstream for address in self._addresses for upstream in address.idle]
+
+    @property
+    def _addresses(self) -> list:
+        group = self.pool._groups.get(self.origin)
+        return list(group.known.values()) if group is not None else []
 
     def later(self, seconds: float) -> None:
         """Let so much time pass for the plane, now."""
@@ -219,7 +226,7 @@ class Wire:
 
         self._backend = await asyncio.start_server(accepted, "127.0.0.1", 0)
         self.origin = Origin("127.0.0.1", self._backend.sockets[0].getsockname()[1])
-        self.pool = Pool(loop)
+        self.pool = Pool(loop, self.limits)
         self.plane = Plane(self, loop, Times(), self.pool, self._control)
         self._server = await self.plane.listen("127.0.0.1", 0, tls=None)
         self.port = self._server.sockets[0].getsockname()[1]

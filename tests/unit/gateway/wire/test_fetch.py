@@ -166,7 +166,6 @@ async def test_a_connection_that_died_unnoticed_is_no_endless_wait(wire: Wire):
     assert one is not None
     backend.close()
     await until(lambda: not wire.connections)
-    wire.pool._idle[wire.origin] = []
     told = asyncio.Event()
 
     class Taker:

@@ -1,13 +1,9 @@
-"""Connections to backends: what is kept, what is repeated, what is given up, and who waits for whom."""
+"""One connection to a backend: what is kept, what is repeated, what is given up."""
 
 from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from gateway.wire import upstream
-from gateway.wire.upstream import IDLE
 from tests.unit.gateway.wire.bench import OK, Wire, story, until
 
 GET = b"GET /o HTTP/1.1\r\n\r\n"
@@ -131,84 +127,6 @@ async def test_a_connection_goes_back_unpaused(wire: Wire):
     await slow.read(size)
     await until(lambda: wire.idle)
     assert one.transport.is_reading()
-
-
-@story
-async def test_idle_connections_are_closed(wire: Wire):
-    """A connection that waits too long is closed before the backend does it."""
-    await wire.kept()
-    assert len(wire.idle) == 1
-    wire.later(IDLE + 1)
-    await until(lambda: not wire.connections and not wire.idle)
-
-
-@pytest.fixture
-def one_connection(monkeypatch):
-    """Allow one connection per origin."""
-    monkeypatch.setattr(upstream, "PER_ORIGIN", 1)
-
-
-@pytest.mark.usefixtures("one_connection")
-@story
-async def test_who_waits_gets_the_connection_that_becomes_free(wire: Wire):
-    """Beyond the limit requests wait for a connection, and are served by the one that is given back."""
-    clients = [await wire.client(GET) for _ in range(3)]
-    backend = await wire.backend()
-    for client in clients:
-        await backend.head()
-        backend.say(EMPTY)
-        await client.head()
-    assert wire._accepted.empty()
-
-
-@pytest.mark.usefixtures("one_connection")
-@story
-async def test_who_waits_may_open_what_another_lost(wire: Wire):
-    """When the connection is lost instead, who waits opens another."""
-    first = await wire.client(GET)
-    backend = await wire.backend()
-    await backend.head()
-    second = await wire.client(GET)
-    await until(lambda: wire.pool._waiting)
-    backend.close()
-    assert (await first.head()).startswith(b"HTTP/1.1 503")
-    backend = await wire.backend()
-    await backend.head()
-    backend.say(EMPTY)
-    assert (await second.head()).startswith(b"HTTP/1.1 200")
-
-
-@pytest.mark.usefixtures("one_connection")
-@story
-async def test_who_gave_up_waiting_loses_nothing_for_the_others(wire: Wire):
-    """A connection, or the turn to open one, that was given to a cancelled request is passed on."""
-    first = await wire.pool.connect(wire.origin)
-    async with asyncio.TaskGroup() as group:
-        gone = group.create_task(wire.pool.connect(wire.origin))
-        waits = group.create_task(wire.pool.connect(wire.origin))
-        await asyncio.sleep(0)
-        wire.pool.give(first)
-        gone.cancel()
-    assert waits.result() is first
-    async with asyncio.TaskGroup() as group:
-        gone = group.create_task(wire.pool.connect(wire.origin))
-        waits = group.create_task(wire.pool.connect(wire.origin))
-        await asyncio.sleep(0)
-        first.abandon()
-        wire.pool.gone(first)
-        gone.cancel()
-    assert waits.result() is not first
-
-
-@pytest.mark.usefixtures("one_connection")
-@story
-async def test_a_connection_that_cannot_be_opened_is_passed_on(wire: Wire):
-    """Who waits behind a connection that fails to open tries itself instead of waiting for ever."""
-    wire._backend.close()
-    await wire._backend.wait_closed()
-    clients = [await wire.client(GET) for _ in range(3)]
-    for client in clients:
-        assert (await client.head()).startswith(b"HTTP/1.1 503")
 
 
 @story
