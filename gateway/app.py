@@ -151,7 +151,7 @@ class Application:
             world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, soon=asyncio.get_running_loop().call_soon), RequestIds(), config.domains,
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
-        self.control = Control(self.desk, world, service, self.not_ready, config.metrics_public)
+        self.control = Control(self.desk, world, service, self.not_ready, config.metrics_public, pool.gauges)
         self.server = self.control.server()
         self.plane = Plane(
             self.desk,

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -34,13 +34,14 @@ _log = logging.getLogger("minio_gw.control")
 
 @dataclass
 class Control:
-    """The control surface of one process. `not_ready` says why it is not ready, empty when it is."""
+    """The control surface of one process. `not_ready` says why it is not ready, empty when it is; `gauges` what the pool has."""
 
     desk: Desk
     world: World
     sts: StsService
     not_ready: Callable[[], Awaitable[list[str]]]
     metrics_public: bool
+    gauges: Callable[[], Mapping[str, float]] = dict
 
     def server(self) -> web.Server:
         """Return what makes the protocol of a connection that is handed over; it reads every head that the plane has read."""
@@ -77,7 +78,8 @@ class Control:
         """
         if method not in {"GET", "HEAD"} or not self.metrics_public:
             return self._refusal(AccessDenied(), path, self.desk.ids.next())
-        gauges = {"requests_in_flight": self.desk.inflight, "log_lines_lost": self.desk.log.lost}
+        own = {"requests_in_flight": self.desk.inflight, "log_lines_lost": self.desk.log.lost}
+        gauges = {**own, **self.gauges()}
         return web.Response(body=self.desk.counters.render(gauges).encode(), headers={"Content-Type": EXPOSITION})
 
     def _refusal(self, error: S3Error, path: str, request_id: str) -> web.Response:

@@ -57,15 +57,19 @@ class Pool:
         self._limits = limits or Limits()
         self._resolve = resolve
         self._groups: dict[Origin, Group] = {}
+        self._last: Group | None = None  # the group that was taken from last
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- the way of every request
 
     def take(self, origin: Origin) -> Upstream | None:
         """Return a kept connection, the warmest first, None when there is none."""
-        group = self._groups.get(origin)
-        if group is None:
-            return None
+        group = self._last
+        if group is None or group.origin is not origin:  # mostly it is: an origin's hash costs more than all the rest
+            group = self._groups.get(origin)
+            if group is None:
+                return None
+            self._last = group
         group.used = self.now
         found = group.take()
         if found is not None:
@@ -74,13 +78,14 @@ class Pool:
 
     def give(self, upstream: Upstream) -> None:
         """Take a connection back."""
-        if upstream.transport.is_closing():
+        transport = upstream.transport
+        if transport.is_closing():
             return
-        upstream.transport.resume_reading()
+        transport.resume_reading()
         upstream.seen = self.now
         address = upstream.address
         if not address.listed or len(address.idle) >= self._limits.idle:
-            upstream.transport.abort()
+            transport.abort()
         elif address.group.waiting and (future := address.group.first()) is not None:
             upstream.fresh = False
             future.set_result(upstream)
@@ -273,6 +278,7 @@ class Pool:
                 self._tend(group)
             elif now - group.used > UNUSED and not any(address.size for address in group.known.values()):
                 del self._groups[origin]
+                self._last = None
 
     def _sweep(self, address: Address, silence: float) -> None:
         while address.idle and self.now - address.idle[0].seen > IDLE:

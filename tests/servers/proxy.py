@@ -14,16 +14,17 @@ from typing import Self
 
 
 class Proxy:
-    """Forwards a free loopback port to another loopback port: `async with Proxy(port) as proxy`."""
+    """Forwards a free loopback port, or the one named, to another loopback port: `async with Proxy(port) as proxy`."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = "127.0.0.1", port: int = 0) -> None:
         self._target = target
+        self._host = host
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task] = set()
         self._open = asyncio.Event()
         self._open.set()
-        self.port = 0
+        self.port = port
         self.delay = 0.0
         self.refusing = False
         self.budgets: list[int] = []
@@ -31,7 +32,7 @@ class Proxy:
         self.cuts = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -44,7 +45,7 @@ class Proxy:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     @property
     def connections(self) -> int:

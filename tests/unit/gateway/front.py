@@ -26,7 +26,7 @@ from gateway.desk import Desk
 from gateway.observe import AccessLog, RequestIds
 from gateway.sigv4 import SigningKeys
 from gateway.wire.plane import Plane, Times
-from gateway.wire.pool import Pool
+from gateway.wire.pool import Pool, Resolve, addresses_of
 from iam.authorize import AllOf, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.policy import parse
@@ -103,22 +103,22 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def serve(
     stack: contextlib.AsyncExitStack, endpoint: str, authorizer=None, who=lookup, *, settings: Mapping[str, Any] | None = None,
-    times: Times | None = None, **how,
+    times: Times | None = None, resolve: Resolve = addresses_of, **how,
 ) -> Front:  # fmt: skip
     """Start a gateway in front of a store; the stack stops it.
 
-    `who` looks credentials up, `settings` are the backend's own, `times` the plane's, `how` is the desk's.
+    `who` looks credentials up, `settings` are the backend's own, `times` the plane's, `resolve` looks the store's name up, `how` is the desk's.
     """
     iam, keys, loop = EmbeddedStore(None), SigningKeys(), asyncio.get_running_loop()
     await iam.open()
     stack.push_async_callback(iam.close)
-    pool = Pool(loop)
+    pool = Pool(loop, resolve=resolve)
     backend = Backend(BackendSettings(endpoint, "us-east-1", "path", "root", **(settings or {})), BACKEND, pool, keys)
     world = World(who, AllOf(authorizer or IamPolicies(lambda: POLICIES)), keys)
     log = io.StringIO()
     desk = Desk(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
     sts = StsService(KEYRING, iam, None, POLICIES.__contains__, True, lambda: int(time.time()), new_access_key)
-    control = Control(desk, world, sts, backend.not_ready, metrics_public=True)
+    control = Control(desk, world, sts, backend.not_ready, True, pool.gauges)
     server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)
     plane = Plane(desk, loop, times or Times(), pool, server)

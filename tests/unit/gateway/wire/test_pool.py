@@ -92,6 +92,21 @@ async def test_a_connection_that_cannot_be_opened_is_passed_on(wire: Wire):
         assert (await client.head()).startswith(b"HTTP/1.1 503")
 
 
+@story
+async def test_a_connection_whose_request_vanished_is_not_counted_for_ever(wire: Wire):
+    """A client that goes while its connection is being made leaves nothing behind, whenever it goes."""
+    for steps in range(12):
+        async with asyncio.TaskGroup() as group:
+            gone = group.create_task(wire.pool.connect(wire.origin))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            gone.cancel()
+        if not gone.cancelled():
+            gone.result().abandon()
+        await until(lambda: not wire.connections)
+        assert not wire.pool.gauges()["backend_connections_in_use"]
+
+
 # ---- several addresses
 
 
