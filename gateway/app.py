@@ -23,6 +23,7 @@ from gateway.regions import is_amazon
 from gateway.seal import Seal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
+from gateway.wire.group import Limits
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool
 from iam.authorize import AllOf, Authorizer, IamPolicies
@@ -132,7 +133,7 @@ class Application:
         self.watcher = Watcher(self.store)
         self.authorizer = make_authorizer(config)
         keys = SigningKeys()
-        pool = Pool(asyncio.get_running_loop())
+        pool = Pool(asyncio.get_running_loop(), Limits(connections=config.backend_connections))
         self.backend = make_backend(config, keys, pool)
         now = lambda: int(time.time())  # noqa: E731
         keyring = derive_keyring(config.root.secret)

@@ -93,6 +93,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_BACKEND_ADDRESSING", "path, virtual or auto", "auto"),
     _s("MINIO_GW_BACKEND_AWS_CHUNKED", "off: uploads in aws-chunked framing are decoded, for a backend that stores the framing", "on"),
     _s("MINIO_GW_BACKEND_CA", "CA certificates that sign the backend's (PEM)"),
+    _s("MINIO_GW_BACKEND_CONNECTIONS", "connections to each address of a backend, per process; who finds none free waits in line, ten seconds at most", "1024"),
     _s("MINIO_GW_BACKENDS", "TOML file that maps buckets to several backends, in place of ENDPOINT (docs/backends.md)"),
     _s("MINIO_GW_MAX_INFLIGHT", "requests at once per process; more are told SlowDown", "2048"),
     _s("MINIO_GW_MAX_CONNECTIONS", "clients connected at once per process; more are told SlowDown; auto: what the descriptors allow", "auto"),
@@ -154,6 +155,7 @@ class Config:
     server_dir: Path | None = None
     metrics_public: bool = False
     filter_listings: bool = False
+    backend_connections: int = 1024
     head_timeout: float = 30.0
     body_timeout: float = 120.0
     backends: BackendsFile | None = None
@@ -335,6 +337,7 @@ def load(
         "region": reader.get("MINIO_REGION"), "domains": tuple(d.lower() for d in reader.items("MINIO_DOMAIN")),
         "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
         "backends": _backends(reader, environ, command, positional),
+        "backend_connections": int(reader.number("MINIO_GW_BACKEND_CONNECTIONS", 1, 10**5, whole=True)),
         "openid": _openid(reader), "claim_name": reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
         "claim_prefix": reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), "opa": _opa(reader), "etcd": _etcd(reader),
         "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,

@@ -114,15 +114,14 @@ class Pool:
 
     async def _turn(self, group: Group, tried: Sequence[Address]) -> Upstream | Address:
         """Return an address with room for one more, reserved, or a connection that became free. Raises Busy."""
-        if tried or not group.waiting:  # nobody overtakes; who tries another address has had his turn
-            address = group.next(tried)
-            if address is not None:
-                address.opening += 1
-                return address
-            kept = group.take()
-            if kept is not None:
-                kept.fresh = False
-                return kept
+        address = group.next(tried)  # there is none while others wait: what becomes free is theirs at once
+        if address is not None:
+            address.opening += 1
+            return address
+        kept = group.take()
+        if kept is not None:
+            kept.fresh = False
+            return kept
         future: asyncio.Future[Upstream | Address | None] = self._loop.create_future()
         if not group.wait(future, self.now):
             raise Busy("too many wait for a connection")

@@ -66,7 +66,7 @@ def test_every_default():
         backend=BackendSettings("https://s3.amazonaws.com", "us-east-1", "virtual", "root"),
         openid=None, claim_name="policy", claim_prefix="", opa=None, etcd=None, data_dir=None, policies=CANNED,
         anonymous_policies=(), trusted_proxies=(), max_inflight=2048, drain=30.0, server_dir=None, metrics_public=False,
-        head_timeout=30.0, body_timeout=120.0,
+        head_timeout=30.0, body_timeout=120.0, backend_connections=1024,
     )  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def test_every_setting_has_its_place():
         MINIO_GW_ETCD_PASSWORD="p", MINIO_GW_DATA_DIR="~/data", MINIO_GW_POLICY_DIR="/policies",
         MINIO_GW_ANONYMOUS_POLICY="readonly, mine", MINIO_GW_BACKEND_CREDENTIALS="chain",
         MINIO_GW_BACKEND_REGION="eu-central-1", MINIO_GW_BACKEND_ADDRESSING="virtual", MINIO_GW_BACKEND_CA="/b.pem",
+        MINIO_GW_BACKEND_CONNECTIONS="9",
         MINIO_GW_MAX_INFLIGHT="7", MINIO_GW_DRAIN="1.5", MINIO_GW_TRUSTED_PROXIES="10.0.0.0/8, ::1",
         MINIO_PROMETHEUS_AUTH_TYPE="public", MINIO_READ_HEADER_TIMEOUT="5s", MINIO_IDLE_TIMEOUT="0.5",
         files={"/policies/mine.json": POLICY}, folder=["mine.json", "readme.txt"],
@@ -101,7 +102,7 @@ def test_every_setting_has_its_place():
                           "u", Secret("p")),
         data_dir=Path("/home/somebody/data"), policies=found.policies, anonymous_policies=("readonly", "mine"),
         trusted_proxies=("10.0.0.0/8", "::1"), max_inflight=7, drain=1.5, metrics_public=True,
-        head_timeout=5.0, body_timeout=0.5,
+        head_timeout=5.0, body_timeout=0.5, backend_connections=9,
     )  # fmt: skip
     for field in dataclasses.fields(Config):
         assert getattr(found, field.name) == getattr(expected, field.name), field.name
@@ -212,6 +213,7 @@ def test_names_of_ours_that_nobody_knows_are_refused():
         ("MINIO_GW_WORKERS", ["1", "256"], ["0", "257", "1.5", "", "-1", "x", "\u0661"]),
         ("MINIO_GW_OPA_TIMEOUT", ["0.05", "60"], ["0", "0.04", "61", "nan", "inf", "1e1"]),
         ("MINIO_GW_OPENID_LEEWAY", ["0", "300"], ["301", "-1", "1.5", "1 ", "+1"]),
+        ("MINIO_GW_BACKEND_CONNECTIONS", ["1", "100000"], ["0", "100001", "2.0", ""]),
         ("MINIO_GW_MAX_INFLIGHT", ["1", "1000000"], ["0", "1000001", "1_0"]),
         ("MINIO_GW_MAX_CONNECTIONS", ["auto", "1", "1000000"], ["0", "1000001", "all"]),
         ("MINIO_GW_LOOP", ["auto", "uvloop", "asyncio"], ["epoll", "UVLOOP"]),

@@ -165,4 +165,4 @@ class Hosts:
             await until(lambda: not any(server.open for server in self.servers.values()))
             for group in self.pool._groups.values():
                 await until(lambda: not any(address.size for address in group.known.values()))  # noqa: B023 - awaited here
-            assert not self.errors
+            assert self.errors == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import socket
 from collections import Counter
@@ -13,7 +14,7 @@ import pytest
 from gateway.wire import pool
 from gateway.wire.fetch import Unanswered
 from gateway.wire.group import FIRST_BACKOFF, LONGEST_BACKOFF, Limits
-from gateway.wire.pool import IDLE, UNUSED, Busy, Pool, Unresolved, addresses_of
+from gateway.wire.pool import IDLE, KEEPALIVE, UNUSED, Busy, Pool, Unresolved, addresses_of
 from gateway.wire.steps import Origin
 from tests.unit.gateway.wire.bench import LOOPS, OK, Wire, story, until
 from tests.unit.gateway.wire.hosts import A, B, C, Hosts, named
@@ -107,6 +108,27 @@ async def test_a_connection_whose_request_vanished_is_not_counted_for_ever(wire:
         assert not wire.pool.gauges()["backend_connections_in_use"]
 
 
+@alone
+async def test_an_idle_connection_is_room(wire: Wire):
+    """Who asks for a new connection where no more may be opened gets an idle one, and does not wait for it."""
+    client, _ = await wire.kept()
+    found = await wire.pool.connect(wire.origin)
+    assert not found.fresh
+    wire.pool.give(found)
+    client.close()
+
+
+@story
+async def test_the_kernel_asks_whether_the_other_end_is_there(wire: Wire):
+    """An idle connection whose host is gone ends by itself."""
+    made = await wire.pool.connect(wire.origin)
+    raw = made.transport.get_extra_info("socket")
+    assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    assert tuple(raw.getsockopt(socket.IPPROTO_TCP, option) for option in options) == KEEPALIVE
+    made.abandon()
+
+
 # ---- several addresses
 
 
@@ -175,6 +197,25 @@ async def test_an_address_that_does_not_answer_fails_no_request(hosts: Hosts):
         assert [await hosts.ask(seconds=0.15) for _ in range(3)] == [B] * 3
         for other in others:
             other.close()
+
+
+@named
+async def test_what_an_address_keeps_when_it_fails(hosts: Hosts):
+    """One that refuses may be draining and keeps its connections; one that is silent, or dead by the kernel's word, loses the idle."""
+    await hosts.serve(A)
+    errors = (ConnectionRefusedError(), 2), (TimeoutError(), 0), (OSError(errno.EHOSTUNREACH, "no route"), 0)
+    for error, left in errors:
+        held = [await hosts.hold() for _ in range(2)]
+        for upstream in held:
+            hosts.pool.give(upstream)
+        hosts.pool._failed(hosts.address(A), error)
+        assert len(hosts.address(A).idle) == left
+    held = [await hosts.hold() for _ in range(2)]
+    assert not hosts.address(A).failures
+    hosts.pool.give(held[0])
+    hosts.pool.gone(held[1], OSError(errno.ETIMEDOUT, "as the kernel says it"))
+    assert (hosts.address(A).failures, len(hosts.address(A).idle)) == (1, 0)
+    held[1].abandon()
 
 
 @named
@@ -406,10 +447,14 @@ async def test_an_origin_that_nobody_asks_for_is_forgotten(hosts: Hosts):
     await hosts.later(UNUSED)
     assert hosts.pool._groups
     hosts.pool.give(held)
+    hosts.pool.give(await hosts.hold())
+    hosts.group.used = hosts.now - UNUSED
     await hosts.later(IDLE + 1)
     await until(lambda: not hosts.servers[A].open)
     await hosts.later(1)
     assert not hosts.pool._groups
+    assert await hosts.ask() == await hosts.ask() == A
+    assert hosts.servers[A].accepted == 2
 
 
 # ---- bounds
@@ -536,32 +581,20 @@ class Chaos:
 
     async def run(self, steps: int) -> None:
         """Do so many things, then let everything end."""
-        does = [
-            self.come,
-            self.come,
-            self.come,
-            self.end,
-            self.end,
-            self.break_off,
-            self.vanish,
-            self.die,
-            self.live,
-            self.rename,
-            self.tick,
-        ]
+        does = 3 * [self.come] + 2 * [self.end]
+        does += [self.break_off, self.vanish, self.die, self.live, self.rename, self.tick]
         for _ in range(steps):
-            self.chance.choice(does)()
+            await self.chance.choice(does)()
             await asyncio.sleep(self.chance.choice((0, 0, 0.002)))
             self.look()
-        self.live()
-        self.hosts.answering.set()
+        await self.live()
         for _ in range(30):
             await self.hosts.later(1)
             while self.held:
-                self.end()
+                await self.end()
         await until(lambda: all(task.done() for task in self.tasks))
         while self.held:
-            self.end()
+            await self.end()
         await until(lambda: not self.hosts.group.waiting)
         self.look()
         assert all(not address.opening for address in self.hosts.group.known.values())
@@ -578,7 +611,7 @@ class Chaos:
             assert not set(address.idle) & set(self.held)
         assert group is None or group.waiting <= 4
 
-    def come(self) -> None:
+    async def come(self) -> None:
         self.tasks.append(asyncio.get_running_loop().create_task(self.request()))
 
     async def request(self) -> None:
@@ -587,30 +620,30 @@ class Chaos:
         except OSError:
             return  # busy, refused, or nobody there: what a request may be told
 
-    def end(self) -> None:
+    async def end(self) -> None:
         if self.held:
             self.hosts.pool.give(self.held.pop(self.chance.randrange(len(self.held))))
 
-    def break_off(self) -> None:
+    async def break_off(self) -> None:
         if self.held:
             self.held.pop(self.chance.randrange(len(self.held))).abandon()
 
-    def vanish(self) -> None:
+    async def vanish(self) -> None:
         running = [task for task in self.tasks if not task.done()]
         if running:
             self.chance.choice(running).cancel()
 
-    def die(self) -> None:
+    async def die(self) -> None:
         self.chance.choice(list(self.hosts.servers.values())).die()
 
-    def live(self) -> None:
+    async def live(self) -> None:
         for server in self.hosts.servers.values():
             if not server.listener.is_serving():
-                self.tasks.append(asyncio.get_running_loop().create_task(server.start(self.hosts.port)))
+                await server.start(self.hosts.port)
 
-    def rename(self) -> None:
+    async def rename(self) -> None:
         self.hosts.says = self.chance.sample([A, B, C], self.chance.randint(1, 3))
 
-    def tick(self) -> None:
+    async def tick(self) -> None:
         self.hosts.now += self.chance.choice((1, 1, 31))
         self.hosts.pool.sweep(self.hosts.now, 300)
