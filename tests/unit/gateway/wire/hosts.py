@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -64,28 +65,51 @@ class Connection(asyncio.Protocol):
 
 
 class Server:
-    """One address's server."""
+    """One address's server. It accepts by itself: asyncio's loses a connection that it accepts while it is being closed."""
 
     def __init__(self, host: str) -> None:
         self.host = host
         self.answers = True
         self.accepted = self.asked = self.most = 0
         self.open: set[Connection] = set()
-        self.listener: asyncio.Server
+        self.listener: socket.socket | None = None
+        self._accepting: set[asyncio.Task] = set()
 
-    async def start(self, port: int, tls: ssl.SSLContext | None = None) -> Server:
+    def start(self, port: int, tls: ssl.SSLContext | None = None) -> Server:
         """Listen."""
         loop = asyncio.get_running_loop()
-        self.listener = await loop.create_server(lambda: Connection(self), self.host, port, ssl=tls)
+        self.listener = socket.create_server((self.host, port), backlog=128)
+        self.listener.setblocking(False)
+        loop.add_reader(self.listener, self._accept, tls)
         return self
+
+    def _accept(self, tls: ssl.SSLContext | None) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            accepted, _ = self.listener.accept()
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(self._connected(accepted, tls))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
+
+    async def _connected(self, accepted: socket.socket, tls: ssl.SSLContext | None) -> None:
+        with contextlib.suppress(OSError):  # a handshake that the other side broke off
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self), accepted, ssl=tls)
+
+    @property
+    def port(self) -> int:
+        """Return the port it listens on."""
+        return self.listener.getsockname()[1]
 
     def refuse(self) -> None:
         """Stop listening; connections go on."""
-        self.listener.close()
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
 
     def die(self) -> None:
         """Stop listening and end every connection."""
-        self.listener.close()
+        self.refuse()
         for connection in list(self.open):
             connection.transport.abort()
 
@@ -112,10 +136,10 @@ class Hosts:
             raise self.says
         return self.says
 
-    async def serve(self, *hosts: str, tls: ssl.SSLContext | None = None) -> None:
+    def serve(self, *hosts: str, tls: ssl.SSLContext | None = None) -> None:
         """Start a server on each address, and let the name say them all."""
         for host in hosts:
-            self.servers[host] = await Server(host).start(self.port, tls)
+            self.servers[host] = Server(host).start(self.port, tls)
         self.says = list(self.servers)
 
     async def ask(self, seconds: float = 10) -> str:
@@ -162,7 +186,7 @@ class Hosts:
             server.die()
         if kind is None:
             await until(lambda: not self.pool._tasks)
-            await until(lambda: not any(server.open for server in self.servers.values()))
+            await until(lambda: not any(server.open or server._accepting for server in self.servers.values()))
             for group in self.pool._groups.values():
                 await until(lambda: not any(address.size for address in group.known.values()))  # noqa: B023 - awaited here
             assert self.errors == []

@@ -135,7 +135,7 @@ async def test_the_kernel_asks_whether_the_other_end_is_there(wire: Wire):
 @named
 async def test_requests_are_spread_over_the_addresses(hosts: Hosts):
     """Requests at the same time go to all addresses alike, and so do requests one after the other."""
-    await hosts.serve(A, B, C)
+    hosts.serve(A, B, C)
     held = [await hosts.hold() for _ in range(9)]
     assert Counter(upstream.address.host for upstream in held) == {A: 3, B: 3, C: 3}
     for upstream in held:
@@ -147,7 +147,7 @@ async def test_requests_are_spread_over_the_addresses(hosts: Hosts):
 @named
 async def test_the_address_with_the_fewest_requests_is_next(hosts: Hosts):
     """An address whose answers are slow gets fewer requests, from idle connections too."""
-    await hosts.serve(A, B)
+    hosts.serve(A, B)
     warm = [await hosts.hold() for _ in range(6)]
     for upstream in warm:
         hosts.pool.give(upstream)
@@ -161,7 +161,7 @@ async def test_the_address_with_the_fewest_requests_is_next(hosts: Hosts):
 @named
 async def test_an_address_that_refuses_fails_no_request(hosts: Hosts):
     """A request that was refused goes to the next address; the others do not ask the dead one again."""
-    await hosts.serve(B, C)
+    hosts.serve(B, C)
     hosts.says = [A, B, C]
     async with asyncio.TaskGroup() as group:
         asked = [group.create_task(hosts.ask()) for _ in range(30)]
@@ -183,7 +183,7 @@ def impatient(monkeypatch):
 @named
 async def test_an_address_that_does_not_answer_fails_no_request(hosts: Hosts):
     """An address that lets a connection wait for ever is passed over in time, and then not asked again."""
-    await hosts.serve(B)
+    hosts.serve(B)
     with socket.socket() as full:  # a listener whose queue is full: the kernel answers nobody
         full.bind((A, hosts.port))
         full.listen(0)
@@ -202,7 +202,7 @@ async def test_an_address_that_does_not_answer_fails_no_request(hosts: Hosts):
 @named
 async def test_what_an_address_keeps_when_it_fails(hosts: Hosts):
     """One that refuses may be draining and keeps its connections; one that is silent, or dead by the kernel's word, loses the idle."""
-    await hosts.serve(A)
+    hosts.serve(A)
     errors = (ConnectionRefusedError(), 2), (TimeoutError(), 0), (OSError(errno.EHOSTUNREACH, "no route"), 0)
     for error, left in errors:
         held = [await hosts.hold() for _ in range(2)]
@@ -221,7 +221,7 @@ async def test_what_an_address_keeps_when_it_fails(hosts: Hosts):
 @named
 async def test_an_address_that_is_back_is_probed_once_and_used(hosts: Hosts):
     """No request pays for finding out: one probe at a time does, at growing distances, until the address answers."""
-    await hosts.serve(A, B)
+    hosts.serve(A, B)
     hosts.servers[A].refuse()
     assert await hosts.ask() == await hosts.ask() == B
     address = hosts.address(A)
@@ -235,7 +235,7 @@ async def test_an_address_that_is_back_is_probed_once_and_used(hosts: Hosts):
         assert address.failures == failures + 1
     assert distances[:4] == pytest.approx([FIRST_BACKOFF * 2**n for n in range(4)], abs=0.1)
     assert max(distances) == pytest.approx(LONGEST_BACKOFF, abs=0.1)
-    await hosts.servers[A].start(hosts.port)
+    hosts.servers[A].start(hosts.port)
     hosts.group.used = hosts.now + LONGEST_BACKOFF
     hosts.now += LONGEST_BACKOFF
     for _ in range(5):
@@ -249,7 +249,7 @@ async def test_an_address_that_is_back_is_probed_once_and_used(hosts: Hosts):
 @named
 async def test_a_backend_that_was_away_is_found_by_the_next_request(hosts: Hosts):
     """When no address answers requests fail; the one that answers again serves the first request after that."""
-    await hosts.serve(A, B, C)
+    hosts.serve(A, B, C)
     await hosts.ask()
     for server in hosts.servers.values():
         server.die()
@@ -257,20 +257,20 @@ async def test_a_backend_that_was_away_is_found_by_the_next_request(hosts: Hosts
         with pytest.raises(Unanswered):
             await hosts.ask()
     assert hosts.pool.gauges()["backend_addresses_down"] == 3
-    await hosts.servers[B].start(hosts.port)
+    hosts.servers[B].start(hosts.port)
     assert await hosts.ask() == B
 
 
 @named
 async def test_a_lone_address_is_never_passed_over(hosts: Hosts):
     """Where there is no other address every request tries this one, whenever it failed."""
-    await hosts.serve(A)
+    hosts.serve(A)
     hosts.servers[A].refuse()
     for _ in range(3):
         with pytest.raises(Unanswered, match="ConnectionRefusedError"):
             await hosts.ask()
     await hosts.later(LONGEST_BACKOFF)
-    await hosts.servers[A].start(hosts.port)
+    hosts.servers[A].start(hosts.port)
     assert await hosts.ask() == A
 
 
@@ -287,7 +287,7 @@ async def test_the_one_that_failed_longest_ago_is_tried_first(hosts: Hosts):
 @named
 async def test_an_address_in_use_has_an_idle_connection(hosts: Hosts):
     """An address without an idle connection gets one while the name is in use, so that it has its share; none later."""
-    await hosts.serve(A, B, C)
+    hosts.serve(A, B, C)
     assert await hosts.ask() == A
     await hosts.later(1)
     assert [server.accepted for server in hosts.servers.values()] == [1, 1, 1]
@@ -302,7 +302,7 @@ async def test_an_address_in_use_has_an_idle_connection(hosts: Hosts):
 @named
 async def test_a_dead_kept_connection_takes_its_likes_with_it(hosts: Hosts):
     """A server that dropped its kept connections unseen costs one repetition, not one for each connection."""
-    await hosts.serve(A)
+    hosts.serve(A)
     warm = [await hosts.hold() for _ in range(5)]
     for upstream in warm:
         hosts.pool.give(upstream)
@@ -330,7 +330,7 @@ def _port(upstream) -> int:
 @named
 async def test_a_name_is_looked_up_once_for_those_who_wait(hosts: Hosts):
     """The first requests wait for the same lookup; later ones wait for none."""
-    await hosts.serve(A)
+    hosts.serve(A)
     hosts.answering.clear()
     async with asyncio.TaskGroup() as group:
         asked = [group.create_task(hosts.ask()) for _ in range(5)]
@@ -344,7 +344,7 @@ async def test_a_name_is_looked_up_once_for_those_who_wait(hosts: Hosts):
 @named
 async def test_a_name_is_looked_up_again_behind_the_requests(hosts: Hosts):
     """Every thirty seconds while it is in use; the old addresses serve until the answer is there, and when there is none."""
-    await hosts.serve(A, B)
+    hosts.serve(A, B)
     hosts.says = [A]
     assert await hosts.ask() == A
     for says in (OSError("no answer"), [], UnicodeError("no name")):
@@ -367,7 +367,7 @@ async def test_a_name_is_looked_up_again_behind_the_requests(hosts: Hosts):
 @named
 async def test_connections_to_an_address_that_left_are_not_kept(hosts: Hosts):
     """Idle ones end at once, one with a request when that is answered; an address that is back is used again."""
-    await hosts.serve(A, B)
+    hosts.serve(A, B)
     held = [await hosts.hold() for _ in range(4)]
     for upstream in held[:2]:
         hosts.pool.give(upstream)
@@ -390,7 +390,7 @@ async def test_connections_to_an_address_that_left_are_not_kept(hosts: Hosts):
 @named
 async def test_a_name_without_an_answer_is_asked_for_again(hosts: Hosts):
     """A request without any address fails as one without a backend; the next one asks again."""
-    await hosts.serve(A)
+    hosts.serve(A)
     for says in (OSError("no answer"), [], UnicodeError("no name")):
         hosts.says = says
         with pytest.raises(Unanswered, match="Unresolved"):
@@ -402,7 +402,7 @@ async def test_a_name_without_an_answer_is_asked_for_again(hosts: Hosts):
 @named
 async def test_a_name_server_that_is_silent_is_waited_for_within_bounds(hosts: Hosts):
     """A first request fails when the name's answer does not come."""
-    await hosts.serve(A)
+    hosts.serve(A)
     hosts.answering.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "RESOLVE", 0.05)
@@ -413,7 +413,7 @@ async def test_a_name_server_that_is_silent_is_waited_for_within_bounds(hosts: H
 @named
 async def test_an_address_needs_no_name_server(hosts: Hosts):
     """An origin that is an address, of either family, is never looked up."""
-    await hosts.serve(A)
+    hosts.serve(A)
     hosts.origin = Origin(A, hosts.port)
     assert await hosts.ask() == A
     await hosts.later(31)
@@ -440,7 +440,7 @@ def test_names_are_looked_up_by_the_loop(loop):
 @named
 async def test_an_origin_that_nobody_asks_for_is_forgotten(hosts: Hosts):
     """What the pool knows of origins does not grow for ever; one with a request is kept."""
-    await hosts.serve(A)
+    hosts.serve(A)
     held = await hosts.hold()
     await hosts.later(299)
     held.seen = hosts.now + UNUSED
@@ -463,7 +463,7 @@ async def test_an_origin_that_nobody_asks_for_is_forgotten(hosts: Hosts):
 @narrow
 async def test_those_who_wait_are_served_in_their_order(hosts: Hosts):
     """Who came first is served first, by a connection that is given back or by the room that one leaves."""
-    await hosts.serve(A)
+    hosts.serve(A)
     held = [await hosts.hold() for _ in range(2)]
     served: list[int] = []
 
@@ -486,7 +486,7 @@ async def test_those_who_wait_are_served_in_their_order(hosts: Hosts):
 @narrow
 async def test_who_comes_later_does_not_overtake(hosts: Hosts):
     """A place that becomes free belongs to who waits, even before he has taken it."""
-    await hosts.serve(A)
+    hosts.serve(A)
     held = [await hosts.hold() for _ in range(2)]
     async with asyncio.TaskGroup() as group:
         first = group.create_task(hosts.hold())
@@ -502,7 +502,7 @@ async def test_who_comes_later_does_not_overtake(hosts: Hosts):
 @narrow
 async def test_few_wait_and_not_for_long(hosts: Hosts):
     """Beyond the number that may wait, and after the time they may, requests are told that the backend is busy."""
-    await hosts.serve(A)
+    hosts.serve(A)
     held = [await hosts.hold() for _ in range(2)]
     async with asyncio.TaskGroup() as group:
         waits = [group.create_task(told(hosts)) for _ in range(3)]
@@ -533,7 +533,7 @@ async def told(hosts: Hosts) -> Exception | None:
 @narrow
 async def test_few_idle_connections_are_kept(hosts: Hosts):
     """An address has no more idle connections than it may; what is beyond is closed."""
-    await hosts.serve(A, B)
+    hosts.serve(A, B)
     held = [await hosts.hold() for _ in range(4)]
     for upstream in held:
         hosts.pool.give(upstream)
@@ -544,7 +544,7 @@ async def test_few_idle_connections_are_kept(hosts: Hosts):
 @narrow
 async def test_an_address_that_is_added_serves_who_waits(hosts: Hosts):
     """Those who wait use the room of an address that the name begins to say."""
-    await hosts.serve(A, B)
+    hosts.serve(A, B)
     hosts.says = [A]
     held = [await hosts.hold() for _ in range(2)]
     async with asyncio.TaskGroup() as group:
@@ -565,7 +565,7 @@ def test_the_bounds_hold_whatever_happens(seed):
 
     @partial(named, limits=limits)
     async def test(hosts: Hosts) -> None:
-        await hosts.serve(A, B, C)
+        hosts.serve(A, B, C)
         await Chaos(hosts, random.Random(seed)).run(200)  # noqa: S311 - the same every time
 
     test("asyncio" if seed % 2 else "uvloop")
@@ -584,17 +584,17 @@ class Chaos:
         does = 3 * [self.come] + 2 * [self.end]
         does += [self.break_off, self.vanish, self.die, self.live, self.rename, self.tick]
         for _ in range(steps):
-            await self.chance.choice(does)()
+            self.chance.choice(does)()
             await asyncio.sleep(self.chance.choice((0, 0, 0.002)))
             self.look()
-        await self.live()
+        self.live()
         for _ in range(30):
             await self.hosts.later(1)
             while self.held:
-                await self.end()
+                self.end()
         await until(lambda: all(task.done() for task in self.tasks))
         while self.held:
-            await self.end()
+            self.end()
         await until(lambda: not self.hosts.group.waiting)
         self.look()
         assert all(not address.opening for address in self.hosts.group.known.values())
@@ -611,7 +611,7 @@ class Chaos:
             assert not set(address.idle) & set(self.held)
         assert group is None or group.waiting <= 4
 
-    async def come(self) -> None:
+    def come(self) -> None:
         self.tasks.append(asyncio.get_running_loop().create_task(self.request()))
 
     async def request(self) -> None:
@@ -620,30 +620,30 @@ class Chaos:
         except OSError:
             return  # busy, refused, or nobody there: what a request may be told
 
-    async def end(self) -> None:
+    def end(self) -> None:
         if self.held:
             self.hosts.pool.give(self.held.pop(self.chance.randrange(len(self.held))))
 
-    async def break_off(self) -> None:
+    def break_off(self) -> None:
         if self.held:
             self.held.pop(self.chance.randrange(len(self.held))).abandon()
 
-    async def vanish(self) -> None:
+    def vanish(self) -> None:
         running = [task for task in self.tasks if not task.done()]
         if running:
             self.chance.choice(running).cancel()
 
-    async def die(self) -> None:
+    def die(self) -> None:
         self.chance.choice(list(self.hosts.servers.values())).die()
 
-    async def live(self) -> None:
+    def live(self) -> None:
         for server in self.hosts.servers.values():
-            if not server.listener.is_serving():
-                await server.start(self.hosts.port)
+            if server.listener is None:
+                server.start(self.hosts.port)
 
-    async def rename(self) -> None:
+    def rename(self) -> None:
         self.hosts.says = self.chance.sample([A, B, C], self.chance.randint(1, 3))
 
-    async def tick(self) -> None:
+    def tick(self) -> None:
         self.hosts.now += self.chance.choice((1, 1, 31))
         self.hosts.pool.sweep(self.hosts.now, 300)

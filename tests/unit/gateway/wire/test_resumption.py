@@ -58,8 +58,8 @@ class Backend:
 
     async def start(self) -> None:
         """Listen."""
-        self.server = await Server(A).start(0, self.server_side)
-        self.port = self.server.listener.sockets[0].getsockname()[1]
+        self.server = Server(A).start(0, self.server_side)
+        self.port = self.server.port
 
         async def resolve(host: str, port: int) -> list[str]:
             return [A]
