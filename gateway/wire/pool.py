@@ -12,6 +12,7 @@ deques: no timer, no task, no future. Everything that takes time has its task he
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -28,6 +29,8 @@ IDLE = 50.0  # seconds a connection may wait for its next request; most servers 
 UNUSED = 600.0  # seconds after which an origin without connections is forgotten
 #: Seconds after which the kernel asks whether an idle connection's other end is still there, between two questions; their number.
 KEEPALIVE = 15, 5, 3
+#: What this machine lacks is no address's failure: descriptors, memory, ports.
+OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _log = logging.getLogger("minio_gw.wire")
 
@@ -165,7 +168,7 @@ class Pool:
                     server_hostname=origin.host if origin.tls else None,
                 )  # fmt: skip
         except BaseException as error:
-            if isinstance(error, (OSError, TimeoutError)):
+            if isinstance(error, (OSError, TimeoutError)) and getattr(error, "errno", None) not in OURS:
                 self._failed(address, error)
             self._settle(made)
             self.gone(made, None)  # uvloop ends a connection whose making is cancelled without a word to its protocol

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import random
+import resource
 import socket
 from collections import Counter
 from functools import partial
@@ -216,6 +218,27 @@ async def test_what_an_address_keeps_when_it_fails(hosts: Hosts):
     hosts.pool.gone(held[1], OSError(errno.ETIMEDOUT, "as the kernel says it"))
     assert (hosts.address(A).failures, len(hosts.address(A).idle)) == (1, 0)
     held[1].abandon()
+
+
+@named
+async def test_what_the_machine_lacks_is_no_addresss_failure(hosts: Hosts):
+    """A process without descriptors passes over no address, and keeps the connections that it has."""
+    hosts.serve(A, B)
+    held = [await hosts.hold() for _ in range(2)]
+    hosts.pool.give(held[0])
+    await until(lambda: all(server.open for server in hosts.servers.values()))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            await hosts.pool.connect(hosts.origin)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not hosts.pool.gauges()["backend_addresses_down"]
+    assert await hosts.ask() == held[0].address.host
+    hosts.pool.give(held[1])
 
 
 @named
