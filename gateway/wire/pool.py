@@ -26,7 +26,7 @@ CONNECT = 5.0  # seconds for a connection, TLS included, whatever number of addr
 ATTEMPT = 1.5  # seconds for one of several addresses
 RESOLVE = 5.0  # seconds for a name
 IDLE = 50.0  # seconds a connection may wait for its next request; most servers close after 60 or more
-UNUSED = 600.0  # seconds after which an origin without connections is forgotten
+UNUSED = 120.0  # seconds after which an origin without connections is forgotten
 #: Seconds after which the kernel asks whether an idle connection's other end is still there, between two questions; their number.
 KEEPALIVE = 15, 5, 3
 #: What this machine lacks is no address's failure: descriptors, memory, ports.
@@ -327,7 +327,7 @@ class Pool:
             "backend_connections_in_use": sum(address.size for address in addresses) - idle,
             "backend_connections_idle": idle,
             "backend_requests_waiting": sum(group.waiting for group in groups),
-            "backend_addresses_down": sum(bool(address.failures) for address in addresses),
+            "backend_addresses_down": sum(bool(address.failures) for group in groups for address in group.addresses),
         }
 
     def close(self) -> None:
