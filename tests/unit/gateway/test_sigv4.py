@@ -15,6 +15,7 @@ from botocore.credentials import Credentials
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway import sigv4
 from gateway.errors import (
     AccessDenied,
     AuthorizationHeaderMalformed,
@@ -607,3 +608,42 @@ def test_any_query_gives_a_claim_or_an_s3_error(extra: list[tuple[str, str]], ke
         return
     assert claim.expires is not None
     assert 1 <= claim.expires <= 604800
+
+
+# --- what is remembered is what would be worked out -----------------------------------------------------------------
+
+
+def outcome_of(parse: Any, *given: Any) -> Any:
+    """Return what a function gives, or the code and words of its S3Error."""
+    try:
+        return parse(*given)
+    except S3Error as error:
+        return error.code, error.message, error.reason
+
+
+claims = st.builds(
+    lambda key, day, headers, signature: (
+        f"{ALGORITHM} Credential={key}/{day}/us-east-1/s3/aws4_request, SignedHeaders={headers}, Signature={signature}"
+    ),
+    st.sampled_from([ACCESS_KEY, "a/20130524/b", "é", ""]),
+    st.sampled_from(["20130524", "20130525", "99999999", "2013"]),
+    st.sampled_from(["host", "host;x-amz-date", "x-amz-date;host", "Host", ""]),
+    st.sampled_from([SIGNATURE, SIGNATURE.upper(), SIGNATURE[:-1], f"{SIGNATURE} ", f"{SIGNATURE},a=b", "0" * 64]),
+)
+
+
+@given(claims, st.sampled_from([TIMESTAMP, "20130525T000000Z", "20130524T250000Z", "20130524", "99999999T000000Z", ""]))
+def test_a_remembered_credential_is_no_second_parser(value: str, timestamp: str) -> None:
+    """Whatever was parsed before, a header is read as it would be the first time, errors included."""
+    first = outcome_of(sigv4._parsed, value, timestamp)
+    assert [outcome_of(parse_authorization, value, timestamp) for _ in range(2)] == [first, first]
+
+
+VALUES = st.text(st.sampled_from("ab:%s \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x00é\x85\xa0\u2028"), max_size=12)
+
+
+@given(st.dictionaries(st.sampled_from(["host", "x-amz-date", "a%s", "b", "c"]), VALUES, min_size=1))
+def test_canonical_headers_fold_all_white_space(headers: dict[str, str]) -> None:
+    """Lines that are taken as they are differ in nothing from lines that are folded value by value."""
+    expected = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in headers.items())
+    assert sigv4.canonical_headers(headers, list(headers)) == expected

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.heads import MAX_FIELD, MAX_FIELDS, MAX_TARGET, BadHead, RequestReader, read_response
+from gateway.wire.heads import MAX_FIELD, MAX_FIELDS, MAX_TARGET, BadHead, RequestReader, _FieldReader, read_response
 
 TOKENS = st.text("abcXYZ019-_.!~", min_size=1, max_size=12).map(lambda name: f"x-{name}")
 VALUES = st.text("abc XYZ=;,\"'/:\t~", max_size=20).map(str.strip)
@@ -186,3 +186,38 @@ def test_answers_without_bodies_have_none(method, status):
 def test_a_backends_connection_is_kept_when_it_says_so(head, kept):
     """As for requests."""
     assert read_response(head + b"\r\n", "GET").keep_alive is kept
+
+
+REPEATED = st.lists(
+    st.tuples(st.sampled_from(["Host", "host", "X-A", "x-a", "Expect", "Connection", "Content-Length", "Transfer-Encoding"]),
+              st.sampled_from(["a", "", "close", "keep-alive", "100-continue", "7", "chunked", "é", "b  c"])),
+    max_size=5,
+)  # fmt: skip
+
+
+def told(reader, head: bytes):
+    """Return all that a reader says of a head."""
+    try:
+        found = reader.read(head)
+    except BadHead as error:
+        return error.too_large
+    return (found.method, found.target, found.fields, found.minor, found.keep_alive, found.length, found.chunked, found.expects)  # fmt: skip
+
+
+@given(st.lists(REPEATED, min_size=1, max_size=3), st.sampled_from(["HTTP/1.1", "HTTP/1.0"]))
+def test_a_head_read_by_its_shape_is_read_field_by_field(heads, version):
+    """What is known of the names beforehand changes nothing, whatever the connection's heads before were."""
+    reader = RequestReader()
+    for fields in heads:
+        head = f"GET /a {version}\r\n".encode() + lines(fields) + b"\r\n"
+        assert told(reader, head) == told(_FieldReader(), head)
+
+
+@given(FIELDS)
+def test_named_fields_are_the_fields(fields):
+    """The dictionary that S3 reads has each field once, in lower case; where one stands twice there is none."""
+    head = b"GET /a HTTP/1.1\r\n" + lines([("Host", "a"), *fields]) + b"\r\n"
+    found = request(head)
+    named = [(name.lower(), value) for name, value in found.fields]
+    assert (None if found.named is None else list(found.named.items())) in (None, named)
+    assert (found.named is None) == (len({name for name, _ in named}) < len(named))
