@@ -15,6 +15,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -47,6 +48,7 @@ class Contender:
     tls: ssl.SSLContext | None = None
     log: Path | None = None
     store: int = 0  # the pid of a store of its own
+    verifies: bool = False  # it looks at signatures
 
     @property
     def host(self) -> str:
@@ -65,6 +67,7 @@ class Lab:
     results: Results
     stack: ExitStack = field(default_factory=ExitStack)
     answers: Counter[int] = field(default_factory=Counter)  # by the contender's port
+    begun: float = field(default_factory=time.monotonic)
     number: int = 0
 
     @contextmanager
@@ -111,6 +114,10 @@ class Lab:
     def alive(self, load: str, contender: Contender) -> bool:
         """Return whether nothing went wrong with a contender under this load yet."""
         return f"{load}, {contender.name}" not in self.results.failed
+
+    def say(self, what: str) -> None:
+        """Tell whoever waits what is measured now."""
+        print(f"{time.monotonic() - self.begun:5.0f} s  {what}", file=sys.stderr, flush=True)
 
     def without(self, name: str, why: str) -> None:
         """Say that a peer is left out."""
@@ -168,7 +175,9 @@ def gateway(lab: Lab, backend: int, *words: str, name: str = NAME, tls: bool = F
     if ended():
         raise RuntimeError(server.process.text[-2000:])
     pids = {name: server.process.popen.pid}
-    return Contender(name, server.port, lab.session, pids, trust(lab) if tls else None, server.process.log)
+    return Contender(
+        name, server.port, lab.session, pids, trust(lab) if tls else None, server.process.log, verifies=True
+    )
 
 
 def _ready(server: GatewayProcess, *, tls: bool) -> bool:
@@ -252,7 +261,7 @@ def object_storage_proxy(lab: Lab, backend: int) -> Contender | None:
     command = [str(python), str(BENCH / "peers/object_storage_proxy_server.py"), str(port), str(backend),
                keys.access_key, keys.secret_key]  # fmt: skip
     found = lab.peer(OSP, command, lab.place("osp"), port)
-    return replace(found, credentials=keys) if found else None
+    return replace(found, credentials=keys, verifies=True) if found else None
 
 
 def weed_s3(lab: Lab, store: dict[str, Any], keys: Credentials, config: Path) -> Contender | None:
@@ -262,7 +271,7 @@ def weed_s3(lab: Lab, store: dict[str, Any], keys: Credentials, config: Path) ->
                f"-port.grpc={free_port()}", f"-filer=127.0.0.1:{store['filer']}", f"-config={config}",
                "-port.iceberg=0", "-port.lance=0", "-iam=false"]  # fmt: skip
     found = lab.peer(WEED, command, lab.place("weed-s3"), port)
-    return replace(found, credentials=keys, store=store["pid"]) if found else None
+    return replace(found, credentials=keys, verifies=True, store=store["pid"]) if found else None
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ SMALL_GET, SMALL_PUT, MIDDLE_GET = "GET 1 KiB", "PUT 1 KiB", "GET 64 KiB"
 WORKERS, STEADY, MEMORY = "GET 1 KiB, one and two workers", "GET 1 KiB at half load", "memory"
 BIG_GET, BIG_PUT, TLS_GET, TLS_PUT = "GET 64 MiB", "PUT 64 MiB", "GET 64 MiB, TLS", "PUT 64 MiB, TLS"
 CHUNKED, HASH = "PUT 64 MiB, signed chunks", "one SHA-256 pass"
-IDLE, PER_CONNECTION, GROWTH = "MiB, idle", "KiB per idle connection", "MiB more for 5 GiB"
+IDLE, PER_CONNECTION, GROWTH = "MiB, idle", "KiB per idle connection", "MiB more for {gibibytes} GiB, {way}"
 EACH = "MiB each, {count:,} {way} of 64 MiB at once"
 
 
@@ -44,6 +44,6 @@ GOALS = (
     _value("an idle kept connection, KiB", PER_CONNECTION, 8),
     *(_value(f"{count:,} {way} of 64 MiB at once, MiB each", EACH.format(count=count, way=way), 1.0)
       for count in (200, 1000) for way in ("GET", "PUT")),
-    _value("5 GiB GET, MiB of growth", f"{GROWTH}, GET", 16),
-    _value("5 GiB PUT, MiB of growth", f"{GROWTH}, PUT", 16),
+    _value("5 GiB GET, MiB of growth", GROWTH.format(gibibytes=5, way="GET"), 16),
+    _value("5 GiB PUT, MiB of growth", GROWTH.format(gibibytes=5, way="PUT"), 16),
 )  # fmt: skip

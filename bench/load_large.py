@@ -13,7 +13,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,33 +123,54 @@ def digest_put(port: int, big: Big, expected: str, tls: ssl.SSLContext | None = 
 
 
 class Together:
-    """Many transfers at once: all of them stop in the middle of their bodies until `go`, so that all are on their way."""
+    """Many transfers at once: all of them stop in the middle of their bodies until `finish`, so that all are on their way."""
 
     def __init__(self, port: int, big: Big, count: int) -> None:
         self._port, self._big, self._count = port, big, count
         self._middle = threading.Barrier(count + 1, timeout=_PATIENCE)
-        self._end = threading.Event()
+        self._on, self._cut = threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(count)
+        self._sockets: list[socket.socket] = []
 
     def start(self) -> None:
-        """Return when every transfer is in the middle."""
+        """Return when every transfer is in the middle. Raises what one of them raised."""
         self._running = [self._pool.submit(self._one) for _ in range(self._count)]
-        self._middle.wait()
+        try:
+            self._middle.wait()
+        except threading.BrokenBarrierError:
+            self._end()
+            raise
 
-    def finish(self) -> None:
-        """Let them go on and wait until all are done. Raises what one of them raised."""
-        self._end.set()
-        for one in self._running:
-            one.result()
+    def finish(self, seconds: float) -> int:
+        """Let them go on for at most some seconds, then cut them off; return how many came to their end."""
+        self._on.set()
+        wait(self._running, seconds)
+        self._cut.set()
+        return self._end()
+
+    def _end(self) -> int:
+        self._on.set()
+        for sock in self._sockets:
+            with suppress(OSError):  # it has been closed at its end
+                sock.shutdown(socket.SHUT_RDWR)
         self._pool.shutdown()
+        return sum(one.result() for one in self._running)
 
-    def _one(self) -> None:
+    def _one(self) -> bool:
         with connect(self._port, None) as sock:
-            transfer(sock, self._big, self._pause)
+            self._sockets.append(sock)
+            try:
+                transfer(sock, self._big, self._pause)
+            except (OSError, WrongAnswer):
+                self._middle.abort()  # nobody waits for one that failed
+                if not self._cut.is_set():
+                    raise
+                return False
+        return True
 
     def _pause(self) -> None:
         self._middle.wait()
-        self._end.wait()
+        self._on.wait()
 
 
 def sha256_cost(file: Path, chunk: int) -> float:

@@ -79,3 +79,12 @@ def verify(port: int, shots: Sequence[Shot], content: bytes) -> None:
             status, _, body = answer(sock)
             if status != 200 or body != content[: shot.length]:
                 raise WrongAnswer(f"{status}, {len(body)} bytes, not those that were stored: {body[:300]!r}")
+
+
+def refuse(port: int, shot: Shot) -> None:
+    """Hold that a request signed with another secret is refused. Raises WrongAnswer."""
+    with socket.create_connection(("127.0.0.1", port), 30) as sock:
+        sock.sendall(shot.data)
+        status, _, body = answer(sock)
+    if status not in {400, 401, 403}:
+        raise WrongAnswer(f"{status} for a wrong signature: {body[:300]!r}")

@@ -15,6 +15,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from bench.http1 import parse_head
@@ -31,8 +32,16 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
     return list(accumulate(draw.expovariate(rate) for _ in range(int(rate * seconds))))
 
 
-def fire(port: int, shots: Sequence[Shot], due: Sequence[float]) -> list[float]:
-    """Send one request at each moment; return the latencies in seconds. Raises WrongAnswer."""
+@dataclass
+class Seen:
+    """Latencies, and how long after they were due requests left (both in seconds)."""
+
+    latencies: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+
+
+def fire(port: int, shots: Sequence[Shot], due: Sequence[float]) -> Seen:
+    """Send one request at each moment. Raises WrongAnswer."""
     sockets = [socket.create_connection(("127.0.0.1", port), _PATIENCE) for _ in range(CONNECTIONS)]
     for sock in sockets:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -54,14 +63,15 @@ class _Run:
         self.free, self.busy = deque(sockets), {}
         self.shots, self.due = shots, due
         self.sent = 0
-        self.latencies: list[float] = []
+        self.seen = Seen()
         self.got: dict[socket.socket, bytes] = {}
 
-    def run(self) -> list[float]:
+    def run(self) -> Seen:
         begin = time.perf_counter()
-        while len(self.latencies) < len(self.due):
+        while len(self.seen.latencies) < len(self.due):
             now = time.perf_counter() - begin
             while self.free and self.sent < len(self.due) and self.due[self.sent] <= now:
+                self.seen.late.append(now - self.due[self.sent])
                 self._send()
             waiting = self.free and self.sent < len(self.due)
             patience = max(self.due[self.sent] - now, 0.0) if waiting else _PATIENCE
@@ -70,7 +80,7 @@ class _Run:
                 raise WrongAnswer(f"{len(self.busy)} answers did not come within {_PATIENCE:g} s")
             for sock in ready:
                 self._receive(sock, begin)
-        return self.latencies
+        return self.seen
 
     def _send(self) -> None:
         sock, shot = self.free.popleft(), self.shots[self.sent % len(self.shots)]
@@ -86,7 +96,7 @@ class _Run:
         if (parsed and (parsed[0] != 200 or parsed[1] != expected)) or not got:
             raise WrongAnswer(self.got[sock][:2000].decode(errors="replace"))
         if parsed and len(parsed[2]) == expected:
-            self.latencies.append(time.perf_counter() - begin - due)
+            self.seen.latencies.append(time.perf_counter() - begin - due)
             del self.busy[sock]
             self.free.append(sock)
 

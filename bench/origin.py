@@ -26,15 +26,17 @@ _SINK = bytearray(PIECE)
 _BIG = 1 << 16  # bodies from here on are drained past the parser
 
 
-def unframed(body: bytes) -> Iterator[bytes]:
+def unframed(body: bytes) -> Iterator[memoryview]:
     """Yield the data of an aws-chunked body: "size[;chunk-signature=…]", line end, data, line end; the last is empty."""
-    while body:
-        line, _, body = body.partition(b"\r\n")
-        size = int(line.partition(b";")[0], 16)
+    start, view = 0, memoryview(body)
+    while start < len(body):
+        line_end = body.index(b"\r\n", start)
+        begin = line_end + 2
+        size = int(body[start:line_end].partition(b";")[0], 16)
         if not size:
             return
-        yield body[:size]
-        body = body[size + 2 :]
+        yield view[begin : begin + size]
+        start = begin + size + 2
 
 
 class Connection:
@@ -67,7 +69,7 @@ class Connection:
             self.headers[name] = value
 
     def on_headers_complete(self) -> None:
-        """Say yes to a client that asks first."""
+        """Keep the body only where its digest is wanted."""
         self.body = [] if self.url.partition(b"?")[0].endswith(b"digest") else None
 
     def on_body(self, piece: bytes) -> None:

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import signal
 import sys
 import tempfile
@@ -124,6 +125,8 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, and keep the raw numbers in bench/results."""
     given = arguments()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # 1,000 transfers need thousands of descriptors
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="minio-gw-bench-")))

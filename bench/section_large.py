@@ -108,6 +108,7 @@ def compare(
             fire(one.port, load.big(one, "warm"), CONNECTIONS, CONNECTIONS, one.tls)
     for one in in_turn(present, plan.rounds):
         if lab.alive(load.name, one):
+            lab.say(f"{load.name}: {one.name}")
             with lab.told(load.name, one):
                 measure(lab, plan, load, one, store[1])
         if beside and one is present[0]:

@@ -22,6 +22,7 @@ from bench.signing import Signer
 
 CONNECTIONS = 4000
 PER_TRANSFER = 8  # descriptors at most: two sockets and two pipes, and as much to spare
+MOVING = 20.0  # seconds that many transfers go on for at most: 1,000 are 62 GiB
 EVERY = 0.1  # seconds between two looks
 
 
@@ -100,12 +101,13 @@ def together(lab: Lab, plan: Plan, way: str, count: int) -> None:
     with lab.section():
         gateway = served(lab, plan, way)
         pid = gateway.pids[NAME]
+        lab.say(f"{MEMORY}: {count} {way} at once")
         before = tree_pss(pid)
         with watched(pid) as peak:
             transfers = Together(gateway.port, big(plan, gateway, way, plan.size), count)
             transfers.start()
             peak.look()
-            transfers.finish()
+            transfers.finish(MOVING)
         lab.results.add(MEMORY, NAME, EACH.format(count=count, way=way), (peak.mebibytes - before) / count)
 
 
@@ -114,11 +116,12 @@ def growth(lab: Lab, plan: Plan, way: str) -> None:
     with lab.section():
         gateway = served(lab, plan, way)
         pid = gateway.pids[NAME]
+        lab.say(f"{MEMORY}: {plan.gibibytes} GiB {way}")
         fire(gateway.port, big(plan, gateway, way, plan.size), 1, 1)
         before = tree_pss(pid)
         with watched(pid) as peak:
             fire(gateway.port, big(plan, gateway, way, plan.gibibytes << 30), 1, 1)
-        lab.results.add(MEMORY, NAME, f"{GROWTH}, {way}", peak.mebibytes - before)
+        lab.results.add(MEMORY, NAME, GROWTH.format(gibibytes=plan.gibibytes, way=way), peak.mebibytes - before)
 
 
 def served(lab: Lab, plan: Plan, way: str) -> Contender:

@@ -12,9 +12,9 @@ from botocore.credentials import Credentials
 
 from bench import contenders
 from bench.contenders import Contender, Lab
-from bench.cpu import LOAD_CPU, metered, pinned
+from bench.cpu import LOAD_CPU, metered, pinned, processes, tree_of
 from bench.goals import CPU, MIDDLE_GET, RATE, SMALL_GET, SMALL_PUT, WORKERS
-from bench.load_small import WrongAnswer, fire, verify, verify_put
+from bench.load_small import WrongAnswer, fire, refuse, verify, verify_put
 from bench.plan import Plan, in_turn
 from bench.signing import BUCKET, Shot, Signer, key
 from tests.servers.processes import BACKEND, Weed, until
@@ -68,10 +68,15 @@ def small(lab: Lab, plan: Plan) -> None:
             contenders.object_storage_proxy(lab, backend), weed(lab, keys, content[:KIB]),
             contenders.gateway_with_opa(lab, backend),
         ]  # fmt: skip
+        for one in everybody:
+            if one and one.verifies:
+                with lab.told("a wrong signature", one):
+                    refuse(one.port, Signer(replace_secret(one.credentials), one.host).get(KIB, 0))
         compare(lab, plan, gets(SMALL_GET, content, KIB), everybody, store)
         compare(lab, plan, gets(MIDDLE_GET, content, 64 * KIB), [gateway, nginx, haproxy, go], store)
         two = contenders.gateway(lab, backend, "--workers", "2", name=contenders.TWO)
         compare(lab, plan, gets(WORKERS, content, KIB), [gateway, two], store)
+        lab.results.add(WORKERS, contenders.TWO, "the idler worker's part, %", 100 * idler(two.pids[contenders.TWO]))
     with lab.section():
         store = contenders.sink(lab, plan.content)
         starts = (contenders.gateway, contenders.nginx, contenders.reverse_proxy, contenders.gateway_with_opa)  # fmt: skip
@@ -87,6 +92,7 @@ def compare(lab: Lab, plan: Plan, load: Load, everybody: Sequence[Contender | No
             fire(one.port, load.shots(one), 1, lab.folder)  # warmed up, forgotten
     for one in in_turn(present, plan.rounds):
         if lab.alive(load.name, one):
+            lab.say(f"{load.name}: {one.name}")
             with lab.told(load.name, one):
                 measure(lab, plan, load, one, store[1])
     for one in present:
@@ -122,6 +128,18 @@ def logged(lab: Lab, contender: Contender) -> None:
             until(lambda: log.read_bytes().count(b"\n") >= wanted, "the log", 5)
         except TimeoutError:
             raise WrongAnswer(f"{wanted} answers, {log.read_bytes().count(10)} lines in {log.name}") from None
+
+
+def replace_secret(credentials: Credentials) -> Credentials:
+    """Return credentials with another secret: what they sign is wrong."""
+    return Credentials(credentials.access_key, "not-the-secret", credentials.token)
+
+
+def idler(root: int) -> float:
+    """Return the part of the CPU time of two workers that the idler one had."""
+    everyone = processes()
+    *_, less, most = sorted(everyone[pid].ticks for pid in tree_of(root, everyone))
+    return less / (less + most)
 
 
 def weed(lab: Lab, keys: Credentials, body: bytes) -> Contender:

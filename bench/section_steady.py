@@ -10,6 +10,7 @@ from bench.load_small import fire as saturate
 from bench.load_steady import arrivals, fire, percentile
 from bench.plan import Plan, in_turn
 from bench.section_small import KIB, gets
+from bench.signing import Shot
 
 
 def latency(lab: Lab, plan: Plan) -> None:
@@ -24,18 +25,20 @@ def latency(lab: Lab, plan: Plan) -> None:
         saturated = saturate(gateway.port, load.shots(gateway), plan.seconds, lab.folder)
         rate = (lab.results.median((SMALL_GET, NAME, RATE)) or saturated.count / saturated.seconds) / 2
         for number, one in enumerate(in_turn(present, plan.rounds)):
+            lab.say(f"{STEADY}: {one.name}")
             due = arrivals(rate, plan.steady, seed=number // len(present))
-            measure(lab, one, fire, load.shots(one), due)
+            measure(lab, one, load.shots(one), due)
         for one in present:
             load.check(one)
 
 
-def measure(lab: Lab, contender: Contender, fire, shots, due: list[float]) -> None:
+def measure(lab: Lab, contender: Contender, shots: list[Shot], due: list[float]) -> None:
     """Run one load at one contender and keep its numbers."""
     with metered(contender.pids) as meter:
-        latencies = fire(contender.port, shots, due)
+        seen = fire(contender.port, shots, due)
     keep = lambda column, value: lab.results.add(STEADY, contender.name, column, value)  # noqa: E731
     for name, share in (("p50", 0.5), ("p99", 0.99)):
-        keep(f"{name}, ms", 1000 * percentile(latencies, share))
+        keep(f"{name}, ms", 1000 * percentile(seen.latencies, share))
+    keep("left late, p99, ms", 1000 * percentile(seen.late, 0.99))
     keep("requests/s asked", len(due) / due[-1])
     keep("its CPU, %", 100 * meter.cpu[contender.name] / meter.seconds)
