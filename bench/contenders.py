@@ -12,6 +12,7 @@ import os
 import pwd
 import resource
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -83,22 +84,24 @@ class Lab:
         made.mkdir(parents=True)
         return made
 
-    def run(self, command: list[str], folder: Path, ready: Callable[[], object], cpu: int = SERVER_CPU) -> Process:
+    def run(self, command: list[str], folder: Path, ready: Callable[[], object], cpu: int = SERVER_CPU,
+            ends_by: int = signal.SIGTERM) -> Process:  # fmt: skip
         """Start a process on a CPU, wait until it is ready, and stop it when the section ends."""
         with pinned(cpu):
             process = Process(command, folder / "log").start()
-        self.stack.callback(process.stop)
+        self.stack.callback(process.stop, ends_by)
         until(lambda: ready() or process.popen.poll() is not None, f"{command[0]} is ready")
         if process.popen.poll() is not None:
             raise RuntimeError(f"{command[0]} ended: {process.text[-2000:]}")
         return process
 
     def peer(
-        self, name: str, command: list[str], folder: Path, port: int, tls: ssl.SSLContext | None = None
-    ) -> Contender | None:
+        self, name: str, command: list[str], folder: Path, port: int, tls: ssl.SSLContext | None = None,
+        ends_by: int = signal.SIGTERM,
+    ) -> Contender | None:  # fmt: skip
         """Start a peer that listens on `port`; one that does not start is left out."""
         try:
-            process = self.run(command, folder, lambda: listens(port))
+            process = self.run(command, folder, lambda: listens(port), ends_by=ends_by)
         except (RuntimeError, TimeoutError) as error:
             return self.without(name, str(error))
         return Contender(name, port, self.session, {name: process.popen.pid}, tls)
@@ -260,7 +263,7 @@ def object_storage_proxy(lab: Lab, backend: int) -> Contender | None:
     keys, port = Credentials("BENCHCLIENT", "secret-of-the-bench"), free_port()
     command = [str(python), str(BENCH / "peers/object_storage_proxy_server.py"), str(port), str(backend),
                keys.access_key, keys.secret_key]  # fmt: skip
-    found = lab.peer(OSP, command, lab.place("osp"), port)
+    found = lab.peer(OSP, command, lab.place("osp"), port, ends_by=signal.SIGKILL)  # it waits for minutes
     return replace(found, credentials=keys, verifies=True) if found else None
 
 
@@ -270,7 +273,7 @@ def weed_s3(lab: Lab, store: dict[str, Any], keys: Credentials, config: Path) ->
     command = [store["binary"], "-logtostderr=true", "-v=0", "s3", f"-port={port}", "-ip.bind=127.0.0.1",
                f"-port.grpc={free_port()}", f"-filer=127.0.0.1:{store['filer']}", f"-config={config}",
                "-port.iceberg=0", "-port.lance=0", "-iam=false"]  # fmt: skip
-    found = lab.peer(WEED, command, lab.place("weed-s3"), port)
+    found = lab.peer(WEED, command, lab.place("weed-s3"), port, ends_by=signal.SIGKILL)  # it waits for its filer
     return replace(found, credentials=keys, verifies=True, store=store["pid"]) if found else None
 
 
