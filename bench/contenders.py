@@ -1,8 +1,8 @@
-"""The servers that are measured, and the stores behind them: real processes on loopback, the former on CPU 0, the latter on 1.
+"""The servers that are measured (on CPU 0), and the stores behind them (on CPU 1): real processes on loopback.
 
-Every peer does less than the gateway or something else, and its name says what. nginx, haproxy, Go's ReverseProxy and caddy
-pass requests on unlooked at. object-storage-proxy and SeaweedFS's S3 front verify SigV4. A peer that is not on the machine
-is left out: its function returns None, and the table says so.
+Every peer does less than the gateway or something else, and its name says what. nginx, haproxy, Go's ReverseProxy and
+caddy pass requests on unlooked at. object-storage-proxy and SeaweedFS's S3 front verify SigV4. A peer that is not on
+the machine is left out: its function returns None, and the table says so.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NGINX, NGINX_LARGE, HAPROXY = "nginx", "nginx, 512 KiB buffers", "haproxy, splic
 GO, CADDY, OSP, WEED = "Go ReverseProxy", "caddy", "object-storage-proxy", "SeaweedFS `weed s3`"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contender:
     """A running server: requests go to `port` signed with `credentials`; `pids` are its process trees by row."""
 
@@ -60,7 +60,7 @@ class Contender:
 
 @dataclass
 class Lab:
-    """Where contenders are started: a folder, who issues tokens, the session they gave, and what ends with the section."""
+    """Where contenders are started: a folder, the issuer of tokens, a session, and what ends with the section."""
 
     folder: Path
     session: Credentials
@@ -214,7 +214,8 @@ def nginx(lab: Lab, backend: int, buffer: int = 64, *, tls: bool = False) -> Con
     if not shutil.which("nginx"):
         return lab.without(name, "not on PATH: apt-get install nginx-light")
     folder, port = lab.place("nginx"), free_port()
-    certificate = f" ssl; ssl_certificate {lab.certificates}/public.crt; ssl_certificate_key {lab.certificates}/private.key; ssl_protocols TLSv1.3"
+    pair = f"ssl_certificate {lab.certificates}/public.crt; ssl_certificate_key {lab.certificates}/private.key"
+    certificate = f" ssl; {pair}; ssl_protocols TLSv1.3"
     config = written(
         "nginx.conf", folder, port=port, backend=f"127.0.0.1:{backend}", buffer=f"{buffer}k", busy=f"{2 * buffer}k",
         files=files(), user=user(), tls=certificate if tls else "",

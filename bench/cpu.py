@@ -1,9 +1,9 @@
 """CPU time and memory of process trees, and what else the machine did meanwhile: all from /proc.
 
-CPU time is what we compare: on a shared machine it is far steadier than seconds, and it is what an operator pays for. It
-is utime + stime, with those of reaped children, of a whole process tree: proc_pid_stat(5). The kernel counts in ticks of
-10 ms, so a load has to last long enough for a tick to be small. Memory is PSS: a page shared by two processes counts half
-in each (proc_pid_smaps(5)). What the kernel holds for sockets and pipes is in neither.
+CPU time is what we compare: on a shared machine it is far steadier than seconds, and it is what an operator pays for.
+It is utime + stime, with those of reaped children, of a whole process tree: proc_pid_stat(5). The kernel counts in
+ticks of 10 ms, so a load has to last long enough for a tick to be small. Memory is PSS: a page shared by two processes
+counts half in each (proc_pid_smaps(5)). What the kernel holds for sockets and pipes is in neither.
 """
 
 from __future__ import annotations

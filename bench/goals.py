@@ -18,6 +18,16 @@ def _cpu(what: str, load: str, peer: str, limit: float, unit: str = CPU) -> Goal
     return Goal(f"{what} / {peer}", (load, NAME, unit), limit, (load, peer, unit))
 
 
+def _rate(peer: str, limit: float) -> Goal:
+    ours, theirs = ((SMALL_GET, name, RATE) for name in (NAME, peer))
+    return Goal(f"1 KiB GET, requests/s on one core / {peer}", ours, limit, theirs, least=True)
+
+
+def _over_nginx(share: str, limit: float) -> Goal:
+    ours, theirs = ((STEADY, name, f"{share}, ms") for name in (NAME, NGINX))
+    return Goal(f"latency at half load, {share} over nginx, ms", ours, limit, theirs, "more")
+
+
 def _value(what: str, column: str, limit: float) -> Goal:
     return Goal(what, (MEMORY, NAME, column), limit, kind="value")
 
@@ -26,8 +36,7 @@ GOALS = (
     _cpu("1 KiB GET, µs CPU", SMALL_GET, NGINX, 2.0),
     _cpu("1 KiB GET, µs CPU", SMALL_GET, GO, 0.85),
     _cpu("1 KiB GET, µs CPU", SMALL_GET, CADDY, 0.45),
-    Goal(f"1 KiB GET, requests/s on one core / {WEED}", (SMALL_GET, NAME, RATE), 3.0, (SMALL_GET, WEED, RATE), least=True),
-    Goal(f"1 KiB GET, requests/s on one core / {OSP}", (SMALL_GET, NAME, RATE), 1.0, (SMALL_GET, OSP, RATE), least=True),
+    _rate(WEED, 3.0), _rate(OSP, 1.0),
     _cpu("1 KiB PUT (SDK default), µs CPU", SMALL_PUT, NGINX, 3.0),
     _cpu("64 MiB GET, CPU s/GiB", BIG_GET, NGINX_LARGE, 0.9, PER_GIB),
     _cpu("64 MiB PUT, CPU s/GiB", BIG_PUT, NGINX_LARGE, 0.9, PER_GIB),
@@ -38,8 +47,7 @@ GOALS = (
     _cpu("64 KiB GET, µs CPU", MIDDLE_GET, NGINX, 1.4),
     _cpu("aws-chunked signed PUT, CPU s/GiB", CHUNKED, HASH, 1.3, PER_GIB),
     Goal("two workers / one, µs CPU", (WORKERS, TWO, CPU), 1.05, (WORKERS, NAME, CPU)),
-    Goal("latency at half load, p50 over nginx, ms", (STEADY, NAME, "p50, ms"), 0.3, (STEADY, NGINX, "p50, ms"), "more"),
-    Goal("latency at half load, p99 over nginx, ms", (STEADY, NAME, "p99, ms"), 1.5, (STEADY, NGINX, "p99, ms"), "more"),
+    _over_nginx("p50", 0.3), _over_nginx("p99", 1.5),
     _value("one worker idle, MiB", IDLE, 80),
     _value("an idle kept connection, KiB", PER_CONNECTION, 8),
     *(_value(f"{count:,} {way} of 64 MiB at once, MiB each", EACH.format(count=count, way=way), 1.0)

@@ -25,7 +25,7 @@ def etag(begin: bytes) -> str:
 
 
 def read_head(sock: socket.socket) -> tuple[int, int, bytes, bytes]:
-    """Return status, Content-Length, the bytes read behind the head, and all bytes read. OSError when it ends before."""
+    """Return status, Content-Length, the bytes read behind the head, and all bytes read. Raises OSError."""
     got = b""
     while (parsed := parse_head(got)) is None:
         piece = sock.recv(65536)

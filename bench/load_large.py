@@ -1,8 +1,9 @@
 """Load of big bodies: one thread per connection, bytes that never enter this process.
 
 Downloads are discarded inside the kernel (MSG_TRUNC, tcp(7)), uploads leave by sendfile; behind TLS both are read and
-written through OpenSSL, as there is no other way. Every answer's status and length are looked at; digests by `digest_get`
-and `digest_put`, before and after, over the same path. Threads, because nothing here holds Python's lock while bytes move.
+written through OpenSSL, as there is no other way. Every answer's status and length are looked at; digests by
+`digest_get` and `digest_put`, before and after, over the same path. Threads, because nothing here holds Python's lock
+while bytes move.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PATIENCE = 120  # seconds without a byte
 
 @dataclass(frozen=True)
 class Big:
-    """One big request: a head, the length of its answer's body, and for an upload the file behind it, so many `times`."""
+    """One big request: a head, the length of its answer's body, and an upload's file, sent so many `times`."""
 
     head: bytes
     length: int = 0
@@ -123,7 +124,7 @@ def digest_put(port: int, big: Big, expected: str, tls: ssl.SSLContext | None = 
 
 
 class Together:
-    """Many transfers at once: all of them stop in the middle of their bodies until `finish`, so that all are on their way."""
+    """Many transfers at once: all stop in the middle of their bodies until `finish`, so that all are on their way."""
 
     def __init__(self, port: int, big: Big, count: int) -> None:
         self._port, self._big, self._count = port, big, count

@@ -1,9 +1,9 @@
 """Load at a steady rate, for latencies: requests leave when they are due, whether or not the ones before were answered.
 
-A generator that waits for answers asks a slow server less and so forgives it ("coordinated omission"). Here arrivals are
-drawn beforehand (Poisson, the same seed for every contender), and an answer's latency counts from the moment its request
-was due: also the time it waited here for a free connection, or for this process. select(2) is what waits: its timeouts are
-in µs, epoll's in ms.
+A generator that waits for answers asks a slow server less and so forgives it ("coordinated omission"). Here arrivals
+are drawn beforehand (Poisson, the same seed for every contender), and an answer's latency counts from the moment its
+request was due: also the time it waited here for a free connection, or for this process. select(2) is what waits: its
+timeouts are in µs, epoll's in ms.
 """
 
 from __future__ import annotations

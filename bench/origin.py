@@ -2,10 +2,10 @@
 
     python bench/origin.py PORT FILE
 
-GET /bucket/SIZE/name is answered with SIZE bytes: FILE, again and again, by sendfile. PUT is answered 200 when all of its
-body came: what is above a piece is discarded inside the kernel (MSG_TRUNC, tcp(7)) without entering this process. Where
-the key ends in "digest", the body is read, freed of aws-chunked framing, and its SHA-256 is the ETag: so a client can know
-what arrived. Nobody's signature is looked at. One thread, epoll, llhttp for the heads.
+GET /bucket/SIZE/name is answered with SIZE bytes: FILE, again and again, by sendfile. PUT is answered 200 when all of
+its body came: what is above a piece is discarded inside the kernel (MSG_TRUNC, tcp(7)) without entering this process.
+Where the key ends in "digest", the body is read, freed of aws-chunked framing, and its SHA-256 is the ETag: so a client
+can know what arrived. Nobody's signature is looked at. One thread, epoll, llhttp for the heads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BIG = 1 << 16  # bodies from here on are drained past the parser
 
 
 def unframed(body: bytes) -> Iterator[memoryview]:
-    """Yield the data of an aws-chunked body: "size[;chunk-signature=…]", line end, data, line end; the last is empty."""
+    """Yield the data of an aws-chunked body: "size[;chunk-signature=…]", line, data, line; the last is empty."""
     start, view = 0, memoryview(body)
     while start < len(body):
         line_end = body.index(b"\r\n", start)

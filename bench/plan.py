@@ -26,7 +26,7 @@ class Plan:
 
 
 def in_turn(contenders: Sequence[One], rounds: int) -> Iterator[One]:
-    """Yield every contender once a round, in the other order every other round: who comes first is nobody's advantage."""
+    """Yield every contender once a round, in the other order every other round: nobody gains by it."""
     for number in range(rounds):
         yield from contenders if number % 2 == 0 else reversed(contenders)
 

@@ -1,7 +1,7 @@
-"""What was measured, and how it is told: medians with their spread, tables by load, a table of goals, all of it as JSON.
+"""What was measured, and how it is told: medians with their spread, a table for each load, one of goals, JSON.
 
-Pure: numbers in, text out. A number belongs to a load ("GET 1 KiB"), a row (a contender) and a column ("µs CPU"), one per
-round.
+Pure: numbers in, text out. A number belongs to a load ("GET 1 KiB"), a row (a contender) and a column ("µs CPU"), one
+per round.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Key = tuple[str, str, str]
 
 @dataclass
 class Results:
-    """Every measured number by load, row and column; peers that were not there, sections that failed, facts of the run."""
+    """Every measured number by load, row and column; who was not there, what failed, facts of the run."""
 
     numbers: dict[Key, list[float]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)

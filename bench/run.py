@@ -1,9 +1,7 @@
 """What a request costs: the gateway beside its peers, in one run on one machine. README.md tells how to read it.
 
-make bench                                     everything, about ten minutes
-make bench ARGS="--quick"                      everything once, to see that it runs
-make bench ARGS="--only small,large --rounds 3"
-make bench ARGS="--write"                      everything, and the figures into bench/README.md
+make bench everything, about ten minutes make bench ARGS="--quick" everything once, to see that it runs make bench
+ARGS="--only small,large --rounds 3" make bench ARGS="--write" everything, and the figures into bench/README.md
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ README = ROOT / "bench/README.md"
 
 
 def session(folder: Path, issuer: DevIssuer) -> Credentials:
-    """Return temporary credentials as a client gets them. Every gateway of the run has the same root pair and takes them."""
+    """Return temporary credentials as a client gets them; every gateway here has one root pair and takes them."""
     server = GatewayProcess(folder, issuer.urls["issuer"], MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"])
     try:
         server.start(ready=False)

@@ -1,4 +1,4 @@
-"""Big bodies: CPU per GiB of 64 MiB each way, plain, with TLS to the client, and in chunks that are signed one by one."""
+"""Big bodies: CPU per GiB of 64 MiB each way, plain, with TLS, and in signed chunks."""
 
 from __future__ import annotations
 

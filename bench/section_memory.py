@@ -1,7 +1,7 @@
 """Memory of one worker: idle, per idle connection, with many transfers at once, and while 5 GiB go through.
 
-PSS of the process tree. What the kernel holds for sockets and pipes is not in it; it is bounded by tcp_rmem, tcp_wmem and
-fs.pipe-user-pages-soft, for every proxy alike.
+PSS of the process tree. What the kernel holds for sockets and pipes is not in it; it is bounded by tcp_rmem, tcp_wmem
+and fs.pipe-user-pages-soft, for every proxy alike.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from bench.signing import BUCKET, Shot, Signer, key
 from tests.servers.processes import BACKEND, Weed, until
 
 KIB = 1 << 10
-KEYS = 64
+KEYS = 256  # requests that differ: a server that remembers one of them gains nothing
 STORE = "(store)"
 Shots = Callable[[Contender], list[Shot]]
 
@@ -79,22 +79,23 @@ def small(lab: Lab, plan: Plan) -> None:
         lab.results.add(WORKERS, contenders.TWO, "the idler worker's part, %", 100 * idler(two.pids[contenders.TWO]))
     with lab.section():
         store = contenders.sink(lab, plan.content)
-        starts = (contenders.gateway, contenders.nginx, contenders.reverse_proxy, contenders.gateway_with_opa)  # fmt: skip
+        starts = contenders.gateway, contenders.nginx, contenders.reverse_proxy, contenders.gateway_with_opa
         compare(lab, plan, puts(SMALL_PUT, content[:KIB]), [start(lab, store[0]) for start in starts], store)
 
 
 def compare(lab: Lab, plan: Plan, load: Load, everybody: Sequence[Contender | None], store: tuple[int, int]) -> None:
     """Measure a load at all contenders, in turn, and look at the digests of its answers before and after."""
     present = [one for one in everybody if one]
+    signed = {one: load.shots(one) for one in present}
     for one in present:
         with lab.told(load.name, one):
             load.check(one)
-            fire(one.port, load.shots(one), 1, lab.folder)  # warmed up, forgotten
+            fire(one.port, signed[one], 1, lab.folder)  # warmed up, forgotten
     for one in in_turn(present, plan.rounds):
         if lab.alive(load.name, one):
             lab.say(f"{load.name}: {one.name}")
             with lab.told(load.name, one):
-                measure(lab, plan, load, one, store[1])
+                measure(lab, plan, load.name, one, signed[one], store[1])
     for one in present:
         if lab.alive(load.name, one):
             with lab.told(load.name, one):
@@ -102,15 +103,14 @@ def compare(lab: Lab, plan: Plan, load: Load, everybody: Sequence[Contender | No
                 logged(lab, one)
 
 
-def measure(lab: Lab, plan: Plan, load: Load, contender: Contender, store: int) -> None:
+def measure(lab: Lab, plan: Plan, load: str, contender: Contender, shots: list[Shot], store: int) -> None:
     """Run one load at one contender and keep its numbers."""
-    shots = load.shots(contender)
     with metered(contender.pids | {STORE: contender.store or store}) as meter:
         fired = fire(contender.port, shots, plan.seconds, lab.folder)
     lab.answers[contender.port] += fired.count
     for row in contender.pids:
-        lab.results.add(load.name, row, CPU, 1e6 * meter.cpu[row] / fired.count)
-    keep = lambda column, value: lab.results.add(load.name, contender.name, column, value)  # noqa: E731
+        lab.results.add(load, row, CPU, 1e6 * meter.cpu[row] / fired.count)
+    keep = lambda column, value: lab.results.add(load, contender.name, column, value)  # noqa: E731
     keep(RATE, fired.count / fired.seconds)
     keep("its CPU, %", 100 * meter.cpu[contender.name] / meter.seconds)
     keep("wrk's CPU, %", 100 * fired.cpu / meter.seconds)

@@ -22,12 +22,13 @@ def latency(lab: Lab, plan: Plan) -> None:
         present = [one for one in (gateway, contenders.nginx(lab, store[0])) if one]
         for one in present:
             load.check(one)
-        saturated = saturate(gateway.port, load.shots(gateway), plan.seconds, lab.folder)
+        signed = {one: load.shots(one) for one in present}
+        saturated = saturate(gateway.port, signed[gateway], plan.seconds, lab.folder)
         rate = (lab.results.median((SMALL_GET, NAME, RATE)) or saturated.count / saturated.seconds) / 2
         for number, one in enumerate(in_turn(present, plan.rounds)):
             lab.say(f"{STEADY}: {one.name}")
             due = arrivals(rate, plan.steady, seed=number // len(present))
-            measure(lab, one, load.shots(one), due)
+            measure(lab, one, signed[one], due)
         for one in present:
             load.check(one)
 

@@ -1,10 +1,10 @@
 """Requests as bytes, as boto3 sends them today, signed before the clock starts.
 
 They are not imitated: boto3 is asked for the call and stopped just before it would send. The client is given an https
-address, because boto3's default upload (aws-chunked with STREAMING-UNSIGNED-PAYLOAD-TRAILER and a CRC32 after the body) is
-for https only; over plain http it would hash. The bytes then go over plain http, so that a row shows the proxy and not TLS:
-the scheme is not part of what is signed. `Expect: 100-continue`, which is not signed either, is left out: the generators do
-not wait for it.
+address, because boto3's default upload (aws-chunked with STREAMING-UNSIGNED-PAYLOAD-TRAILER and a CRC32 after the body)
+is for https only; over plain http it would hash. The bytes then go over plain http, so that a row shows the proxy and
+not TLS: the scheme is not part of what is signed. `Expect: 100-continue`, which is not signed either, is left out: the
+generators do not wait for it.
 
 What boto3 has no call for (UNSIGNED-PAYLOAD, chunks signed one by one) is signed by botocore's SigV4.
 """
@@ -84,7 +84,7 @@ class Signer:
         return head(self._signed("PUT", size, name, "UNSIGNED-PAYLOAD", {"Content-Length": str(size)}))
 
     def put_chunked(self, body: Path, to: Path, name: object) -> None:
-        """Write a whole upload of signed chunks to a file: AWS's "Signature calculations … transferring in multiple chunks"."""
+        """Write a whole upload of signed chunks to a file: AWS's "transferring payload in multiple chunks"."""
         size = body.stat().st_size
         headers = {
             "Content-Length": str(framed_length(size)), "Content-Encoding": "aws-chunked",

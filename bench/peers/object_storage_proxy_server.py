@@ -1,6 +1,7 @@
-"""A peer: object-storage-proxy verifies SigV4, asks a validator, and signs anew. Arguments: port, backend's port, key, secret.
+"""A peer: object-storage-proxy verifies SigV4, asks a validator, and signs anew.
 
-Its keys and the backend's are given statically, so that no call into Python but the validator's (which it caches) is left.
+Arguments: its port, the store's port, a client's key and secret. These and the store's are given statically, so that no
+call into Python but the validator's (which it caches) is left.
 """
 
 import sys
