@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+QUIET = 10  # percent of other work above which a run is to be repeated
 Key = tuple[str, str, str]
 
 
@@ -61,12 +62,17 @@ def spread(numbers: Sequence[float]) -> str:
 
 
 def table(results: Results, load: str) -> Iterator[str]:
-    """Yield the lines of one load's table."""
+    """Yield the lines of one load's table; the columns of a single row stand below each other."""
     keys = [key for key in results.numbers if key[0] == load]
     columns = list(dict.fromkeys(column for _, _, column in keys))
+    rows = list(dict.fromkeys(row for _, row, _ in keys))
+    if len(rows) == 1:
+        yield from (f"| {load} | {rows[0]} |", "|---|---:|")
+        yield from (f"| {column} | {spread(results.numbers[load, rows[0], column])} |" for column in columns)
+        return
     yield f"| {load} | " + " | ".join(columns) + " |"
     yield "|---|" + "---:|" * len(columns)
-    for row in dict.fromkeys(row for _, row, _ in keys):
+    for row in rows:
         cells = (spread(results.numbers.get((load, row, column), [])) for column in columns)
         yield f"| {row} | " + " | ".join(cells) + " |"
 
@@ -132,13 +138,21 @@ def noise_table(results: Results) -> Iterator[str]:
         yield f"| {section} | " + " | ".join(cells) + " |"
 
 
+def quiet(results: Results) -> Iterator[str]:
+    """Yield a warning where other work had more than a tenth of the CPU time of a section."""
+    busy = [name for name, seen in results.noise.items() if seen["others"] > QUIET]
+    if busy:
+        yield f"**The machine was not quiet ({', '.join(busy)}): rates and latencies mean nothing, ratios little.**"
+
+
 def report(goals: Sequence[Goal], results: Results) -> str:
     """Return the whole report in Markdown."""
     blocks = [list(goal_table(goals, results)), *(list(table(results, load)) for load in results.loads())]
     blocks.append(list(noise_table(results)))
-    blocks.append([f"{name}: {fact}." for name, fact in results.facts.items()])
-    blocks.append([f"Left out: {name} ({why})." for name, why in results.missing.items()])
-    blocks.append([f"**Failed: {section}: {why}**" for section, why in results.failed.items()])
+    blocks.append(list(quiet(results)))
+    blocks.append([f"* {name}: {fact}." for name, fact in results.facts.items()])
+    blocks.append([f"* Left out: {name} ({why})." for name, why in results.missing.items()])
+    blocks.append([f"* **Failed: {section}: {why}**" for section, why in results.failed.items()])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 

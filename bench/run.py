@@ -98,7 +98,7 @@ def facts(plan: Plan) -> dict[str, str]:
     peers = ", ".join(f"{name} {text}" for name, text in contenders.versions().items())
     return {
         "When": time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime()),
-        "Machine": f"{os.cpu_count()} CPUs ({model}), {platform.system()} {platform.release()}",
+        "Machine": f"{os.cpu_count()} CPUs ({model}), {platform.system()} {platform.release().partition('-')[0]}",
         "Ours": f"Python {platform.python_version()}, {packages}",
         "Peers": f"{peers}; OPA: {OPA_KINDS[opa_kind().split()[0]]}",
         "Rounds": f"{plan.rounds}; {plan.seconds} s of a small load, {plan.large} transfers of a large one",

@@ -85,6 +85,22 @@ def test_a_report_tells_what_failed_and_what_was_left_out():
     assert "**Failed: tls: no**" in told
 
 
+def test_a_load_of_one_row_stands_upright():
+    """Many columns of one row are read downwards."""
+    found = results([1.0], [])
+    found.add("GET", "us", "rate", 5.0)
+    assert list(table(found, "GET")) == ["| GET | us |", "|---|---:|", "| cost | 1.00 |", "| rate | 5.00 |"]
+
+
+def test_a_run_beside_other_work_says_so():
+    """Figures of a busy machine carry a warning that names the sections; those of a quiet one do not."""
+    found = results([1.0], [2.0])
+    found.noise["small"] = {"seconds": 1, "others": 3, "stolen": 0, "load": 1}
+    assert "not quiet" not in report([], found)
+    found.noise["tls"] = {"seconds": 1, "others": 30, "stolen": 0, "load": 1}
+    assert "**The machine was not quiet (tls)" in report([], found)
+
+
 def test_figures_go_between_their_markers():
     """Fresh figures replace the old ones and nothing else."""
     document = "before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n"
