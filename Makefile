@@ -30,11 +30,11 @@ lint: $(VENV)/.lint   ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test   ## measure CPU per request and per GiB
+bench: $(VENV)/.test .venv-bench/.done .tools/opa-engine   ## what a request costs, beside its peers (ten minutes; ARGS=--quick: two)
 	$(BIN)/python bench/run.py $(ARGS)
 
 clean:           ## remove what these commands made
-	rm -rf .venv .venv-awscli .venv-clients .tools .conformance .fuzz build *.egg-info
+	rm -rf .venv .venv-awscli .venv-clients .venv-bench .tools .conformance .fuzz build *.egg-info
 
 # A Debian without python3-venv can still make an environment, and pip can install into it from outside.
 define make_venv
@@ -73,6 +73,12 @@ $(VENV)/.fuzz: $(VENV)/.test
 .venv-clients/.done: tests/clients/requirements.txt
 	$(call make_venv,.venv-clients)
 	.venv-clients/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+# Peers of the benchmark; where there is no wheel for the platform they are left out of its tables.
+.venv-bench/.done: bench/peers/requirements.txt
+	$(call make_venv,.venv-bench)
+	.venv-bench/bin/python -m pip install --quiet -r $< || echo "some peers could not be installed: the benchmark says which"
 	@touch $@
 
 # Where Node is, its two S3 clients are part of the matrix; where Go is, `deploy/tools/install-mc.sh` adds mc.

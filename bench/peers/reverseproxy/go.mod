@@ -1,0 +1,3 @@
+module minio-gw/bench/reverseproxy
+
+go 1.19
