@@ -27,6 +27,7 @@ from gateway.sigv4 import EMPTY_SHA256, Scope, SigningKey, matches
 
 MAX_SIGNED_CHUNK = 16 * 2**20  # bytes; a signed chunk is held until it is verified
 MAX_LINE = 1024  # bytes, without its CRLF
+_LARGE = 8192  # bytes of a piece that is kept as it came
 MAX_TRAILERS = 16 * 1024  # bytes of all the trailers, CRLFs included
 
 _UNSIGNED_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16})")
@@ -155,7 +156,9 @@ class _Relay:
         return end + 2
 
     def _data(self, data: bytes, at: int) -> int:
-        piece = data[at : at + self._chunk_left]
+        piece = memoryview(data)[
+            at : at + self._chunk_left
+        ]  # not a copy: it is joined with its neighbours once, on its way out
         self._take_data(piece)
         self._chunk_left -= len(piece)
         if not self._chunk_left:
@@ -203,7 +206,7 @@ class _Relay:
     def _take_head(self, line: bytes) -> int:
         raise NotImplementedError
 
-    def _take_data(self, piece: bytes) -> None:
+    def _take_data(self, piece: memoryview) -> None:
         raise NotImplementedError
 
     def _take_data_end(self) -> None:
@@ -248,7 +251,7 @@ class UnsignedRelay(_Relay):
             self._end = line + b"\r\n"
         return size
 
-    def _take_data(self, piece: bytes) -> None:
+    def _take_data(self, piece: memoryview) -> None:
         self._out.payload(piece)
 
     def _take_data_end(self) -> None:
@@ -274,7 +277,7 @@ class SignedRelay(_Relay):
         self._outgoing = outgoing
         self._size = b""
         self._signature = ""
-        self._chunk = bytearray()
+        self._chunk: list[memoryview | bytearray] = []
         self._hash = sha256()
         self._sealed = False  # the trailers' signature has been seen
 
@@ -290,15 +293,20 @@ class SignedRelay(_Relay):
             self._end = self._verified_head()
         return size
 
-    def _take_data(self, piece: bytes) -> None:
+    def _take_data(self, piece: memoryview) -> None:
         self._hash.update(piece)
-        self._chunk += piece
+        if len(piece) >= _LARGE:
+            self._chunk.append(piece)
+        elif self._chunk and isinstance(self._chunk[-1], bytearray):
+            self._chunk[-1] += piece  # a client that sends byte by byte must not cost an object for each
+        else:
+            self._chunk.append(bytearray(piece))
 
     def _take_data_end(self) -> None:
         self._out.frame(self._verified_head())
-        self._out.payload(self._chunk)
+        self._out.payload(*self._chunk)
         self._out.frame(b"\r\n")
-        self._chunk = bytearray()
+        self._chunk.clear()
 
     def _verified_head(self) -> bytes:
         """Check the chunk's signature and return its head for the backend."""

@@ -10,20 +10,22 @@ from collections.abc import Mapping
 
 from gateway.checksums import BodyCheck
 
+Piece = bytes | bytearray | memoryview
+
 
 class Framed:
     """What leaves of a body in aws-chunked framing: everything, and its end when all of it is verified."""
 
     def __init__(self) -> None:
-        self._ready: list[bytes | bytearray] = []
+        self._ready: list[Piece] = []
 
     def frame(self, data: bytes) -> None:
         """Take framing."""
         self._ready.append(data)
 
-    def payload(self, data: bytes | bytearray) -> None:
+    def payload(self, *pieces: Piece) -> None:
         """Take payload: of signed chunks, verified."""
-        self._ready.append(data)
+        self._ready += pieces
 
     def end(self, data: bytes, trailers: Mapping[str, str]) -> None:
         """Take the zero chunk and its trailers: framing and signatures are verified."""
@@ -42,21 +44,22 @@ class Payload(Framed):
     def __init__(self, check: BodyCheck | None = None) -> None:
         super().__init__()
         self._check = check
-        self._held: bytes | bytearray = b""
+        self._held: tuple[Piece, ...] = ()
 
     def frame(self, data: bytes) -> None:
         """Drop framing."""
 
-    def payload(self, data: bytes | bytearray) -> None:
-        """Take payload, let go of the piece before it."""
+    def payload(self, *pieces: Piece) -> None:
+        """Take payload, let go of what came before it."""
         if self._check is not None:
-            self._check.update(bytes(data))
-        self._ready.append(self._held)
-        self._held = data
+            for piece in pieces:
+                self._check.update(bytes(piece))
+        self._ready += self._held
+        self._held = pieces
 
     def end(self, data: bytes, trailers: Mapping[str, str]) -> None:
         """Verify the digests, let go of the last piece. Raises as BodyCheck.finish."""
         del data
         if self._check is not None:
             self._check.finish(trailers)
-        self._ready.append(self._held)
+        self._ready += self._held
