@@ -295,8 +295,10 @@ def _lines(names: tuple[str, ...]) -> tuple[Callable[[Mapping[str, str]], Any], 
 
 def _may_fold(text: str) -> bool:
     """Return whether whitespace in ASCII lines may be more than single spaces between words."""
+    if " " in text and ("  " in text or " \n" in text or ": " in text):
+        return True
     return (
-        "  " in text or " \n" in text or ": " in text or "\t" in text or "\r" in text or "\x0b" in text or "\x0c" in text
+        "\t" in text or "\r" in text or "\x0b" in text or "\x0c" in text
         or "\x1c" in text or "\x1d" in text or "\x1e" in text or "\x1f" in text
     )  # fmt: skip
 
