@@ -1,0 +1,79 @@
+"""A gateway before a scripted backend: what its clients get, judged by an ordinary client, and what it holds."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.servers.processes import GatewayProcess, until
+from tests.servers.vitals import Vitals, vitals
+from tests.traps.raw import Wire, ask, signed, written
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What an ordinary HTTP client made of an answer; `cut`: it saw that the answer was not whole."""
+
+    status: int
+    body: bytes
+    cut: bool
+
+
+def read(wire: Wire, method: str = "GET") -> Fetched:
+    """Read one answer with Python's own client: the judge of whether it looks whole. Status 0: not even a head came."""
+    response = http.client.HTTPResponse(wire.socket, method=method)
+    try:
+        response.begin()
+    except (http.client.HTTPException, ConnectionError):
+        return Fetched(0, b"", cut=True)
+    try:
+        return Fetched(response.status, response.read(), cut=False)
+    except http.client.IncompleteRead as error:
+        return Fetched(response.status, error.partial, cut=True)
+    except ConnectionError:
+        return Fetched(response.status, b"", cut=True)
+
+
+class Front(GatewayProcess):
+    """A gateway before a scripted backend, and what is known about its insides: `with Front(...) as gateway`."""
+
+    def __init__(self, directory: Path, endpoint: str, *words: str, **env: str) -> None:
+        super().__init__(directory, endpoint, *words, MINIO_PROMETHEUS_AUTH_TYPE="public", **env)
+
+    def __enter__(self) -> Front:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def head(self, method: str, target: str, headers: dict[str, str] | None = None, version: str = "1.1") -> bytes:
+        """Return the bytes of a signed request's head."""
+        return written(method, target, signed(self, method, target) | (headers or {}), version=version)
+
+    def fetch(self, target: str, version: str = "1.1") -> Fetched:
+        """Get an object over a connection of its own."""
+        with Wire(self.port) as wire:
+            return read(wire.send(self.head("GET", target, version=version)))
+
+    @property
+    def vitals(self) -> Vitals:
+        return vitals(self.process.popen.pid)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered, as the metrics tell it."""
+        with urllib.request.urlopen(f"{self.endpoint}/minio/v2/metrics/cluster", timeout=10) as answer:
+            return int(re.search(rb"^minio_gw_requests_in_flight (\d+)", answer.read(), re.MULTILINE)[1])
+
+    def rests(self, sockets: int, seconds: float = 20) -> None:
+        """Wait until nothing is in flight and no more sockets are open than at rest."""
+        until(lambda: self.in_flight == 0, "nothing is in flight", seconds)
+        until(lambda: self.vitals.sockets <= sockets, f"no more than {sockets} sockets are open", seconds)
+
+    def serves(self) -> None:
+        """Hold that the next request is served."""
+        assert ask(self, "GET", "/bkt/next").status == 200
