@@ -1,0 +1,106 @@
+"""Crowds: thousands that connect and leave, more than the descriptors allow, slow ones beside fast ones. What they take comes back."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
+
+from tests.servers.front import Front
+from tests.servers.processes import until
+from tests.servers.recording import Recorded
+from tests.servers.scripted import OK, Peer, ScriptedBackend, answer_empty, content, reset
+from tests.traps.raw import Wire
+
+CROWD = 10_000
+#: So many at once: each costs a descriptor here and one in the gateway.
+BATCH = min(2000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+GROWTH = 8 * 1024  # KiB that a second crowd may cost after the first: less than one KiB of each
+
+
+def connected(port: int) -> socket.socket:
+    """Connect."""
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def crowd(gateway: Front, count: int) -> None:
+    """Open so many connections, in batches, and abandon them: silent, in a head, in a body, politely or not."""
+    beginnings = (
+        b"",
+        gateway.head("GET", "/bkt/k")[:50],
+        gateway.head("PUT", "/bkt/k", {"Content-Length": "1000"}) + b"half",
+        b"garbage\r\n\r\n",
+    )
+    for start in range(0, count, BATCH):
+        batch = [connected(gateway.port) for _ in range(min(BATCH, count - start))]
+        for number, one in enumerate(batch):
+            with suppress(ConnectionError):  # garbage may have been refused already
+                one.sendall(beginnings[number % len(beginnings)])
+        for number, one in enumerate(batch):
+            reset(one) if number % 2 else one.close()
+
+
+def test_ten_thousand_that_leave_cost_nothing(patient: Front, scripted: ScriptedBackend):
+    """10,000 connections opened and abandoned: the gateway serves as before, and holds no more than before."""
+    scripted.told(answer_empty)
+    patient.serves()
+    patient.rests(20)
+    before = patient.vitals
+    crowd(patient, CROWD // 5)  # the allocator's share is taken by the first crowd, once
+    patient.rests(before.sockets)
+    warm = patient.vitals
+    crowd(patient, CROWD)
+    patient.serves()
+    patient.rests(before.sockets)
+    after = patient.vitals
+    assert after.descriptors <= before.descriptors
+    assert after.threads <= warm.threads
+    print(before,warm,after)
+    assert after.pss - warm.pss < GROWTH
+
+
+@pytest.fixture
+def few(tmp_path_factory, scripted: ScriptedBackend):
+    """A gateway that may open a hundred descriptors."""
+    with Front(tmp_path_factory.mktemp("few"), scripted.endpoint) as server:
+        resource.prlimit(server.process.popen.pid, resource.RLIMIT_NOFILE, (100, 100))
+        yield server
+
+
+def test_a_gateway_without_descriptors_recovers(few: Front, scripted: ScriptedBackend):
+    """While there are none left some are served and nobody is told nonsense; when the crowd has gone all are, and nothing leaked."""
+    scripted.told(lambda peer, _: peer.say(OK + b"Content-Length: 70000\r\n\r\n" + content(70_000)))
+    for _ in range(3):
+        few.serves()
+        few.rests(20)
+        before, outcomes = few.vitals, []
+        idle = [connected(few.port) for _ in range(300)]
+        until(lambda: few.vitals.descriptors >= 98, "there is none left")
+        threads = [threading.Thread(target=lambda: outcomes.append(hurried(few))) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for one in idle:
+            one.close()
+        for thread in threads:
+            thread.join()
+        assert set(outcomes) <= {"served", "503", "closed"}, outcomes
+        few.rests(before.sockets)
+        assert few.vitals.descriptors <= before.descriptors + 2
+        assert [hurried(few) for _ in range(20)] == ["served"] * 20
+
+
+def hurried(gateway: Front) -> str:
+    """Ask as one of a crowd: what came of it."""
+    try:
+        with Wire(gateway.port, timeout=30) as wire:
+            answer = wire.send(gateway.head("GET", "/bkt/k")).answer()
+    except OSError:
+        return "closed"
+    if answer is None:
+        return "closed"
+    if answer.status == 503:
+        return "503"
+    return "served" if (answer.status, answer.body) == (200, content(70_000)) else repr(answer)
