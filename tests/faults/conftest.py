@@ -21,5 +21,5 @@ def scripted() -> Iterator[ScriptedBackend]:
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory, scripted) -> Iterator[Front]:
     """A gateway whose clocks play no part in a test."""
-    with Front(tmp_path_factory.mktemp("patient"), scripted.endpoint) as server:
+    with Front(tmp_path_factory.mktemp("patient"), scripted) as server:
         yield server

@@ -90,8 +90,8 @@ def test_what_is_left_of_a_refused_upload_is_no_request(patient: Front, scripted
 def test_an_upload_that_is_not_read_frees_its_connection(patient: Front, scripted: ScriptedBackend):
     """After an early refusal nothing stays: the backend's connection ends, and no request is in flight."""
     scripted.told(answering(DENIED % (b"", REFUSAL), 0, Peer.left))
-    patient.rests(10_000)
-    before = patient.vitals.sockets
+    patient.rests(6)
+    before = patient.own_sockets
     uploads = [Upload(patient, 8 << 20, hold=1) for _ in range(16)]
     assert {upload.answer().status for upload in uploads} == {400}
     patient.rests(before)

@@ -174,9 +174,7 @@ ALL = GIVEN_UP | CUT | WAITED_FOR | PAUSED
 def impatient(tmp_path_factory, scripted: ScriptedBackend):
     """A gateway of little patience."""
     folder = tmp_path_factory.mktemp("impatient")
-    with Front(
-        folder, scripted.endpoint, MINIO_GW_BACKEND_TIMEOUT=str(SILENCE), MINIO_IDLE_TIMEOUT=str(LESS)
-    ) as server:
+    with Front(folder, scripted, MINIO_GW_BACKEND_TIMEOUT=str(SILENCE), MINIO_IDLE_TIMEOUT=str(LESS)) as server:
         yield server
 
 
@@ -184,7 +182,7 @@ def impatient(tmp_path_factory, scripted: ScriptedBackend):
 def forbearing(tmp_path_factory, scripted: ScriptedBackend):
     """A gateway that has more patience with its clients than with its backend."""
     folder = tmp_path_factory.mktemp("forbearing")
-    with Front(folder, scripted.endpoint, MINIO_GW_BACKEND_TIMEOUT=str(LESS), MINIO_IDLE_TIMEOUT="60") as server:
+    with Front(folder, scripted, MINIO_GW_BACKEND_TIMEOUT=str(LESS), MINIO_IDLE_TIMEOUT="60") as server:
         yield server
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.processes import GatewayProcess, until
+from tests.servers.scripted import ScriptedBackend
 from tests.servers.vitals import Vitals, vitals
 from tests.traps.raw import Wire, ask, signed, written
 
@@ -40,7 +41,9 @@ def read(wire: Wire, method: str = "GET") -> Fetched:
 class Front(GatewayProcess):
     """A gateway before a scripted backend, and what is known about its insides: `with Front(...) as gateway`."""
 
-    def __init__(self, directory: Path, endpoint: str, *words: str, **env: str) -> None:
+    def __init__(self, directory: Path, backend: ScriptedBackend | str, *words: str, **env: str) -> None:
+        self._backend = backend
+        endpoint = backend if isinstance(backend, str) else backend.endpoint
         super().__init__(directory, endpoint, *words, MINIO_PROMETHEUS_AUTH_TYPE="public", **env)
 
     def __enter__(self) -> Front:
@@ -69,10 +72,15 @@ class Front(GatewayProcess):
         with urllib.request.urlopen(f"{self.endpoint}/minio/v2/metrics/cluster", timeout=10) as answer:
             return int(re.search(rb"^minio_gw_requests_in_flight (\d+)", answer.read(), re.MULTILINE)[1])
 
+    @property
+    def own_sockets(self) -> int:
+        """How many sockets are open but for those to its backend, of which it keeps some."""
+        return self.vitals.sockets - (0 if isinstance(self._backend, str) else self._backend.connections)
+
     def rests(self, sockets: int, seconds: float = 20) -> None:
-        """Wait until nothing is in flight and no more sockets are open than at rest."""
+        """Wait until nothing is in flight and no more sockets of its own are open than at rest."""
         until(self._is_quiet, "nothing is in flight", seconds)
-        until(lambda: self.vitals.sockets <= sockets, f"no more than {sockets} sockets are open", seconds)
+        until(lambda: self.own_sockets <= sockets, f"no more than {sockets} sockets are open", seconds)
 
     def _is_quiet(self) -> bool:
         try:

@@ -68,6 +68,13 @@ class Peer:
         del self.data[:count]
         return found
 
+    def line(self) -> bytes:
+        """Return the next line without its end, b"" when none comes."""
+        while b"\r\n" not in self.data:
+            if not self._more():
+                return b""
+        return self.read(self.data.find(b"\r\n") + 2)[:-2]
+
     def digest(self, count: int) -> str:
         """Read so many bytes and return the MD5 of what came, "" when it was less."""
         md5, left = hashlib.md5(), count

@@ -13,7 +13,11 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Vitals:
-    """One look. Memory in KiB; `pss` shares what processes have in common. `cpu` in seconds, since the process began."""
+    """One look.
+
+    Memory in KiB: `rss` is all of it; `pss` shares with other processes what is in files, and so moves when they come and go;
+    `heap` is what is in no file, the process's own. `cpu` in seconds, since the process began.
+    """
 
     sockets: int
     pipes: int
@@ -21,6 +25,7 @@ class Vitals:
     threads: int
     rss: int
     pss: int
+    heap: int
     cpu: float
 
     @property
@@ -45,7 +50,7 @@ def vitals(pid: int) -> Vitals:
     times = (folder / "stat").read_text().rpartition(")")[2].split()
     return Vitals(
         kinds["socket"], kinds["pipe"], files, _number("Threads", status), _number("VmRSS", status),
-        _number("Pss", rollup), (int(times[11]) + int(times[12])) / _TICK,
+        _number("Pss", rollup), _number("Anonymous", rollup), (int(times[11]) + int(times[12])) / _TICK,
     )  # fmt: skip
 
 
