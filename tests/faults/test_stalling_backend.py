@@ -133,6 +133,13 @@ def put_with_a_pause(gateway: Front, target: str, version: str = "1.1") -> Fetch
         return read(wire, "PUT")
 
 
+def put_a_part(gateway: Front, target: str, version: str = "1.1") -> Fetched:
+    """Put a large object and stop in its middle."""
+    with Wire(gateway.port) as wire:
+        wire.send(gateway.head("PUT", target, {"Content-Length": str(LARGE)}, version) + content(LARGE // 2))
+        return read(wire, "PUT")
+
+
 def put_nothing_much(gateway: Front, target: str, version: str = "1.1") -> Fetched:
     """Put a small object."""
     with Wire(gateway.port) as wire:
@@ -167,7 +174,9 @@ WAITED_FOR: dict[str, tuple[Callable, Callable]] = {
 }
 #: Where the client may be silent for longer than the backend.
 PAUSED: dict[str, tuple[Callable, Callable]] = {"waits for a writer who pauses": (satisfied, put_with_a_pause)}
-ALL = GIVEN_UP | CUT | WAITED_FOR | PAUSED
+#: Where the client is the one who is silent.
+BLAMED: dict[str, tuple[Callable, Callable]] = {"is not sent the rest of an upload": (satisfied, put_a_part)}
+ALL = GIVEN_UP | CUT | WAITED_FOR | PAUSED | BLAMED
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +241,16 @@ def test_who_is_only_slow_is_waited_for(outcomes, name: str, version: str):
     got, _ = outcomes[name, version].result()
     assert (got.status, got.cut) == (200, False)
     assert content(LARGE).startswith(got.body)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("name", BLAMED)
+def test_a_client_that_stops_is_told_so(outcomes, name: str, version: str):
+    """A client that stops in a large upload is late, before its backend could be thought silent."""
+    got, seconds = outcomes[name, version].result()
+    assert got.status == 400, got
+    assert b"<Code>RequestTimeout</Code>" in got.body
+    assert seconds < SILENCE + 8
 
 
 def test_silence_leaves_nothing_behind(outcomes, impatient: Front, forbearing: Front, scripted: ScriptedBackend):
