@@ -10,7 +10,7 @@ from tests.servers.front import Front
 from tests.servers.scripted import ScriptedBackend
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def scripted() -> Iterator[ScriptedBackend]:
     """A backend that does what it is told."""
     server = ScriptedBackend()
@@ -18,7 +18,7 @@ def scripted() -> Iterator[ScriptedBackend]:
     server.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def patient(tmp_path_factory, scripted) -> Iterator[Front]:
     """A gateway whose clocks play no part in a test."""
     with Front(tmp_path_factory.mktemp("patient"), scripted) as server:

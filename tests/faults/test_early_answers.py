@@ -14,7 +14,7 @@ from tests.traps.raw import Wire, signed, written
 
 REFUSAL = b"<Error><Code>EntityTooLarge</Code></Error>"
 DENIED = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n%%b\r\n%%b" % len(REFUSAL)
-SIZES = {"100 B": 100, "60 KiB": 60_000, "1 MiB": 1 << 20, "64 MiB": 64 << 20}
+SIZES = {"100 B": 100, "60 KiB": 60_000, "1 MiB": 1 << 20, "24 MiB": 24 << 20}
 PARTS = {"at once": 0, "in the middle": 2, "before the last byte": 1}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import ssl
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from tests.servers.processes import GatewayProcess, until
 from tests.servers.scripted import ScriptedBackend
 from tests.servers.vitals import Vitals, vitals
-from tests.traps.raw import Wire, ask, signed, written
+from tests.traps.raw import Wire, signed, written
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,20 @@ def read(wire: Wire, method: str = "GET") -> Fetched:
     response = http.client.HTTPResponse(wire.socket, method=method)
     try:
         response.begin()
-    except (http.client.HTTPException, ConnectionError):
+    except (http.client.HTTPException, ConnectionError, ssl.SSLError):
         return Fetched(0, b"", cut=True)
     try:
         return Fetched(response.status, response.read(), cut=False)
     except http.client.IncompleteRead as error:
         return Fetched(response.status, error.partial, cut=True)
-    except ConnectionError:
+    except (ConnectionError, ssl.SSLError):
         return Fetched(response.status, b"", cut=True)
 
 
 class Front(GatewayProcess):
     """A gateway before a scripted backend, and what is known about its insides: `with Front(...) as gateway`."""
+
+    context: ssl.SSLContext | None = None  # to connect with, where it speaks TLS
 
     def __init__(self, directory: Path, backend: ScriptedBackend | str, *words: str, **env: str) -> None:
         self._backend = backend
@@ -57,9 +60,16 @@ class Front(GatewayProcess):
         """Return the bytes of a signed request's head."""
         return written(method, target, signed(self, method, target) | (headers or {}), version=version)
 
+    def wire(self) -> Wire:
+        """Connect; over TLS an end without a goodbye is an error."""
+        wire = Wire(self.port)
+        if self.context is not None:
+            wire.socket = self.context.wrap_socket(wire.socket, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
+        return wire
+
     def fetch(self, target: str, version: str = "1.1") -> Fetched:
         """Get an object over a connection of its own."""
-        with Wire(self.port) as wire:
+        with self.wire() as wire:
             return read(wire.send(self.head("GET", target, version=version)))
 
     @property
@@ -69,7 +79,9 @@ class Front(GatewayProcess):
     @property
     def in_flight(self) -> int:
         """How many requests are being answered, as the metrics tell it."""
-        with urllib.request.urlopen(f"{self.endpoint}/minio/v2/metrics/cluster", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"{self.endpoint}/minio/v2/metrics/cluster", timeout=10, context=self.context
+        ) as answer:
             return int(re.search(rb"^minio_gw_requests_in_flight (\d+)", answer.read(), re.MULTILINE)[1])
 
     @property
@@ -90,4 +102,4 @@ class Front(GatewayProcess):
 
     def serves(self) -> None:
         """Hold that the next request is served."""
-        assert ask(self, "GET", "/bkt/next").status == 200
+        assert self.fetch("/bkt/next").status == 200
