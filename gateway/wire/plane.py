@@ -131,9 +131,8 @@ class Plane:
 
     def _tick(self) -> None:
         """Look at the clock, once for everybody."""
-        self._timer = self._loop.call_later(
-            self._every, self._tick
-        )  # first: one turn's mistake must not stop the clock
+        # First, for a mistake in one turn must not stop the clock.
+        self._timer = self._loop.call_later(self._every, self._tick)
         now = self._loop.time()
         self.pool.sweep(now, self.times.backend)
         for client in list(self.clients):
