@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import collections
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -84,7 +85,8 @@ class Soak:
             except Unlucky:
                 self.unlucky += 1
             except Exception as error:  # whatever it is, it is told, and fails the soak
-                self.wrong.append(f"{story.__name__}: {type(error).__name__}: {str(error)[:300]}")
+                now = time.strftime("%H:%M:%S")
+                self.wrong.append(f"{now} {story.__name__}: {type(error).__name__}: {str(error)[:300]}")
             self.told[story.__name__] += 1
 
     def rested(self) -> Vitals:
@@ -121,7 +123,16 @@ class Soak:
             "memory under load grew": late - early > GROWTH,
             "uploads met closing connections too often": self.unlucky > self.told.total() / 50,
         }
-        return [*self.wrong, *(what for what, is_so in held.items() if is_so)]
+        return [*self._explained(), *(what for what, is_so in held.items() if is_so)]
+
+    def _explained(self) -> list[str]:
+        """Return what went wrong, each with what the gateway's log has to say about it."""
+        log = self.gateway.process.text.splitlines() if self.wrong else []
+        lines = []
+        for wrong in self.wrong:
+            found = re.search(r"soak-\d+", wrong)
+            lines += [wrong, *(f"    log: {line}" for line in log if found and f"/{found[0]}/" in line)]
+        return lines
 
 
 def say(text: str, seen: Vitals) -> None:

@@ -121,15 +121,21 @@ def backend(peer: Peer, asked: Recorded) -> None:
 # ---- the client's part
 
 
-def _got(gateway: Front, name: str, size: int, version: str = "1.1"):
-    return gateway.fetch(f"/bkt/{name}.{size}", version)
+def _got(gateway: Front, name: str, size: int, version: str = "1.1", bucket: str = "bkt"):
+    return gateway.fetch(f"/{bucket}/{name}.{size}", version)
 
 
 def a_download(gateway: Front, chance: random.Random) -> None:
     """An object comes whole, framed as its client understands it."""
-    size, name = chance.choice(SIZES), chance.choice(("whole", "chunks", "closes"))
-    got = _got(gateway, name, size, chance.choice(("1.0", "1.1")))
-    assert (got.status, got.body == content(size), got.cut) == (200, True, False), (name, size, got.status, got.cut)
+    size, name, version = (
+        chance.choice(SIZES),
+        chance.choice(("whole", "chunks", "closes")),
+        chance.choice(("1.0", "1.1")),
+    )
+    bucket = f"soak-{chance.randrange(10**9)}"  # to be found in the log, should it fail
+    got = _got(gateway, name, size, version, bucket)
+    seen = f"{bucket} {name} {size} HTTP/{version}: {got.status}, {len(got.body)} bytes, {got.cut=}"
+    assert (got.status, got.body == content(size), got.cut) == (200, True, False), seen
 
 
 def several_on_one_connection(gateway: Front, chance: random.Random) -> None:
