@@ -24,6 +24,9 @@ conformance: $(VENV)/.test .venv-awscli/.done .venv-clients/.done .tools/npm-cli
 fuzz: $(VENV)/.fuzz   ## fuzz every parser (MINUTES=10 for each; ARGS=name for one)
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) $(ARGS)
 
+soak: $(VENV)/.test   ## everything at once, faults too, and nothing may grow (MINUTES=60)
+	$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),60) $(ARGS)
+
 lint: $(VENV)/.lint   ## ruff, mypy, import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -93,4 +96,4 @@ $(VENV)/.fuzz: $(VENV)/.test
 .tools/oidc-provider:
 	if command -v npm >/dev/null; then bash deploy/tools/install-oidc-provider.sh || echo "npm could not install oidc-provider: its test will be skipped"; fi
 
-.PHONY: help demo test slow conformance fuzz lint bench clean
+.PHONY: help demo test slow conformance fuzz soak lint bench clean

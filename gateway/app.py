@@ -157,7 +157,7 @@ class Application:
         self.plane = Plane(
             self.desk,
             asyncio.get_running_loop(),
-            Times(head=config.head_timeout, body=config.body_timeout),
+            Times(head=config.head_timeout, body=config.body_timeout, backend=config.backend_timeout),
             pool,
             self.server,
             connections,

@@ -99,6 +99,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_MAX_CONNECTIONS", "clients connected at once per process; more are told SlowDown; auto: what the descriptors allow", "auto"),
     _s("MINIO_READ_HEADER_TIMEOUT", "seconds a request's head may take to come", "30"),
     _s("MINIO_IDLE_TIMEOUT", "seconds that an upload may be silent, or a download not taken", "120"),
+    _s("MINIO_GW_BACKEND_TIMEOUT", "seconds that a backend may be silent, or take nothing of an upload", "300"),
     _s("MINIO_GW_DRAIN", "seconds running requests may take after SIGTERM", "30"),
     _s("MINIO_PROMETHEUS_AUTH_TYPE", "public: anybody may read the metrics; jwt: nobody yet", "jwt"),
     _s("MINIO_GW_TRUSTED_PROXIES", "networks whose X-Forwarded-For and X-Forwarded-Proto are believed, comma separated"),
@@ -158,6 +159,7 @@ class Config:
     backend_connections: int = 1024
     head_timeout: float = 30.0
     body_timeout: float = 120.0
+    backend_timeout: float = 300.0
     backends: BackendsFile | None = None
     max_connections: int | None = None
     loop: str = "auto"
@@ -346,6 +348,7 @@ def load(
         "max_connections": _max_connections(reader), "loop": reader.choice("MINIO_GW_LOOP", "auto", "uvloop", "asyncio"),
         "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
         "head_timeout": reader.seconds("MINIO_READ_HEADER_TIMEOUT"), "body_timeout": reader.seconds("MINIO_IDLE_TIMEOUT"),
+        "backend_timeout": reader.seconds("MINIO_GW_BACKEND_TIMEOUT"),
         "server_dir": Path(positional) if command == "server" else None,
         "filter_listings": reader.switch("MINIO_GW_LIST_FILTER"),
         "metrics_public": reader.choice("MINIO_PROMETHEUS_AUTH_TYPE", "jwt", "public") == "public",

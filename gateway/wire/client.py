@@ -174,8 +174,10 @@ class Client(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        """Read on."""
+        """Read on; while it was not read a client was not silent."""
         if not self.transport.is_closing():
+            if not self.transport.is_reading():
+                self.seen = self.plane.pool.now
             self.transport.resume_reading()
 
     def close(self, *, unread: bool) -> None:
@@ -257,6 +259,8 @@ class Client(asyncio.Protocol):
                 self.transport.abort()
             return
         exchange, times = self.exchange, self.plane.times
+        if self._stuck and self._takes():
+            self._stuck = now
         if self._stuck and now - self._stuck > times.body:
             self.stop("the client takes nothing")
             return
@@ -266,17 +270,21 @@ class Client(asyncio.Protocol):
             elif not self._inbox and now - self.seen > times.idle:
                 self.transport.close()
             return
-        if exchange.body.wanted and now - self.seen > times.body:
+        if exchange.body.wanted and self.transport.is_reading() and now - self.seen > times.body:
             exchange.late()
         exchange.tick(now)
 
+    def _takes(self) -> bool:
+        """Return whether the client has taken something of what waits for it since the clock was last looked at."""
+        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        return self._unsent != before
+
     def _still_writes(self, now: float) -> bool:
         """Return whether an answer is still on its way to a client that reads slowly; one that does not read at all ends."""
-        unsent, before = self.transport.get_write_buffer_size(), self._unsent
-        self._unsent = unsent
-        if not unsent:
+        takes = self._takes()
+        if not self._unsent:
             return False
-        if unsent != before:
+        if takes:
             self.seen = now
         elif now - self.seen > self.plane.times.idle:
             self.transport.abort()

@@ -285,7 +285,8 @@ class Pool:
     def _sweep(self, address: Address, silence: float) -> None:
         while address.idle and self.now - address.idle[0].seen > IDLE:
             address.idle.popleft().transport.abort()
-        for upstream in [u for u in address.open if self.now - u.seen > silence and u.transport.is_reading()]:
+        for upstream in [u for u in address.open if self.now - u.seen > silence and u.owes]:
+            upstream.fresh = True  # it may be at work: what it was asked is not asked again
             upstream.broke("silent")
 
     def _tend(self, group: Group) -> None:

@@ -98,6 +98,11 @@ class Upstream(asyncio.Protocol):
         return self._pool.now
 
     @property
+    def owes(self) -> bool:
+        """Return whether the backend is who must go on: not a client that does not read its answer, or sends no more."""
+        return self.transport.is_reading() and (self.whole or self.transport.get_write_buffer_size() > 0)
+
+    @property
     def left(self) -> int:
         """Return how many bytes of an answer of known length are still to come."""
         return self._left or 0

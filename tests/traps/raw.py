@@ -46,8 +46,13 @@ class Answer:
 class Wire:
     """One connection. `answer` reads one answer, in order; None when the gateway has closed instead."""
 
-    def __init__(self, port: int, timeout: float = 20) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port: int, timeout: float = 20, buffer: int = 0) -> None:
+        """Connect; `buffer` bytes of what is not read fit in this side's kernel, its own choice without."""
+        self.socket = socket.socket()
+        if buffer:  # before the connection: the window is agreed on then
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self.socket.settimeout(timeout)
+        self.socket.connect(("127.0.0.1", port))
         self._data = b""
 
     def __enter__(self) -> Wire:

@@ -66,7 +66,7 @@ def test_every_default():
         backend=BackendSettings("https://s3.amazonaws.com", "us-east-1", "virtual", "root"),
         openid=None, claim_name="policy", claim_prefix="", opa=None, etcd=None, data_dir=None, policies=CANNED,
         anonymous_policies=(), trusted_proxies=(), max_inflight=2048, drain=30.0, server_dir=None, metrics_public=False,
-        head_timeout=30.0, body_timeout=120.0, backend_connections=1024,
+        head_timeout=30.0, body_timeout=120.0, backend_connections=1024, backend_timeout=300.0,
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_every_setting_has_its_place():
         MINIO_GW_BACKEND_REGION="eu-central-1", MINIO_GW_BACKEND_ADDRESSING="virtual", MINIO_GW_BACKEND_CA="/b.pem",
         MINIO_GW_BACKEND_CONNECTIONS="9",
         MINIO_GW_MAX_INFLIGHT="7", MINIO_GW_DRAIN="1.5", MINIO_GW_TRUSTED_PROXIES="10.0.0.0/8, ::1",
-        MINIO_PROMETHEUS_AUTH_TYPE="public", MINIO_READ_HEADER_TIMEOUT="5s", MINIO_IDLE_TIMEOUT="0.5",
+        MINIO_PROMETHEUS_AUTH_TYPE="public", MINIO_READ_HEADER_TIMEOUT="5s", MINIO_IDLE_TIMEOUT="0.5", MINIO_GW_BACKEND_TIMEOUT="60s",
         files={"/policies/mine.json": POLICY}, folder=["mine.json", "readme.txt"],
     )  # fmt: skip
     assert set(found.policies) == {*CANNED, "mine"}
@@ -102,7 +102,7 @@ def test_every_setting_has_its_place():
                           "u", Secret("p")),
         data_dir=Path("/home/somebody/data"), policies=found.policies, anonymous_policies=("readonly", "mine"),
         trusted_proxies=("10.0.0.0/8", "::1"), max_inflight=7, drain=1.5, metrics_public=True,
-        head_timeout=5.0, body_timeout=0.5, backend_connections=9,
+        head_timeout=5.0, body_timeout=0.5, backend_connections=9, backend_timeout=60.0,
     )  # fmt: skip
     for field in dataclasses.fields(Config):
         assert getattr(found, field.name) == getattr(expected, field.name), field.name
@@ -219,6 +219,7 @@ def test_names_of_ours_that_nobody_knows_are_refused():
         ("MINIO_GW_LOOP", ["auto", "uvloop", "asyncio"], ["epoll", "UVLOOP"]),
         ("MINIO_READ_HEADER_TIMEOUT", ["0.05", "30s", "86400"], ["0", "30ss", "1m", "86401", "s"]),
         ("MINIO_IDLE_TIMEOUT", ["0.05", "30s", "86400"], ["0", "-1", "nan"]),
+        ("MINIO_GW_BACKEND_TIMEOUT", ["0.05", "30s", "86400"], ["0", "-1", "nan"]),
         ("MINIO_GW_DRAIN", ["0", "0.5", "3600"], ["3601", "-0"]),
         ("MINIO_GW_QUIET", ["on", "OFF", "True", "0"], ["yes", "2"]),
         ("MINIO_GW_OPA_RAW_HEADERS", ["on", "off"], ["raw"]),
