@@ -68,7 +68,7 @@ class PayloadMode(StrEnum):
     SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", True, True
 
 
-_MODES = {mode.value: mode for mode in PayloadMode if mode is not PayloadMode.HEX}
+_MODES = {mode.value: mode for mode in PayloadMode if mode is not PayloadMode.HEX} | {EMPTY_SHA256: PayloadMode.HEX}
 
 
 class Caller(NamedTuple):
