@@ -55,8 +55,11 @@ class Body:
         self.take, self.end = _away, _nothing
 
     def moved(self, count: int) -> None:
-        """Be told that somebody else moved bytes of the body."""
+        """Be told that somebody else moved bytes of the body; with the last of them it is whole."""
         self._left -= count
+        if count and not self._left:
+            self.done = True
+            self._finish()
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes; return what follows the body. Raises BadChunk, and what `take` and `end` raise."""
@@ -98,5 +101,5 @@ class Body:
         return chunks.rest
 
     def _finish(self) -> None:
-        end, self.end = self.end, _nothing
+        end, self.end, self.take = self.end, _nothing, _away  # a body that is over keeps nobody alive
         end()

@@ -136,11 +136,14 @@ class Client(asyncio.Protocol):
         self.transport.write(say.head + framing + say.body)
         self.close(unread=True)
 
-    def connection_field(self, exchange: Exchange) -> bytes:
-        """Return the Connection field of an answer, having decided whether the connection is kept.
+    def connection_field(self) -> bytes:
+        """Return the Connection field of the answer, having decided whether the connection is kept.
 
         It is not when a body is still to come that nobody wants: what is in it must never be read as a request.
         """
+        exchange = self.exchange
+        if exchange is None:
+            return b"Connection: close\r\n"
         head = exchange.head
         if not exchange.body.done or self.plane.draining:
             head.keep_alive = False

@@ -18,13 +18,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import socket
+import sys
+import termios
 from collections.abc import Callable
 from enum import Enum, auto
 
 from gateway.wire.carriers import PIPES, Buffer, Carrier
 
+PUMPED = 1 << 18  # bytes still to come from which the pump is cheaper than the transports
 ROUNDS = 16  # carriers filled or drained before the loop's other callbacks have their turn: at most 16 MiB
 _REFUSED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})  # splice is not to be had here
 _TCP = frozenset({socket.AF_INET, socket.AF_INET6})  # uvloop calls a pipe a socket too, of another family
@@ -106,6 +110,11 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._handle = self._loop.call_soon(self._begin)
 
+    @property
+    def waits_for_target(self) -> bool:
+        """Return whether the target has no room for what was taken from the source."""
+        return self._waits is _Next.WRITE
+
     def cancel(self) -> None:
         """Stop and free what is held; `done` is not called. To be called before either transport is closed."""
         if not self._over:
@@ -135,7 +144,7 @@ class Pump:
             if after is not _Next.OVER:
                 self._wait(after)
         except OSError as problem:
-            after, error = _Next.OVER, problem
+            after, error = _Next.OVER, self._lost(problem)
         if after is _Next.OVER:
             self._release()
         if self._progress is not None and self._moved > before:
@@ -148,6 +157,14 @@ class Pump:
             self._over = True
             self._release()
             self._done(self._moved, error)
+
+    def _lost(self, problem: OSError) -> OSError:
+        """Return what went wrong: bytes that were taken and cannot be given leave nothing to go on with."""
+        if isinstance(problem, ConnectionError) or not (self._carrier or self._moved):
+            return problem
+        broken = TargetBroken(str(problem))
+        broken.__cause__ = problem
+        return broken
 
     def _look(self) -> None:
         """Raise for a transport whose owner closed it."""
@@ -267,3 +284,11 @@ class Pump:
 def _duplicate(transport: asyncio.Transport) -> int:
     """Return a descriptor of our own for a transport's socket. Raises OSError."""
     return os.dup(transport.get_extra_info("socket").fileno())
+
+
+def unread(transport: asyncio.Transport) -> int:
+    """Return how many bytes have come that the transport has not read: those that follow what was pumped."""
+    if transport.is_closing():
+        return 0
+    answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)

@@ -1,7 +1,8 @@
 """What the plane is told to do next: it knows heads, framings and these steps, nothing about S3.
 
 A `Turn` is one request being answered. The plane calls `begin` when the head is there and carries out the step it gets;
-each step leads to the next through its own function, until the client has its answer.
+each step leads to the next through its own function, until the client has its answer. What goes wrong with a body on the
+way is an error that the turn is told by `refuse`.
 """
 
 from __future__ import annotations
@@ -147,6 +148,26 @@ class Turn(Protocol):
         """Be told that the turn is over: log and count."""
 
 
+class BodyTooLarge(Exception):
+    """A body that is read whole is longer than its step allows; `limit` in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"more than {limit} bytes")
+
+
+class AnswerTooLarge(Exception):
+    """An answer that is read whole is longer than its step allows."""
+
+
+class Late(Exception):
+    """No byte of the client's body came for too long."""
+
+
+class CutShort(Exception):
+    """The client's body ended, or went on, otherwise than it was announced."""
+
+
 class Desk(Protocol):
     """Makes turns: the application's side of the plane."""
 
@@ -164,6 +185,6 @@ class Desk(Protocol):
 
 
 __all__ = [
-    "Collect", "Desk", "Drop", "Fields", "HandOver", "Later", "Origin", "Pass", "Pull", "Read", "Relay", "Say", "Send", "Step",
-    "Traffic", "Turn", "field",
+    "AnswerTooLarge", "BodyTooLarge", "Collect", "CutShort", "Desk", "Drop", "Fields", "HandOver", "Late", "Later", "Origin",
+    "Pass", "Pull", "Read", "Relay", "Say", "Send", "Step", "Traffic", "Turn", "field",
 ]  # fmt: skip

@@ -107,12 +107,12 @@ class Upstream(asyncio.Protocol):
         """Return how many bytes of an answer of known length are still to come."""
         return self._left or 0
 
-    def took(self, count: int) -> None:
-        """Be told that somebody else moved bytes of the answer."""
+    def took(self, count: int, *, more: bool) -> None:
+        """Be told that somebody else moved the rest of the answer; `more` came after it."""
         self._left = self.left - count
         self.seen = self._pool.now
         if not self._left:
-            self._end(b"")
+            self._end(b"?" if more else b"")
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (asyncio)."""

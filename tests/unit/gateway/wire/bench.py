@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import os
+import resource
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -44,6 +48,24 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.002)
 
 
+@contextlib.contextmanager
+def no_descriptors():
+    """Let this process open nothing more for a while."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(fd.name) for fd in Path("/proc/self/fd").iterdir())
+    held = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in held:
+            os.close(fd)
+
+
 class End:
     """One end of a connection, as a test uses it."""
 
@@ -61,6 +83,16 @@ class End:
     async def read(self, count: int) -> bytes:
         """Return so many bytes."""
         return await self.reader.readexactly(count)
+
+    async def sha256(self, count: int) -> str:
+        """Return the digest of the next so many bytes."""
+        digest = hashlib.sha256()
+        while count:
+            data = await self.reader.read(min(count, 1 << 20))
+            assert data, f"{count} bytes did not come"
+            digest.update(data)
+            count -= len(data)
+        return digest.hexdigest()
 
     async def rest(self) -> bytes:
         """Return what comes until the other end closes. Raises ConnectionError when it breaks."""
@@ -190,6 +222,11 @@ class Wire:
         await client.head()
         assert await client.read(2) == b"ok"
         return client, backend
+
+    async def exchange(self):
+        """Return the request that is being answered."""
+        await until(lambda: any(client.exchange for client in self.plane.clients))
+        return next(client.exchange for client in self.plane.clients if client.exchange)
 
     @property
     def connections(self) -> set:

@@ -1,0 +1,466 @@
+"""A request's body on its way to the backend, and every way in which it can end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+
+from gateway.wire.steps import CutShort, Late, Pull
+from tests.unit.gateway.wire.bench import OK, End, Wire, no_descriptors, story, until
+
+PUT = b"PUT /o HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
+GET = b"GET /o HTTP/1.1\r\n\r\n"
+BIG = 64 << 20
+
+
+class Grumpy:
+    """A relay that lets everything through until it is told not to."""
+
+    def __init__(self, feeds: int = 1 << 30, *, ends: bool = True) -> None:
+        self.feeds, self.ends = feeds, ends
+        self.seen = 0
+
+    def feed(self, data: bytes) -> bytes:
+        self.seen += len(data)
+        if not self.feeds:
+            raise ValueError("signature")
+        self.feeds -= 1
+        return data
+
+    def finish(self) -> None:
+        if not self.ends:
+            raise ValueError("digest")
+
+
+@story
+async def test_a_body_goes_through_and_both_connections_are_kept(wire: Wire):
+    """A body of known length reaches the backend as it is, and both connections serve the next request."""
+    client = await wire.client(PUT % 5 + b"hello")
+    backend = await wire.backend()
+    assert b"Content-Length: 5\r\n" in await backend.head()
+    assert await backend.read(5) == b"hello"
+    backend.say(OK + b"X-A: b\r\nContent-Length: 3\r\n\r\nyes")
+    assert await client.head() == b"HTTP/1.1 200 Answer\r\nX-A: b\r\nContent-Length: 3\r\n\r\n"
+    assert await client.read(3) == b"yes"
+    client.say(GET)
+    assert (await backend.head()).startswith(b"GET /o")
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    assert len(wire.idle) == 1
+
+
+@story
+async def test_a_chunked_body_goes_in_chunks_and_what_follows_is_the_next_request(wire: Wire):
+    """Chunks are re-framed, an empty body is one last chunk, and the request behind the body is read as such."""
+    head = b"PUT /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    client = await wire.client(head + b"3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n" + head + b"0\r\n\r\n" + GET)
+    backend = await wire.backend()
+    await backend.head()
+    assert await backend.read(20) == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"[:20]
+    for last in (b"", b"0\r\n\r\n"):
+        if last:
+            await backend.head()
+            assert await backend.read(5) == last
+        backend.say(OK + b"Content-Length: 0\r\n\r\n")
+        await client.head()
+    assert (await backend.head()).startswith(b"GET ")
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+
+
+@story
+async def test_a_slow_backend_pauses_the_client(wire: Wire):
+    """A backend that does not read the upload stops the client; the gateway holds no more than its buffers."""
+    client = await wire.client(b"PUT /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    backend = await wire.backend()
+    backend.writer.transport.pause_reading()
+    client.say(b"%x\r\n%b\r\n0\r\n\r\n" % (BIG, b"x" * BIG))
+    await until(lambda: wire.connections)
+    upstream = next(iter(wire.connections))
+    await until(lambda: upstream.transport.get_write_buffer_size() > 1 << 20)
+    assert upstream.transport.get_write_buffer_size() < 4 << 20
+    assert client.writer.transport.get_write_buffer_size() > BIG // 4
+    backend.writer.transport.resume_reading()
+    await backend.head()
+    left = BIG
+    while size := int(await backend.reader.readuntil(b"\r\n"), 16):
+        await backend.read(size + 2)
+        left -= size
+    assert not left
+    await backend.read(2)
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    assert len(wire.idle) == 1
+
+
+@story
+async def test_a_backend_that_left_before_the_body_came_is_replaced(wire: Wire):
+    """A connection that ends while it waits for the body's first byte costs nothing: the request goes over another."""
+    _, left = await wire.kept()
+    client = await wire.client(PUT % 2)
+    await until(lambda: not wire.idle)
+    left.close()
+    backend = await wire.backend()
+    client.say(b"ab")
+    assert (await backend.head()).startswith(b"PUT ")
+    assert await backend.read(2) == b"ab"
+    backend.say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert (await client.head()).startswith(b"HTTP/1.1 200")
+
+
+@story
+async def test_an_answer_before_the_upload_ends_is_passed_and_nothing_is_kept(wire: Wire):
+    """An early answer reaches the client; what is left of the body is never read as a request."""
+    client = await wire.client(PUT % 1000 + b"x")
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
+    head = await client.head()
+    assert head.startswith(b"HTTP/1.1 403")
+    assert b"Connection: close" in head
+    client.say(b"GET /smuggled HTTP/1.1\r\n\r\n")
+    assert await client.rest() == b"no"
+    assert len(wire.turns) == 1
+    await until(lambda: not wire.connections)
+
+
+@story
+async def test_an_answer_and_a_close_before_the_upload_ends_is_passed(wire: Wire):
+    """A backend that answers early and closes has still answered."""
+    client = await wire.client(PUT % BIG + b"x" * 100)
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+    backend.close()
+    assert (await client.head()).startswith(b"HTTP/1.1 403")
+    client.say(b"x" * BIG)
+    assert await client.rest() == b"no"
+
+
+@story
+async def test_an_early_answer_is_not_cut_for_the_body_that_stopped(wire: Wire):
+    """A client that stops sending because it was answered is not late with its body."""
+    client = await wire.client(PUT % 1000 + b"x")
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(b"HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\nno")
+    await client.head()
+    wire.later(wire.plane.times.body + 10)
+    backend.say(b"ne")
+    assert await client.rest() == b"none"
+
+
+@story
+async def test_a_relay_that_refuses_the_first_piece_leaves_no_trace(wire: Wire):
+    """Not even the head goes out when the first piece is refused; the backend's connection is as good as new."""
+    first, backend = await wire.kept()
+    first.close()
+    wire.begin = lambda turn: wire.forward(turn, relay=Grumpy(0))
+    client = await wire.client(PUT % 5 + b"hello" + GET)
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    assert await client.rest() == b"ValueError"
+    wire.begin = wire.forward
+    client = await wire.client(b"GET /next HTTP/1.1\r\n\r\n")
+    assert (await backend.head()).startswith(b"GET /next")
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    assert len(wire.turns) == 3
+
+
+@story
+async def test_a_relay_that_refuses_the_end_leaves_no_whole_request(wire: Wire):
+    """Of a body that is refused at its end the last piece was never sent."""
+    relay = Grumpy(ends=False)
+    wire.begin = lambda turn: wire.forward(turn, relay=relay)
+    client = await wire.client(PUT % 6 + b"abc")
+    await until(lambda: relay.seen == 3)
+    client.say(b"def")
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    backend = await wire.backend()
+    assert (await backend.rest()).partition(b"\r\n\r\n")[2] in {b"", b"abc"}
+
+
+@story
+async def test_a_refused_chunked_body_never_ends_at_the_backend(wire: Wire):
+    """The last chunk is not sent of a body that is refused."""
+    wire.begin = lambda turn: wire.forward(turn, relay=Grumpy(2))
+    client = await wire.client(
+        b"PUT /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"
+    )
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    backend = await wire.backend()
+    assert not (await backend.rest()).endswith(b"0\r\n\r\n")
+
+
+@story
+async def test_what_follows_a_refused_body_is_lost_with_its_connection(wire: Wire):
+    """After a refusal at the body's end no byte behind it can be read as the start of a request."""
+    wire.begin = lambda turn: wire.forward(turn, relay=Grumpy(ends=False))
+    client = await wire.client(PUT % 2 + b"ab" + PUT % 100)
+    head = await client.head()
+    assert b"Connection: close" in head
+    client.say(b"GET /smuggled HTTP/1.1\r\n\r\n")
+    await client.rest()
+    assert len(wire.turns) == 1
+
+
+@story
+async def test_bad_chunks_are_refused_and_nothing_is_whole(wire: Wire):
+    """A body whose chunks are none is refused where the client can read it."""
+    client = await wire.client(b"PUT /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    backend = await wire.backend()
+    await backend.head()
+    client.say(b"+3\r\nabc\r\n0\r\n\r\n")
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    assert isinstance(wire.turns[0].refused[0], CutShort)
+    assert await backend.rest() == b"3\r\nabc\r\n"
+
+
+@story
+async def test_a_client_that_ends_in_its_body_is_told_so(wire: Wire):
+    """Half-closed in the middle of a body: refused where it can still read, and the backend's request is never whole."""
+    client = await wire.client(PUT % 100 + b"x")
+    backend = await wire.backend()
+    await backend.head()
+    client.writer.write_eof()
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    assert await backend.rest() == b"x"
+
+
+@story
+async def test_a_body_that_does_not_come_is_late(wire: Wire):
+    """A client that stops in its upload is refused and the backend freed."""
+    client = await wire.client(PUT % 100 + b"x")
+    backend = await wire.backend()
+    await backend.head()
+    wire.later(wire.plane.times.body + 1)
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    assert isinstance(wire.turns[0].refused[0], Late)
+    await backend.cut()
+
+
+@story
+async def test_pull_takes_the_body_piece_by_piece_and_sends_the_rest(wire: Wire):
+    """What pulling leaves of a body is the source of what is sent, in chunks, and the client is paused meanwhile."""
+
+    def begin(turn):
+        async def work(pull):
+            first = await pull()
+
+            async def source():
+                yield first.upper()
+                while piece := await pull():
+                    yield piece
+
+            return wire.forward(turn, source=source(), chunked=True)
+
+        return Pull(work)
+
+    wire.begin = begin
+    client = await wire.client(PUT % 200_003 + b"abc")
+    backend = await wire.backend()
+    client.say(b"x" * 200_000)
+    assert b"chunked" in await backend.head()
+    body = b""
+    while size := int(await backend.reader.readuntil(b"\r\n"), 16):
+        body += await backend.read(size)
+        await backend.read(2)
+    assert body == b"ABC" + b"x" * 200_000
+    await backend.read(2)
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    assert len(wire.idle) == 1
+
+
+@story
+async def test_a_source_is_never_sent_twice_nor_after_its_backend(wire: Wire):
+    """A kept connection that dies under a source is a failure; the source ends with it and harms no later answer."""
+    client, backend = await wire.kept()
+    ended = asyncio.Event()
+
+    def begin(turn):
+        async def source():
+            try:
+                yield b"abc"
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        return wire.forward(turn, source=source(), chunked=True)
+
+    wire.begin = begin
+    client.say(b"PUT /o HTTP/1.1\r\n\r\n")
+    await backend.head()
+    backend.reset()
+    assert (await client.head()).startswith(b"HTTP/1.1 503")
+    await ended.wait()
+    await client.reader.read(100)
+    wire.begin = wire.forward
+    client.say(GET)
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    assert (await client.head()).startswith(b"HTTP/1.1 200")
+
+
+@story
+async def test_a_source_that_raises_leaves_nothing_whole(wire: Wire):
+    """What is wrong with a source is the answer, and its request is never whole."""
+
+    async def source():
+        yield b"abc"
+        raise LookupError
+
+    wire.begin = lambda turn: wire.forward(turn, source=source(), chunked=True)
+    client = await wire.client(b"PUT /o HTTP/1.1\r\n\r\n")
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    assert not (await (await wire.backend()).rest()).endswith(b"0\r\n\r\n")
+
+
+# ---- from socket to socket
+
+
+async def pumping(wire: Wire, begun: bytes = b"x" * (1 << 20)) -> tuple[End, End]:
+    """Return a client in the middle of an upload that is being pumped, and the backend that has its head."""
+    client = await wire.client(PUT % BIG + begun)
+    backend = await wire.backend()
+    await backend.head()
+    exchange = await wire.exchange()
+    await until(lambda: exchange.upload is not None and exchange.upload._pump is not None)
+    return client, backend
+
+
+@story
+async def test_a_large_body_is_pumped_and_what_follows_it_is_the_next_request(wire: Wire):
+    """Every byte arrives, in order and counted, and both connections serve the request behind the body."""
+    body = os.urandom(1 << 20) * (BIG >> 20)
+    client, backend = await pumping(wire, body[:1000])
+    client.say(body[1000:] + GET)
+    assert await backend.sha256(BIG) == hashlib.sha256(body).hexdigest()
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    assert wire.turns[0].traffic.received == BIG
+    assert (await backend.head()).startswith(b"GET ")
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    assert len(wire.idle) == 1
+
+
+@story
+async def test_a_body_that_is_verified_is_never_pumped(wire: Wire):
+    """A relay sees every byte of a large body."""
+    relay = Grumpy(1 << 30)
+    wire.begin = lambda turn: wire.forward(turn, relay=relay)
+    client = await wire.client(PUT % BIG + b"x" * BIG)
+    backend = await wire.backend()
+    await backend.head()
+    await backend.sha256(BIG)
+    assert relay.seen == BIG
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+
+
+@story
+async def test_a_slow_backend_holds_up_the_pump(wire: Wire):
+    """A backend that does not read stops the client, and nothing piles up in the gateway's buffers."""
+    client, backend = await pumping(wire)
+    backend.writer.transport.pause_reading()
+    client.say(b"x" * (BIG - (1 << 20)))
+    exchange = await wire.exchange()
+    await until(lambda: exchange.upload._pump.waits_for_target)
+    assert client.writer.transport.get_write_buffer_size() > BIG // 4
+    assert not exchange._upstream.transport.get_write_buffer_size()
+    backend.writer.transport.resume_reading()
+    await backend.sha256(BIG)
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    assert len(wire.idle) == 1
+
+
+@story
+async def test_an_answer_in_the_middle_of_the_pump_ends_the_upload(wire: Wire):
+    """A refusal before the end reaches the client; neither connection is kept, nothing left is read as a request."""
+    client, backend = await pumping(wire)
+    backend.say(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
+    assert b"Connection: close" in await client.head()
+    client.say(b"GET /smuggled HTTP/1.1\r\n\r\n")
+    assert await client.rest() == b"no"
+    assert len(wire.turns) == 1
+    await until(lambda: not wire.connections)
+
+
+@story
+async def test_a_success_in_the_middle_of_the_pump_is_a_failure(wire: Wire):
+    """Nothing that was not sent whole has succeeded."""
+    client, backend = await pumping(wire)
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    assert (await client.head()).startswith(b"HTTP/1.1 503")
+    await backend.cut()
+
+
+@story
+async def test_a_backend_that_dies_under_the_pump_is_503(wire: Wire):
+    """The client is told, and its connection ends with the body that nobody wants."""
+    client, backend = await pumping(wire)
+    backend.reset()
+    client.say(b"x" * (1 << 20))
+    head = await client.head()
+    assert head.startswith(b"HTTP/1.1 503")
+    assert b"Connection: close" in head
+    await until(lambda: not wire.connections)
+
+
+@story
+async def test_a_client_that_half_closes_under_the_pump_is_told_so(wire: Wire):
+    """A body that ends early is refused where the client can read it, and never whole at the backend."""
+    client, backend = await pumping(wire)
+    client.writer.write_eof()
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    assert isinstance(wire.turns[0].refused[0], CutShort)
+    assert len(await backend.rest()) == 1 << 20
+
+
+@story
+async def test_a_client_that_vanishes_under_the_pump_frees_the_backend(wire: Wire):
+    """The backend's connection ends with the client's, short of what was announced."""
+    client, backend = await pumping(wire)
+    await backend.read(1 << 20)
+    client.reset()
+    await backend.cut()
+    await until(lambda: wire.turns[0].finished)
+    assert wire.turns[0].traffic.cut == "client"
+
+
+@story
+async def test_a_body_that_stops_under_the_pump_is_late(wire: Wire):
+    """The clock sees through the pump: bytes that move are signs of life, none is a client that is late."""
+    client, backend = await pumping(wire)
+    await backend.read(1 << 20)
+    wire.later(wire.plane.times.body - 1)
+    client.say(b"x")
+    assert await backend.read(1) == b"x"
+    wire.later(wire.plane.times.body - 1)
+    assert not wire.turns[0].refused
+    client.say(b"x")
+    await backend.read(1)
+    wire.later(2 * wire.plane.times.body + 1)
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    assert isinstance(wire.turns[0].refused[0], Late)
+    await backend.cut()
+
+
+@story
+async def test_a_body_goes_on_without_the_pump_where_there_are_no_descriptors(wire: Wire):
+    """What cannot be pumped is sent piece by piece."""
+    client = await wire.client(PUT % BIG)
+    await until(lambda: wire.connections)
+    with no_descriptors():
+        client.say(b"x" * BIG)
+        backend = await wire.backend()
+        await backend.head()
+        await backend.sha256(BIG)
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    assert wire.turns[0].traffic.received == BIG
+    assert len(wire.idle) == 1
