@@ -112,9 +112,10 @@ class Client(asyncio.Protocol):
             elif b"\n\n" in inbox or b"\n\r\n" in inbox.replace(b"\r\n", b""):
                 self._malformed("bare LF", too_large=False)
             return False
-        self._inbox = inbox[end + 4 :]
+        end += 4
+        self._inbox = inbox[end:]
         try:
-            head = self._reader.read(inbox[: end + 4])
+            head = self._reader.read(inbox if len(inbox) == end else inbox[:end])
         except BadHead as error:
             self._malformed(error.reason, too_large=error.too_large)
             return False

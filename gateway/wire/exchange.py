@@ -356,6 +356,8 @@ class Exchange:
 
     def tick(self, now: float) -> None:
         """Look at the clock."""
+        if self.upload is not None:
+            self.upload.tick(now)
         self.answer.tick(now)
 
     def gone(self) -> None:

@@ -80,6 +80,19 @@ class Upload:
             self._exchange.head.keep_alive = False  # what the pump held of the body was counted by nobody
             self._exchange.client.resume()
 
+    def tick(self, now: float) -> None:
+        """End what the pump waits too long for: the client's bytes, or room at the backend."""
+        pump, client, upstream = self._pump, self._exchange.client, self._upstream
+        if pump is None or upstream is None:
+            return
+        silent, times = now - client.seen, client.plane.times
+        if pump.waits_for_target:
+            if silent > times.backend:
+                upstream.fresh = True  # it may be at work: what it was asked is not asked again
+                upstream.broke("silent")
+        elif silent > times.body:
+            self._exchange.late()
+
     # ---- piece by piece
 
     def _send(self, data: bytes) -> None:

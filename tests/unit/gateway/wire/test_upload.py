@@ -379,6 +379,21 @@ async def test_a_slow_backend_holds_up_the_pump(wire: Wire):
 
 
 @story
+async def test_a_backend_that_takes_nothing_of_the_pump_is_503_in_time(wire: Wire):
+    """A stalled backend is not its client's fault: it is given up after its own time."""
+    client, backend = await pumping(wire)
+    backend.writer.transport.pause_reading()
+    client.say(b"x" * (BIG - (1 << 20)))
+    exchange = await wire.exchange()
+    await until(lambda: exchange.upload._pump.waits_for_target)
+    wire.later(wire.plane.times.body + 1)
+    assert wire.connections
+    wire.later(wire.plane.times.backend + 1)
+    assert (await client.head()).startswith(b"HTTP/1.1 503")
+    await until(lambda: not wire.connections)
+
+
+@story
 async def test_an_answer_in_the_middle_of_the_pump_ends_the_upload(wire: Wire):
     """A refusal before the end reaches the client; neither connection is kept, nothing left is read as a request."""
     client, backend = await pumping(wire)
