@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.wire.client import Client
 from gateway.wire.exchange import Exchange
+from gateway.wire.heap import keep_freed
 from gateway.wire.pool import Pool
 from gateway.wire.steps import Desk
 
@@ -53,6 +54,7 @@ class Plane:
         self.times = times
         self.pool = pool
         self.clients: set[Client] = set()
+        keep_freed()
         self.draining = False
         self._loop = loop
         self._control = control
