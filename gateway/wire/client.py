@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PIPELINED = 131_072  # bytes held while a request is being answered
 LINGER = 2.0  # seconds a closing connection is drained
-HIGH, LOW = 1 << 20, 1 << 18  # bytes of the write buffer at which the backend is paused, and read on
+HIGH, LOW = 1 << 19, 1 << 17  # bytes of the write buffer at which the backend is paused, and read on
 
 
 class Client(asyncio.Protocol):

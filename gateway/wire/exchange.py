@@ -8,7 +8,6 @@ upload.py, how the answer reaches the client in answer.py.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ from gateway.wire.steps import (
     Step,
     Turn,
 )
-from gateway.wire.upload import Upload
+from gateway.wire.upload import Pieces, Upload
 from gateway.wire.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -372,34 +371,6 @@ class Exchange:
             return
         upstream.transport.resume_reading() if please else upstream.transport.pause_reading()
         upstream.seen = upstream.now
-
-
-class Pieces:
-    """The client's body for somebody who pulls it."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._here: deque[bytes] = deque()
-        self._came = asyncio.Event()
-
-    def take(self, data: bytes) -> None:
-        """Take bytes; more are not read before these are pulled."""
-        self._here.append(data)
-        self._came.set()
-        self._client.pause()
-
-    def end(self) -> None:
-        """The body is whole."""
-        self._here.append(b"")
-        self._came.set()
-
-    async def next(self) -> bytes:
-        """Return what is there, b"" at the end."""
-        while not self._here:
-            self._came.clear()
-            self._client.resume()
-            await self._came.wait()
-        return self._here.popleft()
 
 
 def _raise(error: Exception) -> Step:

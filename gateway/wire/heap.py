@@ -1,7 +1,7 @@
 """What is freed is kept for the next piece of a body.
 
 Both loops read up to 256 KB at a time into a new bytes object. glibc's malloc gives such a block, once freed, back to the
-kernel (brk, or munmap), which clears its pages again for the next read: that was a third of what a 512 KiB object cost.
+kernel (brk, or munmap), which clears its pages again for the next read: that was half of what the plane spent on an object of 512 KiB.
 """
 
 from __future__ import annotations

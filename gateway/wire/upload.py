@@ -3,11 +3,14 @@
 The head goes with the first piece: there are stores that make an empty object of a head alone. A body that a relay verifies
 is sent with one piece held back, so that its announced length cannot be reached before its end is known to be good. What is
 left of a large body that nobody has to see goes by the pump, where both connections are plaintext.
+
+What a step pulls of a body (Pieces) before it knows what to send is no upload yet; what it leaves is a source.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,7 @@ from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump
 from gateway.wire.steps import CutShort, Relay, Send
 
 if TYPE_CHECKING:
+    from gateway.wire.client import Client
     from gateway.wire.exchange import Exchange
     from gateway.wire.upstream import Upstream
 
@@ -194,3 +198,31 @@ class Upload:
             exchange.fail(CutShort("the client closed"))
         else:
             exchange.client.transport.abort()
+
+
+class Pieces:
+    """The client's body for somebody who pulls it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._here: deque[bytes] = deque()
+        self._came = asyncio.Event()
+
+    def take(self, data: bytes) -> None:
+        """Take bytes; more are not read before these are pulled."""
+        self._here.append(data)
+        self._came.set()
+        self._client.pause()
+
+    def end(self) -> None:
+        """The body is whole."""
+        self._here.append(b"")
+        self._came.set()
+
+    async def next(self) -> bytes:
+        """Return what is there, b"" at the end."""
+        while not self._here:
+            self._came.clear()
+            self._client.resume()
+            await self._came.wait()
+        return self._here.popleft()
