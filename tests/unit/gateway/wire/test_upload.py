@@ -11,7 +11,7 @@ from tests.unit.gateway.wire.bench import OK, End, Wire, no_descriptors, story, 
 
 PUT = b"PUT /o HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
 GET = b"GET /o HTTP/1.1\r\n\r\n"
-BIG = 64 << 20
+BIG = 32 << 20
 
 
 class Grumpy:
