@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.wire.group import Address
     from gateway.wire.pool import Pool
 
-HIGH, LOW = 1 << 20, 1 << 18  # bytes of a write buffer at which the other side is told to wait, and to go on
+HIGH, LOW = 1 << 19, 1 << 17  # bytes of a write buffer at which the other side is told to wait, and to go on
 
 
 class Taker(Protocol):
