@@ -39,6 +39,7 @@ but a request whose kept connection turned out to be dead before a byte of its a
 
 What a connection holds at most, beyond the kernel's own buffers: idle 3 KiB (measured: 2,000 kept clients after one GET each);
 a head 64 KiB, what is pipelined behind a request 128 KiB and one read; a body without the pump 768 KiB in each direction (the
-write buffer at which the other side is paused, and one read; one more where a relay holds it back); with it one carrier: a pipe of 1 MiB, or where there is none a
-copy of 512 KiB. 100 stalled downloads of 64 MiB took 0.1 KiB each of the process, and up to that pipe of the kernel.
+write buffer at which the other side is paused, and one read; one read more where a relay holds it back); with the pump one
+carrier: a pipe of 1 MiB, or where there is none a copy of 512 KiB. 100 stalled downloads of 64 MiB took 0.1 KiB each of the
+process, and up to that pipe of the kernel.
 """
