@@ -179,14 +179,16 @@ class Pump:
             if self._target.get_write_buffer_size():
                 return _Next.WRITE  # the transport drains it in the same wake-ups, before ours finds it empty
             self._empty = True
+        if not self._count:
+            return _Next.OVER
         for _ in range(ROUNDS):
-            if self._moved == self._count:
-                return _Next.OVER
             carrier = self._carrier or self._fill()
             if carrier is None:
                 return _Next.READ
             if not self._drain(carrier):
                 return _Next.WRITE
+            if self._moved == self._count:  # the target may answer before others have had their turn
+                return _Next.OVER
         return _Next.SOON
 
     def _fill(self) -> Carrier | None:

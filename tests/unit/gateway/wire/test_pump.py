@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from gateway.wire import carriers
+from gateway.wire import carriers, pump
 from gateway.wire.carriers import PIPES
 from gateway.wire.pump import ROUNDS, Pump, SourceEnded, TargetBroken, can_pump
 from tests.unit.gateway.wire.lines import PATIENCE, End, Transfer, a_line, descriptors, read, reset, sha256
@@ -323,6 +323,32 @@ def test_one_turn_is_bounded(run):
             assert max(transfer.progress) <= ROUNDS * MIB
 
     run(test())
+
+
+def test_the_last_byte_of_a_last_round_ends_the_transfer(run, monkeypatch):
+    """Who has all bytes may answer at once: the transfer is over in the turn that moved them, before anything else happens."""
+    monkeypatch.setattr(pump, "ROUNDS", 1)
+    happened = []
+
+    async def test():
+        async with a_line() as line:
+            over = asyncio.Event()
+
+            def others() -> None:
+                happened.append("others")
+                asyncio.get_running_loop().call_soon(others)
+
+            def done(count: int, error: BaseException | None) -> None:
+                happened.append((count, error))
+                over.set()
+
+            await line.feed(b"x" * 1000)
+            others()
+            Pump(line.source, line.target, 1000, done, happened.append).start()
+            await over.wait()
+
+    run(test())
+    assert happened[happened.index(1000) + 1] == (1000, None)
 
 
 def test_urgent_data(run):
