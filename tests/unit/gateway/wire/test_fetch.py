@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.wire.fetch import AHEAD, Unanswered, ask, fetch, whole
+from gateway.wire.upstream import HIGH
 from tests.unit.gateway.wire.bench import OK, Wire, story, until
 
 HEAD = b"GET /own HTTP/1.1\r\nHost: b\r\n\r\n"
@@ -144,7 +145,7 @@ async def test_an_early_answer_ends_a_stream_that_has_no_room(wire: Wire):
         backend = await wire.backend()
         await backend.head()
         backend.writer.transport.pause_reading()
-        await until(lambda: next(iter(wire.connections)).transport.get_write_buffer_size() > 1 << 20)
+        await until(lambda: next(iter(wire.connections)).transport.get_write_buffer_size() > HIGH)
         backend.say(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
     assert asked.result().status == 403
     await until(lambda: not wire.connections)
