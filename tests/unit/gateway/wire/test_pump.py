@@ -373,7 +373,10 @@ def few_descriptors():
     taken = []
 
     def leave(count: int) -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 64, hard))
+        # From the number that the kernel gives next: it need not be the lowest that is free.
+        following = os.open("/dev/null", os.O_RDONLY)
+        os.close(following)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (following + 64, hard))
         try:
             while True:
                 taken.append(os.open("/dev/null", os.O_RDONLY))
