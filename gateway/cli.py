@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway import __version__
-from gateway.config import SETTINGS, Config, ConfigErrors, load, markdown_table
+from gateway.config import Config, ConfigErrors, load
 from gateway.endpoints import Problem, shown
 from gateway.inheritance import Inheritance
+from gateway.settings import SETTINGS, markdown_table
 from gateway.supervisor import WORKER_MARK, supervise
 from iam.store import StoreError
 

@@ -18,7 +18,8 @@ import pytest
 
 from gateway import __version__, cli
 from gateway.app import STORE_FILE
-from gateway.config import SETTINGS, Problem, markdown_table
+from gateway.config import Problem
+from gateway.settings import SETTINGS, markdown_table
 from iam.embedded import EmbeddedStore
 from iam.store import SessionRecord
 from tests.servers.processes import free_port, http_status, run, until

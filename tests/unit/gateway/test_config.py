@@ -9,16 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.config import (
-    ROOT_PAIRS,
-    SETTINGS,
-    BackendSettings,
-    Config,
-    ConfigErrors,
-    OpaConfig,
-    load,
-    shown,
-)
+from gateway.config import BackendSettings, Config, ConfigErrors, OpaConfig, load, shown
+from gateway.settings import ROOT_PAIRS, SETTINGS
 from iam.model import Credentials, Secret
 from iam.policy import CANNED
 from iam.store import EtcdSettings
