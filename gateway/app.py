@@ -19,6 +19,7 @@ from gateway.errors import ExpiredToken, InvalidAccessKeyId, InvalidTokenId
 from gateway.exchange import Exchange
 from gateway.observe import AccessLog, RequestIds
 from gateway.places import Places
+from gateway.policy_service import PolicyService
 from gateway.regions import is_amazon
 from gateway.seal import Seal
 from gateway.sigv4 import SigningKeys
@@ -100,13 +101,13 @@ def make_store(config: Config) -> IamStore:
     return EmbeddedStore(config.data_dir / STORE_FILE if config.data_dir else None)
 
 
-def make_authorizer(config: Config) -> Authorizer:
+def make_authorizer(config: Config, pool: Pool) -> Authorizer:
     """Return AllOf(session policy, OPA if configured else IAM policies)."""
     if config.opa is None:
         return AllOf(IamPolicies(lambda: config.policies))
     opa = config.opa
     settings = OpaSettings(opa.url, opa.auth_token, opa.timeout, opa.raw_headers, opa.ca_file, opa.existing_tags)
-    return AllOf(OpaAuthorizer(settings))
+    return AllOf(OpaAuthorizer(settings, PolicyService(settings, pool)))
 
 
 def make_backend(config: Config, keys: SigningKeys, pool: Pool) -> Backend | Stores:
@@ -131,9 +132,9 @@ class Application:
     def __init__(self, config: Config, connections: int = sys.maxsize) -> None:
         self.store = make_store(config)
         self.watcher = Watcher(self.store)
-        self.authorizer = make_authorizer(config)
         keys = SigningKeys()
         pool = Pool(asyncio.get_running_loop(), Limits(connections=config.backend_connections))
+        self.authorizer = make_authorizer(config, pool)
         self.backend = make_backend(config, keys, pool)
         now = lambda: int(time.time())  # noqa: E731
         keyring = derive_keyring(config.root.secret)

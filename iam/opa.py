@@ -13,7 +13,7 @@ import json
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -50,6 +50,46 @@ class OpaSettings:
         if not (token.isascii() and token.isprintable() and token == token.strip()):
             raise ValueError("the policy service's token must be printable ASCII")
 
+    def headers(self) -> dict[str, str]:
+        """Return what is sent with every question. No compression: the bound on the answer is then a bound on memory."""
+        headers = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
+        if self.auth_token:
+            headers["authorization"] = self.auth_token.reveal()
+        return headers
+
+
+class Service(Protocol):
+    """Whoever carries a question to the policy service and its answer back; one contract suite over all of them."""
+
+    async def post(self, content: bytes) -> tuple[int, bytes]:
+        """Return the answer's status and its body, MAX_ANSWER bytes at most. Raises whatever went wrong."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class HttpxService:
+    """A `Service` over httpx: for whoever has no data plane of its own."""
+
+    def __init__(self, settings: OpaSettings) -> None:
+        verify = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+        limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+        self._client = httpx.AsyncClient(timeout=settings.timeout, trust_env=False, verify=verify, limits=limits)
+        self._url, self._headers = settings.url, settings.headers()
+
+    async def post(self, content: bytes) -> tuple[int, bytes]:
+        """Ask (Service)."""
+        async with self._client.stream(
+            "POST", self._url, content=content, headers=self._headers, follow_redirects=False, auth=None
+        ) as response:
+            return response.status_code, await _body(response) if response.status_code == 200 else b""
+
+    async def close(self) -> None:
+        """Close the connections (Service)."""
+        await self._client.aclose()
+
 
 def opa_input(request: AccessRequest) -> dict[str, Any]:
     """Return MinIO's input document for one question."""
@@ -68,12 +108,11 @@ def opa_input(request: AccessRequest) -> dict[str, Any]:
 
 
 class OpaAuthorizer:
-    """An Authorizer that asks over HTTP, on kept-alive connections. A client that was given is not closed."""
+    """An Authorizer that asks over HTTP, on kept-alive connections, by `service`."""
 
-    def __init__(self, settings: OpaSettings, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, settings: OpaSettings, service: Service | None = None) -> None:
         self._settings = settings
-        self._owned = client is None
-        self._client = client or _client(settings)
+        self._service = service or HttpxService(settings)
 
     def decide_now(self, request: AccessRequest) -> Decision | None:
         """Return Deny for what must not be asked, else None: an answer from elsewhere must be awaited."""
@@ -106,37 +145,19 @@ class OpaAuthorizer:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._owned:
-            await self._client.aclose()
+        await self._service.close()
 
     async def _post(self, document: dict[str, Any]) -> Any:
         content = json.dumps(document, allow_nan=False, default=str).encode()
-        async with (
-            asyncio.timeout(self._settings.timeout),
-            self._client.stream(
-                "POST", self._settings.url, content=content, headers=self._headers(), follow_redirects=False, auth=None
-            ) as response,
-        ):
-            if response.status_code != 200:
-                raise _NoAnswerError(f"status {response.status_code}")
-            return json.loads(await _body(response), object_pairs_hook=_unique, parse_constant=_refuse_constant)
-
-    def _headers(self) -> dict[str, str]:
-        # No compression: the bound on the answer is then a bound on memory.
-        headers = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
-        if self._settings.auth_token:
-            headers["authorization"] = self._settings.auth_token.reveal()
-        return headers
+        async with asyncio.timeout(self._settings.timeout):
+            status, body = await self._service.post(content)
+        if status != 200:
+            raise _NoAnswerError(f"status {status}")
+        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 class _NoAnswerError(Exception):
     """The service answered something that is no answer; the text is ours, so it may be logged."""
-
-
-def _client(settings: OpaSettings) -> httpx.AsyncClient:
-    verify = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-    limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
-    return httpx.AsyncClient(timeout=settings.timeout, trust_env=False, verify=verify, limits=limits)
 
 
 async def _body(response: httpx.Response) -> bytes:

@@ -159,17 +159,19 @@ async def fetch(
     body: bytes | AsyncIterator[bytes] = b"",
     *,
     chunked: bool = False,
+    harmless: bool = False,
 ) -> Fetched:
     """Send a request and return its answer. Raises Unanswered.
 
-    `chunked`: the body goes in chunks. What has no body to stream is repeated once when a kept connection was dead.
+    `chunked`: the body goes in chunks. What has no body to stream is repeated once when a kept connection was dead; a POST
+    only where the caller knows that it is `harmless`.
     """
     try:
         upstream = pool.take(origin) or await pool.connect(origin)
         try:
             return await _sent(upstream, method, head, body, chunked=chunked)
         except _Unused:
-            if not isinstance(body, bytes) or method == "POST":
+            if not isinstance(body, bytes) or (method == "POST" and not harmless):
                 raise
         return await _sent(await pool.connect(origin), method, head, body, chunked=chunked)
     except (OSError, TimeoutError) as error:
