@@ -32,9 +32,10 @@ from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, N
 from gateway.regions import REDIRECTS, elsewhere
 from gateway.request import S3Request, parse
 from gateway.stores import Stores
-from gateway.wire.exchange import AnswerTooLarge, BodyTooLarge, CutShort, Late
 from gateway.wire.heads import RequestHead, ResponseHead
-from gateway.wire.steps import Collect, Drop, HandOver, Later, Pass, Pull, Read, Say, Send, Step, Traffic
+from gateway.wire.steps import (
+    AnswerTooLarge, BodyTooLarge, Collect, CutShort, Drop, HandOver, Late, Later, Pass, Pull, Read, Say, Send, Step, Traffic,
+)  # fmt: skip
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Credentials, Decision
 

@@ -379,6 +379,3 @@ def _raise(error: Exception) -> Step:
 
 def _misplaced(step: object) -> Step:
     raise TypeError(f"{type(step).__name__} without an answer")
-
-
-__all__ = ["AnswerTooLarge", "BodyTooLarge", "CutShort", "Exchange", "Late"]
