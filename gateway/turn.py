@@ -34,7 +34,21 @@ from gateway.request import S3Request, parse
 from gateway.stores import Stores
 from gateway.wire.heads import RequestHead, ResponseHead
 from gateway.wire.steps import (
-    AnswerTooLarge, BodyTooLarge, Collect, CutShort, Drop, HandOver, Late, Later, Pass, Pull, Read, Say, Send, Step, Traffic,
+    AnswerTooLarge,
+    BodyTooLarge,
+    Collect,
+    CutShort,
+    Drop,
+    HandOver,
+    Late,
+    Later,
+    Pass,
+    Pull,
+    Read,
+    Say,
+    Send,
+    Step,
+    Traffic,
 )  # fmt: skip
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Credentials, Decision
