@@ -16,7 +16,8 @@ from gateway.places import Places, Rule
 from gateway.seal import Seal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
-from gateway.wire import exchange, plane
+from gateway.wire import answer as wire_answer
+from gateway.wire import plane
 from iam.model import Secret
 from tests.servers.processes import BACKEND
 from tests.servers.recording import RecordingBackend
@@ -189,7 +190,7 @@ async def test_a_destination_that_refuses_is_the_answer(across):
 @pytest.mark.parametrize("whole", [True, False])
 async def test_a_long_copy_keeps_its_client(across, monkeypatch, whole):
     """White space comes while a copy runs, then the result, or an Error document after the 200, as S3 does it."""
-    monkeypatch.setattr(exchange, "PATIENCE", 0.02)
+    monkeypatch.setattr(wire_answer, "PATIENCE", 0.02)
     monkeypatch.setattr(plane, "TICK", 0.01)
     seen, scripted = threading.Event(), answer(10, b"x" * (10 if whole else 9))
     across.source.answer = lambda _: scripted if seen.wait(30) else b""

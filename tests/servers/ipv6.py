@@ -12,18 +12,23 @@ class Ipv6Relay:
 
     def __init__(self, port: int) -> None:
         self._target = port
+        self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
         self.endpoint = f"http://[::1]:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        self._listener.close()
+        for one in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):  # it may never have been connected, or be gone
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += (client, server)
                 for one, other in ((client, server), (server, client)):
                     threading.Thread(target=_pump, args=(one, other), daemon=True).start()
 
