@@ -57,13 +57,13 @@ def own_url(request: S3Request) -> str:
     return f"{'https' if request.secure else 'http'}://{request.header('host')}{request.target}"
 
 
-def client_headers(headers: Sequence[tuple[str, str]], request: S3Request, region: str) -> Headers:
+def client_headers(headers: Sequence[tuple[str, str]], bucket: str, region: str) -> Headers:
     """Return the headers that the client may see, in their order."""
     seen = []
     for index, name, translated in _crossing(tuple([name for name, _ in headers])):
         value = headers[index][1]
         if translated:
-            found = _translated(name, value, request, region)
+            found = _translated(name, value, bucket, region)
             if found is not None:
                 seen.append(found)
         else:
@@ -89,11 +89,11 @@ def edited(headers: Headers) -> Headers:
     return tuple((n, v) for n, v in headers if n.lower() not in _OF_THE_BYTES and "checksum" not in n.lower())
 
 
-def _translated(name: str, value: str, request: S3Request, region: str) -> tuple[str, str] | None:
+def _translated(name: str, value: str, bucket: str, region: str) -> tuple[str, str] | None:
     """Return a header with what it says of the backend said of us, None when it says nothing then."""
     match name.lower():
         case "location":  # CreateBucket's: the store may name itself in it
-            return name, f"/{request.path.bucket}"
+            return name, f"/{bucket}"
         case "x-amz-bucket-region":
             return name, region or value
         case "content-encoding":

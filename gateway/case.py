@@ -109,15 +109,18 @@ class Case(NamedTuple):
 
     def question(self, need: Need) -> AccessRequest:
         """Return what the authorizer is asked about a need."""
+        return AccessRequest(self.caller.principal, need.action, need.bucket, need.key, self.facts(need))
+
+    def facts(self, need: Need) -> RequestContext:
+        """Return the facts that a policy may ask about."""
         request, claim = self.request, self.caller.claim
-        context = RequestContext(
+        return RequestContext(
             request.headers, request.query, self.caller.principal, request.source_ip, request.secure, self.now,
             "AWS4-HMAC-SHA256" if claim else "", self.caller.auth_type,
             signature_age_ms(claim, self.now) if claim else None, self.world.raw_headers,
             need.version, self.location, self.operation.name, self.operation.headers, self._told(),
             None if need.key else (),
         )  # fmt: skip
-        return AccessRequest(self.caller.principal, need.action, need.bucket, need.key, context)
 
     def _told(self) -> Mapping[str, str]:
         """Return what speaks in place of headers; a copy's source as it is written for the backend, never as it came."""

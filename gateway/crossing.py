@@ -225,7 +225,7 @@ async def _written(plan: Forward, route: Route, region: str, source: _Source, he
     try:
         if answer.status != 200:
             return await _error(plan, placed, answer)
-        seen = untold(answers.edited(answers.client_headers(answer.head.fields, plan.request, region)))
+        seen = untold(answers.edited(answers.client_headers(answer.head.fields, plan.request.path.bucket, region)))
         version = source.answer.headers.get("x-amz-version-id")
         seen += (("x-amz-copy-source-version-id", version),) if version else ()
         return Reply(plan.operation, plan.caller, _result(part, answer), headers=seen)

@@ -14,6 +14,7 @@ from gateway.case import World
 from gateway.context import Tags
 from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, RequestTimeout, S3Error, SlowDown, render
 from gateway.exchange import Exchange
+from gateway.habits import Guest, Habits
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, lines, source_ip
 from gateway.stores import Stores
@@ -40,14 +41,34 @@ class Desk:
     counters: Counters = field(default_factory=Counters)
     clock: Callable[[], float] = time.time
     _common: tuple[int, str] = (0, "")
+    habits: Habits = field(init=False)
 
-    def turn(self, head: RequestHead, peer: str, *, secure: bool) -> S3Turn:
+    def __post_init__(self) -> None:
+        """Begin without habits."""
+        self.habits = Habits(self.world)
+
+    def meet(self, peer: str, *, secure: bool) -> Guest:
+        """Return what is known of a new connection."""
+        return Guest(peer, secure=secure)
+
+    def again(self, guest: Guest, raw: bytes) -> S3Turn | None:
+        """Return the turn of a head that says again what this connection has said before, None for any other."""
+        if self.inflight >= self.max_inflight:
+            return None
+        now = int(self.clock())
+        for known in guest.known:
+            again = known.habit.again(raw, now, known.source_ip)
+            if again is not None:
+                return S3Turn(self, guest, again.head, known.source_ip, secure=known.secure).again(again)
+        return None
+
+    def turn(self, guest: Guest, head: RequestHead) -> S3Turn:
         """Return the turn of a request; who is asking is the peer, or whom a listed proxy speaks for."""
-        address = peer
+        address, secure = guest.peer, guest.secure
         if self.trusted_proxies:
-            address = source_ip(peer, lines(head.fields, "x-forwarded-for"), self.trusted_proxies)
-            secure = is_secure(peer, lines(head.fields, "x-forwarded-proto"), self.trusted_proxies, tls=secure)
-        return S3Turn(self, head, address, secure=secure)
+            address = source_ip(guest.peer, lines(head.fields, "x-forwarded-for"), self.trusted_proxies)
+            secure = is_secure(guest.peer, lines(head.fields, "x-forwarded-proto"), self.trusted_proxies, tls=secure)
+        return S3Turn(self, guest, head, address, secure=secure)
 
     async def tags_of(self, objects: Sequence[tuple[str, str, str]]) -> Sequence[Tags | None]:
         """Return the tags of stored objects, as `Exchange.tags_of`."""

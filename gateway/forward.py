@@ -77,7 +77,7 @@ def build(
         request, caller = plain(request, caller)
     if request.names.customer_keys:
         _check_customer_keys(request, target)
-    host, path = _place(request, caller, target)
+    host, path = place(request, caller, target)
     query = _query(request, operation) if request.query else []
     headers = _headers(request, operation, caller)
     payload_hash = caller.payload_hash
@@ -143,7 +143,7 @@ class _Signer(NamedTuple):
         payload_hash: str,
     ) -> tuple[str, Callable[[], ChunkChain]]:
         """Sign, in these headers; return the URL, and what makes the chain that the request's chunks are signed with."""
-        timestamp, scope = _moment(self.now, self.target.region)
+        timestamp, scope = moment(self.now, self.target.region)
         headers["host"], headers["x-amz-date"], headers["x-amz-content-sha256"] = host, timestamp, payload_hash
         if self.credentials.session_token:
             headers["x-amz-security-token"] = self.credentials.session_token.reveal()
@@ -157,7 +157,7 @@ class _Signer(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _moment(now: int, region: str) -> tuple[str, Scope]:
+def moment(now: int, region: str) -> tuple[str, Scope]:
     """Return a second as signatures write it, and the scope of what is signed then."""
     timestamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     return timestamp, Scope(timestamp[:8], region, "s3")
@@ -186,7 +186,7 @@ def _check_customer_keys(request: S3Request, target: Target) -> None:
         )
 
 
-def _place(request: S3Request, caller: Caller, target: Target) -> tuple[str, str]:
+def place(request: S3Request, caller: Caller, target: Target) -> tuple[str, str]:
     """Return host and path at the backend (trap 61: the bucket is the one that was judged, wherever it stood)."""
     rest = caller.target if request.path.virtual_host else "/" + caller.target[1:].partition("/")[2]
     return _located(request.path.bucket, rest, target)

@@ -236,13 +236,13 @@ def _query(raw: str) -> tuple[tuple[str, str], ...]:
 
 def _split(target: str, host: str, domains: tuple[str, ...]) -> S3Path:
     if domains and (hosted := _bucket_of_host(host, domains)):
-        return S3Path(_checked_bucket(hosted), _key(target[1:]), virtual_host=True)
+        return S3Path(_checked_bucket(hosted), decoded_key(target[1:]), virtual_host=True)
     bucket, _, key = target[1:].partition("/")
     if not bucket:
         if key:
             raise InvalidBucketName(reason="empty bucket before a key")
         return S3Path("", "")
-    return S3Path(_bucket(bucket), _key(key))
+    return S3Path(_bucket(bucket), decoded_key(key))
 
 
 @lru_cache(maxsize=1024)
@@ -270,7 +270,8 @@ def _checked_bucket(bucket: str) -> str:
     return bucket
 
 
-def _key(raw: str) -> str:
+def decoded_key(raw: str) -> str:
+    """Return the key that a path writes. Raises KeyTooLongError, InvalidURI."""
     if "%" not in raw and len(raw) <= MAX_KEY_BYTES:  # visible ASCII, as every target
         return raw
     key = _text(raw)

@@ -40,7 +40,8 @@ _UNRESERVED_OR_SLASH = re.compile(r"[A-Za-z0-9\-._~/]*")
 _SCOPE_DATE = re.compile(r"/([0-9]{8})/[^/]*/[^/]+/aws4_request")
 _KEPT_TEXT = 1024  # characters of a text that is remembered
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
-_TIMESTAMP = re.compile(r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z")
+TIMESTAMP = r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z"
+_TIMESTAMP = re.compile(TIMESTAMP)
 _SIGNED_HEADERS = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+(?:;[a-z0-9!#$%&'*+\-.^_`|~]+)*")
 # The scope's parts hold no "/" and no line end: the scope is one line of the string to sign, and unambiguous.
 # An access key may contain "/": the scope is the last four parts (trap 16).
@@ -224,7 +225,7 @@ def check_time(claim: SignatureClaim, now: int) -> None:
 
     Raises RequestTimeTooSkewed (header) or AccessDenied (presigned, or a timestamp that is no date).
     """
-    signed_at = _epoch(claim.timestamp)
+    signed_at = epoch(claim.timestamp)
     if claim.expires is None:
         if abs(now - signed_at) > MAX_SKEW:
             raise RequestTimeTooSkewed(RequestTime=claim.timestamp, MaxAllowedSkewMilliseconds=str(MAX_SKEW * 1000))
@@ -237,11 +238,12 @@ def check_time(claim: SignatureClaim, now: int) -> None:
 
 def signature_age_ms(claim: SignatureClaim, now: int) -> int:
     """Return how long ago the request was signed, in milliseconds, never less than 0 (condition key s3:signatureAge)."""
-    return max(0, now - _epoch(claim.timestamp)) * 1000
+    return max(0, now - epoch(claim.timestamp)) * 1000
 
 
 @lru_cache(maxsize=1024)
-def _epoch(timestamp: str) -> int:
+def epoch(timestamp: str) -> int:
+    """Return the seconds since the epoch of a timestamp. Raises AccessDenied when it is no date."""
     try:
         return int(datetime.fromisoformat(timestamp).timestamp())
     except ValueError:
@@ -331,8 +333,12 @@ class SigningKey:
 
     def sign(self, text: str) -> str:
         """Return the signature of a text: 64 lower-case hexadecimal digits."""
+        return self.sign_bytes(text.encode())
+
+    def sign_bytes(self, text: bytes) -> str:
+        """Return the signature of a text that is encoded already."""
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(text.encode())
+        inner.update(text)
         outer.update(inner.digest())
         return outer.hexdigest()
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway import copying, cors, deletion, dialect, documents, listings, post_form
-from gateway.actions import required
+from gateway.actions import Need, required
 from gateway.answers import translation
 from gateway.authenticate import Caller, authenticate
 from gateway.case import Case, World
 from gateway.errors import IncompleteBody, InvalidRequest, MissingContentLength
-from gateway.operations import resolve, settled
+from gateway.operations import Operation, resolve, settled
 from gateway.plans import Plan
 from gateway.request import S3Request
 
@@ -56,10 +56,20 @@ def _plain(case: Case) -> Plan:
     """Most operations: every need allowed, then sent as it came."""
     request, operation = case.request, case.operation
     edit = translation(operation, request, case.world.region)
+    return case.must(needs_of(operation, request, case.world), lambda: case.forward(edit=edit))
+
+
+def is_plain(operation: Operation) -> bool:
+    """Return whether an operation's story is that of most: nothing decides but its head."""
+    return operation.name not in _STORIES
+
+
+def needs_of(operation: Operation, request: S3Request, world: World) -> tuple[Need, ...]:
+    """Return every action that a request with a plain story needs."""
     needs = required(operation, request)
-    if operation.static and not case.world.amazon:
+    if operation.static and not world.amazon:
         needs += dialect.twins(operation, request)
-    return case.must(needs, lambda: case.forward(edit=edit))
+    return needs
 
 
 def _anonymous_with_policies(request: S3Request, caller: Caller, world: World) -> Caller:

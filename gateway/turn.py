@@ -26,6 +26,8 @@ from gateway.errors import (
     render,
 )
 from gateway.form_upload import FormUpload
+from gateway.habit import Again, Told
+from gateway.habits import Guest
 from gateway.naming import untold
 from gateway.observe import AccessLine
 from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, NeedsTags, Plan, Reply
@@ -77,22 +79,26 @@ class S3Turn:
     """One request being answered."""
 
     __slots__ = (
+        "_again",
         "_desk",
         "_followed",
-        "_head",
+        "_guest",
         "_line",
         "_region_asked",
         "_secure",
         "_started",
         "_upload",
         "_uses_body",
+        "head",
         "traffic",
     )
 
-    def __init__(self, desk: Desk, head: RequestHead, source_ip: str, *, secure: bool) -> None:
+    def __init__(self, desk: Desk, guest: Guest, head: RequestHead, source_ip: str, *, secure: bool) -> None:
         self.traffic = Traffic()
+        self.head = head
         self._desk: Desk | None = desk
-        self._head = head
+        self._guest = guest
+        self._again: Again | None = None
         self._secure = secure
         self._line = AccessLine(desk.ids.next(), head.method, head.target.partition("?")[0], source_ip)
         self._started = time.perf_counter()
@@ -110,7 +116,9 @@ class S3Turn:
 
     def begin(self) -> Step:
         """Tell the story of the request, or hand it over when it is not S3's."""
-        desk, head = self.desk, self._head
+        if self._again is not None:
+            return self._tell(self._again)
+        desk, head = self.desk, self.head
         if head.target.startswith("/minio/") and desk.is_probe(head.target):
             self._leave()
             return HandOver()
@@ -129,10 +137,40 @@ class S3Turn:
             return HandOver()
         return self._plan(story.begin(request, desk.world, int(time.time())))
 
-    def _plan(self, plan: Plan) -> Step:
+    def again(self, again: Again) -> S3Turn:
+        """Be the turn of a story that is told again."""
+        self._again = again
+        return self
+
+    def _tell(self, again: Again) -> Send:
+        """Send what a habit says."""
+        habit = again.habit
+        self._name(habit.plan)
+        return Send(
+            habit.origin, again.head.method, again.sent, self._answered_again, self._unanswered, b"",
+            again.streams, again.head.chunked, again.relay,
+        )  # fmt: skip
+
+    def _answered_again(self, answer: ResponseHead) -> Step:
+        again = self._again
+        assert again is not None  # noqa: S101 - who else asked
+        habit = again.habit
+        if answer.status in REDIRECTS or answer.status == 400:
+            asked = habit.forward(again.words, self._line.source_ip)
+            return self._answered(_Sent(asked, asked, habit.backend, None, again.streams), answer)
+        headers = answers.client_headers(answer.fields, habit.path.bucket, self.desk.world.region)
+        self._note(headers)
+        return Pass(self._head_of(answer.status, headers))
+
+    def _name(self, plan: Plan) -> None:
+        """Say in the log who does what."""
         line, principal = self._line, plan.caller.principal
         line.operation, line.access_key_id = plan.operation.name, principal.access_key_id or "-"
         line.parent = principal.parent or "-"
+
+    def _plan(self, plan: Plan) -> Step:
+        self._name(plan)
+        line = self._line
         if isinstance(plan, Forward):
             line.path = plan.request.target  # a form's key is known now
         match plan:
@@ -159,7 +197,7 @@ class S3Turn:
 
     async def _form(self, plan: NeedsForm, pull: Callable[[], Awaitable[bytes]]) -> Step:
         """Read a form up to its file; what signs it is in there. The file is then the body of what it means."""
-        self._upload = upload = FormUpload(plan.boundary, self._head.length or 0, pull)
+        self._upload = upload = FormUpload(plan.boundary, self.head.length or 0, pull)
         judged = plan.then(await upload.form())
         return self._plan(judged(await upload.length()))
 
@@ -215,15 +253,18 @@ class S3Turn:
         return self._forward(asked._replace(request=request, caller=caller), payload)
 
     def _send(self, sent: _Sent, credentials: Credentials) -> Step:
-        plan, backend = sent.plan, sent.backend
+        plan, backend, now = sent.plan, sent.backend, int(time.time())
         upstream = forward.build(
             plan.request, plan.operation, plan.caller, target=backend.regions.target(plan.request.path.bucket),
-            credentials=credentials, keys=self.desk.world.keys, now=int(time.time()), body=plan.body,
+            credentials=credentials, keys=self.desk.world.keys, now=now, body=plan.body,
         )  # fmt: skip
         upload = self._upload if plan.body is None else None
+        head = forward.wire_head(upstream, streams=sent.streams or upload is not None)
+        if plan is sent.asked and sent.payload is None and upload is None:
+            told = Told(self.head, plan, backend, credentials, now, sent.streams, head)
+            self.desk.habits.learn(self._guest, told)
         return Send(
-            backend.origin(upstream.headers["host"]), upstream.method,
-            forward.wire_head(upstream, streams=sent.streams or upload is not None),
+            backend.origin(upstream.headers["host"]), upstream.method, head,
             lambda answer: self._answered(sent, answer), self._unanswered,
             sent.payload if sent.payload is not None else plan.body or b"", sent.streams,
             sent.streams and upstream.length is None, upstream.relay, upload.through(upstream) if upload else None,
@@ -240,14 +281,12 @@ class S3Turn:
             again = self._elsewhere(sent, answer)
             if again is not None:
                 return again
-        headers = answers.client_headers(answer.fields, sent.asked.request, self.desk.world.region)
+        headers = answers.client_headers(answer.fields, sent.asked.request.path.bucket, self.desk.world.region)
         if plan is not sent.asked:
             headers = untold(headers)
-        for name, value in headers:
-            if name == answers.BACKEND_REQUEST_ID:
-                self._line.backend_request_id = value[:64]
+        self._note(headers)
         mend = plan.mend
-        if mend and answer.status >= 400 and self._head.method != "HEAD":
+        if mend and answer.status >= 400 and self.head.method != "HEAD":
             status = answer.status
             return Collect(MAX_ANSWER, lambda body: self._say(mend(status, body), status, answers.edited(headers)))
         if answer.status != 200 or (plan.then is None and plan.edit is None):
@@ -258,6 +297,11 @@ class S3Turn:
         return Collect(
             MAX_ANSWER, lambda body: self._edited(plan, edited, body), self._head_of(200, edited), xml.PROLOG.encode()
         )
+
+    def _note(self, headers: Headers) -> None:
+        for name, value in headers:
+            if name == answers.BACKEND_REQUEST_ID:
+                self._line.backend_request_id = value[:64]
 
     def _elsewhere(self, sent: _Sent, answer: ResponseHead) -> Step | None:
         """Follow a bucket to its region, once; what cannot be followed is an error, not the backend's address."""

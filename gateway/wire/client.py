@@ -7,11 +7,11 @@ first and drained for a moment, so that the client can read why.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gateway.wire.exchange import Exchange
 from gateway.wire.heads import END, MAX_HEAD, BadHead, RequestReader
-from gateway.wire.steps import Say
+from gateway.wire.steps import Say, Turn
 
 if TYPE_CHECKING:
     from gateway.wire.plane import Plane
@@ -27,6 +27,7 @@ class Client(asyncio.Protocol):
     __slots__ = (
         "_ended",
         "_full",
+        "_guest",
         "_inbox",
         "_lingers_until",
         "_reader",
@@ -50,6 +51,7 @@ class Client(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.lost = False
         self.peer = ""
+        self._guest: Any = None
         self.seen = plane.pool.now
         self._inbox = b""
         self._reader = RequestReader()
@@ -67,6 +69,7 @@ class Client(asyncio.Protocol):
         self.transport.set_write_buffer_limits(HIGH, LOW)
         name = transport.get_extra_info("peername")
         self.peer = name[0] if isinstance(name, tuple) else ""
+        self._guest = self.plane.desk.meet(self.peer, secure=self.secure)
         if not self.plane.admit(self):
             self._say_and_close(self.plane.desk.crowded(self.peer))
 
@@ -114,12 +117,10 @@ class Client(asyncio.Protocol):
             return False
         end += 4
         self._inbox = inbox[end:]
-        try:
-            head = self._reader.read(inbox if len(inbox) == end else inbox[:end])
-        except BadHead as error:
-            self._malformed(error.reason, too_large=error.too_large)
+        turn = self._turn(inbox if len(inbox) == end else inbox[:end])
+        if turn is None:
             return False
-        self.exchange = exchange = Exchange(self, self.plane.desk.turn(head, self.peer, secure=self.secure), head)
+        self.exchange = exchange = Exchange(self, turn)
         if exchange.body.done or not self._inbox:
             exchange.start()
         else:
@@ -128,6 +129,19 @@ class Client(asyncio.Protocol):
             exchange.turn.traffic.received += len(early)
             exchange.start()
         return True
+
+    def _turn(self, raw: bytes) -> Turn | None:
+        """Return the turn of a head, None when it is none and has been answered."""
+        desk = self.plane.desk
+        known = desk.again(self._guest, raw)
+        if known is not None:
+            return known
+        try:
+            head = self._reader.read(raw)
+        except BadHead as error:
+            self._malformed(error.reason, too_large=error.too_large)
+            return None
+        return desk.turn(self._guest, head)
 
     def _malformed(self, reason: str, *, too_large: bool) -> None:
         self._say_and_close(self.plane.desk.malformed(reason, self.peer, too_large=too_large))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.wire.answer import Answer
 from gateway.wire.body import Body
 from gateway.wire.chunks import BadChunk
-from gateway.wire.heads import RequestHead, ResponseHead
+from gateway.wire.heads import ResponseHead
 from gateway.wire.steps import (
     AnswerTooLarge,
     BodyTooLarge,
@@ -59,10 +59,10 @@ class Exchange:
         "upload",
     )
 
-    def __init__(self, client: Client, turn: Turn, head: RequestHead) -> None:
+    def __init__(self, client: Client, turn: Turn) -> None:
         self.client = client
         self.turn = turn
-        self.head = head
+        self.head = head = turn.head
         self.body = Body(head)
         self.answer = Answer(client, head, turn.traffic)
         self.upload: Upload | None = None

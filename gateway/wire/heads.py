@@ -83,7 +83,10 @@ class RequestHead:
     def fields(self) -> Fields:
         """Return the fields as they came."""
         if self.listed is None:
-            self.listed = list(zip(self.names, (self.named or {}).values(), strict=True))
+            if self.named is None:  # the head was recognized without being read
+                self.listed = _FieldReader().read(self.raw).fields
+            else:
+                self.listed = list(zip(self.names, self.named.values(), strict=True))
         return self.listed
 
     @property

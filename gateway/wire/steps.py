@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.wire.heads import Fields, RequestHead, ResponseHead
 
@@ -137,6 +137,7 @@ class Turn(Protocol):
     """One request being answered."""
 
     traffic: Traffic
+    head: RequestHead
 
     def begin(self) -> Step:
         """Return the first step."""
@@ -171,7 +172,13 @@ class CutShort(Exception):
 class Desk(Protocol):
     """Makes turns: the application's side of the plane."""
 
-    def turn(self, head: RequestHead, peer: str, *, secure: bool) -> Turn:
+    def meet(self, peer: str, *, secure: bool) -> Any:
+        """Return what the desk remembers of a connection, which is kept with it."""
+
+    def again(self, guest: Any, raw: bytes) -> Turn | None:
+        """Return the turn of a head that the desk knows without reading it, None for one that it must be told."""
+
+    def turn(self, guest: Any, head: RequestHead) -> Turn:
         """Return the turn of a request."""
 
     def malformed(self, reason: str, peer: str, *, too_large: bool) -> Say:

@@ -1,0 +1,280 @@
+"""A story that was told once, to be told again with other words in its holes (decision 0009).
+
+    words ─▶ time ─▶ signature ─▶ session ─▶ policy ─▶ backend's keys and region ─▶ what is sent, signed
+
+Everything that is asked about a request is asked again about each (trap 37); what is kept is how its texts are written. A habit can
+only say yes: whatever is not as it was, or is refused, is None, and the head goes the whole way, which knows the words for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from gateway import forward
+from gateway.authenticate import MAX_DECODED_LENGTH, Caller
+from gateway.backend import Backend
+from gateway.case import Case, World
+from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
+from gateway.context import RequestContext
+from gateway.errors import S3Error
+from gateway.plans import Forward
+from gateway.request import MAX_KEY_BYTES, S3Request, decoded_key
+from gateway.sigv4 import ALGORITHM, MAX_SKEW, canonical_request, epoch, matches, uri_encode
+from gateway.story import needs_of
+from gateway.templates import Form, Template, mark
+from gateway.wire.heads import RequestHead
+from iam.model import AccessRequest, Credentials
+
+PATH, SIGNATURE = ":path", ":signature"  # names of the two holes that are no field's whole value
+LENGTHS = ("content-length", "x-amz-decoded-content-length")
+_NUMERAL = 700_100_200_300_400  # what stands for a length while a template is being written, since it is read as a number
+Relay = UnsignedRelay | SignedRelay
+
+
+class Told(NamedTuple):
+    """A story as it was told: `sent`, at `now` (epoch seconds), to `backend` with `credentials`."""
+
+    head: RequestHead
+    plan: Forward
+    backend: Backend
+    credentials: Credentials
+    now: int
+    streams: bool
+    sent: bytes
+
+
+class Again(NamedTuple):
+    """A story told again: the head that asked, what is sent for it, and how its body follows."""
+
+    habit: Habit
+    words: tuple[bytes, ...]
+    head: RequestHead
+    sent: bytes
+    streams: bool
+    relay: Relay | None
+
+
+class Habit:
+    """One story. `form` recognizes heads like its own, `names` are those of the holes, in their order."""
+
+    def __init__(self, form: Form, names: Sequence[str], told: Told, world: World) -> None:
+        plan, caller, claim = told.plan, told.plan.caller, told.plan.caller.claim
+        if claim is None or caller.signing_key is None:
+            raise ValueError("a story without a signature")
+        self.plan = plan
+        self.backend = told.backend
+        self.path = plan.request.path
+        self._form: Form | None = form
+        self._names = tuple(names)
+        self._world = world
+        self._head = told.head
+        self._prefix = "/" if self.path.virtual_host else f"/{self.path.bucket}/"
+        self._target = told.backend.regions.target(self.path.bucket)
+        self._backend_credentials = told.credentials
+        self.origin = told.backend.origin(forward.place(plan.request, caller, self._target)[0])
+        self._token = plan.request.header("x-amz-security-token")
+        self._access_key_id = claim.access_key_id
+        self._credentials, self._principal = world.lookup(claim.access_key_id, self._token)
+        self._actions = tuple(need.action for need in needs_of(plan.operation, plan.request, world))
+        self._key = caller.signing_key
+        self._to_sign = f"{ALGORITHM}\n%b\n{claim.scope.text.replace('%', '%%')}\n%b".encode()
+        self._day = claim.scope.date.encode()
+        self._at = {name: place for place, name in enumerate(names)}
+        self._path_at, self._date_at, self._signature_at = (self._at[n] for n in (PATH, "x-amz-date", SIGNATURE))
+        self._length_at, self._decoded_at = (self._at.get(name, -1) for name in LENGTHS)
+        self._write(told)
+
+    def _write(self, told: Told) -> None:
+        """Have the functions that told the story write its templates, about marks in place of words."""
+        plan, caller, world = told.plan, told.plan.caller, self._world
+        assert caller.claim is not None  # noqa: S101 - __init__ looked
+        marks = {n: str(_NUMERAL + i) if n in LENGTHS else mark(i) for n, i in self._at.items()}
+        headers = self._headers(marks)
+        payload = marks.get("x-amz-content-sha256", caller.payload_hash)
+        target = self._prefix + marks[PATH]
+        signed = caller.claim.signed_headers
+        self._canonical = self._template(canonical_request(plan.request.method, target, "", headers, signed, payload))
+        _, scope = forward.moment(told.now, self._target.region)
+        self._sends_on = scope.date
+        self._backend_key = world.keys.get(told.credentials.secret.reveal(), scope)
+        self._backend_to_sign = f"{ALGORITHM}\n%b\n{scope.text.replace('%', '%%')}\n%b".encode()
+        built = forward.build(
+            S3Request(plan.request.method, target, self.path._replace(key=marks[PATH]), (), headers, "", plan.request.secure),
+            plan.operation, caller._replace(target=target, payload_hash=payload),
+            target=self._target, credentials=told.credentials, keys=world.keys, now=told.now,
+        )  # fmt: skip
+        sent = {**built.headers, "x-amz-date": mark(len(marks))}
+        authorization = sent.pop("authorization")
+        path = built.url[built.url.index("/", 8) :]
+        self._backend_canonical = self._template(
+            canonical_request(built.method, path, "", sent, sorted(sent), payload)
+        )
+        sent["authorization"] = authorization[:-64] + mark(len(marks) + 1)
+        self._sent = self._template(forward.wire_head(built._replace(headers=sent), streams=told.streams).decode())
+
+    def _template(self, text: str) -> Template:
+        for name in LENGTHS:
+            if name in self._at:
+                text = text.replace(str(_NUMERAL + self._at[name]), mark(self._at[name]))
+        return Template(text.encode())
+
+    def _headers(self, words: dict[str, str]) -> dict[str, str]:
+        """Return the request's headers with these words in their places."""
+        headers = {**self.plan.request.headers, **{n: w for n, w in words.items() if n not in {PATH, SIGNATURE}}}
+        headers["authorization"] = headers["authorization"][:-64] + words[SIGNATURE]
+        return headers
+
+    def is_current(self, told: Told) -> bool:
+        """Return whether what this habit depends on is what a story depended on that was told now."""
+        return (
+            self._principal is told.plan.caller.principal
+            and self._backend_credentials is told.credentials
+            and self._target is told.backend.regions.target(self.path.bucket)
+            and self._sends_on == forward.moment(told.now, self._target.region)[1].date
+        )
+
+    def forget(self) -> None:
+        """Recognize nothing any more."""
+        self._form = None
+
+    # ---- telling it again
+
+    def again(self, raw: bytes, now: int, source_ip: str) -> Again | None:
+        """Return the story of a head like ours, None when it must be told whole. `now` in epoch seconds."""
+        words = self._form.words(raw) if self._form is not None else None
+        if words is None or not self._is_signed(words, now) or not self._is_session():
+            return None
+        key = self._key_of(words[self._path_at])
+        if not key or not self._is_allowed(words, key, now, source_ip) or not self._is_backend():
+            return None
+        timestamp, scope = forward.moment(now, self._target.region)
+        if scope.date != self._sends_on:
+            return None
+        moment = timestamp.encode()
+        digest = sha256(self._backend_canonical.fill((*words, moment))).hexdigest().encode()
+        signature = self._backend_key.sign_bytes(self._backend_to_sign % (moment, digest))
+        head = self._head_of(raw, words)
+        relay = None
+        if self.plan.caller.mode.chunked:
+            if not head.has_body or int(words[self._decoded_at]) > MAX_DECODED_LENGTH:
+                return None
+            chain = ChunkChain(self._backend_key, timestamp, scope, signature)
+            relay = forward.relay(self.plan.request, self._caller(words), chain)
+        sent = self._sent.fill((*words, moment, signature.encode()))
+        return Again(self, words, head, sent, head.has_body, relay)
+
+    def _is_signed(self, words: tuple[bytes, ...], now: int) -> bool:
+        """Return whether the signature is of now, and covers these words."""
+        date = words[self._date_at]
+        try:
+            if date[:8] != self._day or abs(now - epoch(date.decode())) > MAX_SKEW:
+                return False
+        except S3Error:
+            return False
+        digest = sha256(self._canonical.fill(words)).hexdigest().encode()
+        return matches(self._key.sign_bytes(self._to_sign % (date, digest)), words[self._signature_at].decode())
+
+    def _is_session(self) -> bool:
+        """Return whether the access key and its token are still good, and those that they were."""
+        try:
+            credentials, principal = self._world.lookup(self._access_key_id, self._token)
+        except S3Error:
+            return False
+        return principal is self._principal and credentials is self._credentials
+
+    def _key_of(self, word: bytes) -> str:
+        """Return the key that a path names, "" when only the whole way can tell."""
+        text = word.decode("ascii")
+        if self.path.virtual_host and text.startswith("minio/"):  # health's, perhaps
+            return ""
+        if "%" not in text:
+            return text if len(text) <= MAX_KEY_BYTES else ""
+        if uri_encode(unquote_to_bytes(text), slash=False) != text:
+            return ""
+        try:
+            return decoded_key(text)
+        except S3Error:
+            return ""
+
+    def _is_allowed(self, words: tuple[bytes, ...], key: str, now: int, source_ip: str) -> bool:
+        authorizer, facts = self._world.authorizer, _Facts(self, words, now, source_ip)
+        for action in self._actions:
+            question = AccessRequest(self._principal, action, self.path.bucket, key, facts)
+            if authorizer.wants_existing_tags(question) or not authorizer.decide_now(question):
+                return False
+        return True
+
+    def _is_backend(self) -> bool:
+        """Return whether the backend is asked where, and with what, it was asked."""
+        backend = self.backend
+        return (
+            backend.known_credentials() is self._backend_credentials
+            and backend.regions.target(self.path.bucket) is self._target
+        )
+
+    def _head_of(self, raw: bytes, words: tuple[bytes, ...]) -> RequestHead:
+        told, length = self._head, self._head.length
+        if self._length_at >= 0:
+            length = int(words[self._length_at])
+        target = self._prefix + words[self._path_at].decode()
+        return RequestHead(
+            told.method, target, None, told.minor, True, length, told.chunked, told.expects, raw
+        )
+
+    # ---- the story in full, for who needs more of it
+
+    def _caller(self, words: tuple[bytes, ...]) -> Caller:
+        caller, claim = self.plan.caller, self.plan.caller.claim
+        assert claim is not None  # noqa: S101 - __init__ looked
+        texts = self._texts(words)
+        return caller._replace(
+            payload_hash=texts.get("x-amz-content-sha256", caller.payload_hash),
+            target=self._prefix + texts[PATH],
+            claim=claim._replace(signature=texts[SIGNATURE], timestamp=texts["x-amz-date"]),
+            decoded_length=int(texts[LENGTHS[1]]) if LENGTHS[1] in texts else caller.decoded_length,
+        )
+
+    def _texts(self, words: tuple[bytes, ...]) -> dict[str, str]:
+        return {name: word.decode() for name, word in zip(self._names, words, strict=True)}
+
+    def forward(self, words: tuple[bytes, ...], source_ip: str) -> Forward:
+        """Return the plan about these words."""
+        texts, told = self._texts(words), self.plan.request
+        request = S3Request(
+            told.method, self._prefix + texts[PATH], self.path._replace(key=self._key_of(words[self._path_at])), (),
+            self._headers(texts), source_ip, told.secure,
+        )  # fmt: skip
+        return self.plan._replace(request=request, caller=self._caller(words))
+
+    def context(self, words: tuple[bytes, ...], now: int, source_ip: str) -> RequestContext:
+        """Return the facts that a policy may ask about."""
+        plan = self.forward(words, source_ip)
+        need = needs_of(plan.operation, plan.request, self._world)[0]
+        return Case(plan.request, plan.operation, plan.caller, self._world, now).facts(need)
+
+
+class _Facts:
+    """The facts of a request told again, found when a policy asks: most ask nothing (iam.model.Context)."""
+
+    __slots__ = ("_about", "_found")
+
+    def __init__(self, habit: Habit, words: tuple[bytes, ...], now: int, source_ip: str) -> None:
+        self._about = habit, words, now, source_ip
+        self._found: RequestContext | None = None
+
+    def _facts(self) -> RequestContext:
+        if self._found is None:
+            habit, *about = self._about
+            self._found = habit.context(*about)
+        return self._found
+
+    def values(self, key: str) -> tuple[str, ...] | None:
+        """Return the values of a condition key. Raises UnknownFact."""
+        return self._facts().values(key)
+
+    def document(self) -> dict[str, list[str]]:
+        """Return MinIO's `conditions` document."""
+        return self._facts().document()
