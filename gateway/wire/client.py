@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gateway.wire.exchange import Exchange
 from gateway.wire.heads import END, MAX_HEAD, BadHead, RequestReader
+from gateway.wire.outlet import Outlet
 from gateway.wire.steps import Say, Turn
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Client(asyncio.Protocol):
     def __init__(self, plane: Plane, *, secure: bool) -> None:
         self.plane = plane
         self.secure = secure
-        self.transport: asyncio.Transport
+        self.transport: Outlet
         self.exchange: Exchange | None = None
         self.lost = False
         self.peer = ""
@@ -65,7 +66,8 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (asyncio)."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
+        # uvloop's is a Transport by its methods only.
+        self.transport = Outlet(cast("asyncio.Transport", transport), self.plane.pool.outbox)
         self.transport.set_write_buffer_limits(HIGH, LOW)
         name = transport.get_extra_info("peername")
         self.peer = name[0] if isinstance(name, tuple) else ""

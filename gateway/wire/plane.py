@@ -125,7 +125,8 @@ class Plane:
     def hand_over(self, client: Client, exchange: Exchange) -> None:
         """Let the control surface answer: it gets the connection with every byte since the request's first."""
         protocol = self._control()
-        transport = client.transport
+        client.transport.flush()
+        transport = client.transport.raw
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(exchange.head.raw + client.taken(exchange))

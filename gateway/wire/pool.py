@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from gateway.wire.group import Address, Group, Limits
+from gateway.wire.outlet import Outbox
 from gateway.wire.steps import Origin
 from gateway.wire.upstream import Upstream
 
@@ -56,6 +57,7 @@ class Pool:
         self, loop: asyncio.AbstractEventLoop, limits: Limits | None = None, resolve: Resolve = addresses_of
     ) -> None:
         self.now = loop.time()
+        self.outbox = Outbox(loop)
         self._loop = loop
         self._limits = limits or Limits()
         self._resolve = resolve

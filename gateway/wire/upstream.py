@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.heads import END, MAX_HEAD, BadHead, ResponseHead, read_response
+from gateway.wire.outlet import Outlet
 from gateway.wire.resumption import ResumingContext
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Upstream(asyncio.Protocol):
 
     def __init__(self, pool: Pool, address: Address) -> None:
         self.address = address
-        self.transport: asyncio.Transport
+        self.transport: Outlet
         self.fresh = True
         self.settled = False  # it is counted as open, no more as being opened
         self.whole = True  # the request was sent whole
@@ -68,7 +69,8 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (asyncio)."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
+        # uvloop's is a Transport by its methods only.
+        self.transport = Outlet(cast("asyncio.Transport", transport), self._pool.outbox)
         self.transport.set_write_buffer_limits(HIGH, LOW)
         self._pool.opened(self)
 
