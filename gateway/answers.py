@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote, urlencode
 from xml.sax.saxutils import escape
 
@@ -16,6 +17,7 @@ from gateway.decoding import without_framing
 from gateway.operations import Operation
 from gateway.plans import Headers
 from gateway.request import S3Request
+from gateway.wire.forms import Template, mark
 from gateway.xml import PROLOG, S3_NAMESPACE
 
 BACKEND_REQUEST_ID = "x-minio-gw-backend-request-id"
@@ -82,6 +84,28 @@ def _crossing(names: tuple[str, ...]) -> tuple[tuple[int, str, bool], ...]:
         elif lower not in _NEVER and (lower in _KEPT or lower.startswith(_PREFIXES)):
             found.append((index, name, False))
     return tuple(found)
+
+
+class Passage(NamedTuple):
+    """How fields of these names cross untranslated: `fields` of their values, where the store's request id stands (-1: nowhere)."""
+
+    fields: Template
+    request_id_at: int
+
+
+@lru_cache(maxsize=256)
+def passage(names: tuple[str, ...]) -> Passage | None:
+    """Return how fields of these names cross, None where a value is translated. What frames the message is not written."""
+    fields, request_id_at = "", -1
+    for index, name, translated in _crossing(names):
+        lower = names[index].lower()
+        if translated and name != BACKEND_REQUEST_ID:
+            return None
+        if name == BACKEND_REQUEST_ID:
+            request_id_at = index
+        if lower != "content-length":
+            fields += f"{name}: {mark(index)}\r\n"
+    return Passage(Template(fields.encode()), request_id_at)
 
 
 def edited(headers: Headers) -> Headers:

@@ -40,7 +40,7 @@ class Desk:
     inflight: int = 0
     counters: Counters = field(default_factory=Counters)
     clock: Callable[[], float] = time.time
-    _common: tuple[int, str] = (0, "")
+    _common: tuple[int, bytes] = (0, b"")
     habits: Habits = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,8 @@ class Desk:
         for known in guest.known:
             again = known.habit.again(raw, now, known.source_ip)
             if again is not None:
-                return S3Turn(self, guest, again.head, known.source_ip, secure=known.secure).again(again)
+                turn = S3Turn(self, guest, again.head, again.path, known.source_ip, secure=known.secure)
+                return turn.again(again)
         return None
 
     def turn(self, guest: Guest, head: RequestHead) -> S3Turn:
@@ -68,7 +69,7 @@ class Desk:
         if self.trusted_proxies:
             address = source_ip(guest.peer, lines(head.fields, "x-forwarded-for"), self.trusted_proxies)
             secure = is_secure(guest.peer, lines(head.fields, "x-forwarded-proto"), self.trusted_proxies, tls=secure)
-        return S3Turn(self, guest, head, address, secure=secure)
+        return S3Turn(self, guest, head, head.target.partition("?")[0], address, secure=secure)
 
     async def tags_of(self, objects: Sequence[tuple[str, str, str]]) -> Sequence[Tags | None]:
         """Return the tags of stored objects, as `Exchange.tags_of`."""
@@ -81,12 +82,13 @@ class Desk:
         path = target.partition("?")[0]
         return path.startswith(HEALTH) or path in METRICS
 
-    def common(self) -> str:
+    def common(self) -> bytes:
         """Return the fields of every answer; the date is written once a second."""
         now = int(self.clock())
         if self._common[0] != now:
             date = formatdate(now, usegmt=True)
-            self._common = now, f"Date: {date}\r\nServer: minio-gw\r\nX-Content-Type-Options: nosniff\r\n"
+            common = f"Date: {date}\r\nServer: minio-gw\r\nX-Content-Type-Options: nosniff\r\n"
+            self._common = now, common.encode()
         return self._common[1]
 
     def malformed(self, reason: str, peer: str, *, too_large: bool) -> Say:
@@ -110,6 +112,6 @@ class Desk:
         document = render(error, resource="/", request_id=line.request_id)
         head = (
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/xml\r\n{more}"
-            f"x-amz-request-id: {line.request_id}\r\n{self.common()}"
+            f"x-amz-request-id: {line.request_id}\r\n"
         ).encode()
-        return Say(head, document, close=True)
+        return Say(head + self.common(), document, close=True)

@@ -9,6 +9,7 @@ only say yes: whatever is not as it was, or is refused, is None, and the head go
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -20,11 +21,11 @@ from gateway.case import Case, World
 from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
 from gateway.context import RequestContext
 from gateway.errors import S3Error
-from gateway.plans import Forward
+from gateway.plans import Forward, names_of
 from gateway.request import MAX_KEY_BYTES, S3Request, decoded_key
 from gateway.sigv4 import ALGORITHM, MAX_SKEW, canonical_request, epoch, matches, uri_encode
 from gateway.story import needs_of
-from gateway.templates import Form, Template, mark
+from gateway.wire.forms import Form, Template, mark
 from gateway.wire.heads import RequestHead
 from iam.model import AccessRequest, Credentials
 
@@ -52,8 +53,8 @@ class Again(NamedTuple):
     habit: Habit
     words: tuple[bytes, ...]
     head: RequestHead
+    path: str
     sent: bytes
-    streams: bool
     relay: Relay | None
 
 
@@ -67,10 +68,11 @@ class Habit:
         self.plan = plan
         self.backend = told.backend
         self.path = plan.request.path
+        self.names = names_of(plan)
         self._form: Form | None = form
-        self._names = tuple(names)
+        self._holes = tuple(names)
         self._world = world
-        self._head = told.head
+        self._head = replace(told.head, target="", listed=[], named=None, names=(), raw=b"")
         self._prefix = "/" if self.path.virtual_host else f"/{self.path.bucket}/"
         self._target = told.backend.regions.target(self.path.bucket)
         self._backend_credentials = told.credentials
@@ -156,7 +158,7 @@ class Habit:
         moment = timestamp.encode()
         digest = sha256(self._backend_canonical.fill((*words, moment))).hexdigest().encode()
         signature = self._backend_key.sign_bytes(self._backend_to_sign % (moment, digest))
-        head = self._head_of(raw, words)
+        head = self._head_of(words)
         relay = None
         if self.plan.caller.mode.chunked:
             if not head.has_body or int(words[self._decoded_at]) > MAX_DECODED_LENGTH:
@@ -164,7 +166,7 @@ class Habit:
             chain = ChunkChain(self._backend_key, timestamp, scope, signature)
             relay = forward.relay(self.plan.request, self._caller(words), chain)
         sent = self._sent.fill((*words, moment, signature.encode()))
-        return Again(self, words, head, sent, head.has_body, relay)
+        return Again(self, words, head, self._prefix + words[self._path_at].decode(), sent, relay)
 
     def _is_signed(self, words: tuple[bytes, ...], now: int) -> bool:
         """Return whether the signature is of now, and covers these words."""
@@ -215,14 +217,11 @@ class Habit:
             and backend.regions.target(self.path.bucket) is self._target
         )
 
-    def _head_of(self, raw: bytes, words: tuple[bytes, ...]) -> RequestHead:
-        told, length = self._head, self._head.length
-        if self._length_at >= 0:
-            length = int(words[self._length_at])
-        target = self._prefix + words[self._path_at].decode()
-        return RequestHead(
-            told.method, target, None, told.minor, True, length, told.chunked, told.expects, raw
-        )
+    def _head_of(self, words: tuple[bytes, ...]) -> RequestHead:
+        """Return the head as the plane needs it: how the message is framed."""
+        if self._length_at < 0:
+            return self._head
+        return replace(self._head, length=int(words[self._length_at]))
 
     # ---- the story in full, for who needs more of it
 
@@ -238,7 +237,7 @@ class Habit:
         )
 
     def _texts(self, words: tuple[bytes, ...]) -> dict[str, str]:
-        return {name: word.decode() for name, word in zip(self._names, words, strict=True)}
+        return {name: word.decode() for name, word in zip(self._holes, words, strict=True)}
 
     def forward(self, words: tuple[bytes, ...], source_ip: str) -> Forward:
         """Return the plan about these words."""

@@ -15,7 +15,7 @@ from gateway.habit import PATH, SIGNATURE, Habit, Told
 from gateway.request import S3Request
 from gateway.sigv4 import TIMESTAMP
 from gateway.story import is_plain, needs_of
-from gateway.templates import Form, Hole
+from gateway.wire.forms import Form, Hole
 from gateway.wire.heads import RequestHead
 
 _KEPT = 1024  # habits of all clients, of about six kilobytes each
@@ -90,7 +90,7 @@ class Habits:
         if len(self._seen) >= _SEEN:
             self._seen.clear()
         self._seen[like] = max(times, 1)
-        if self._after <= times <= _TRIES or not self._after:
+        if self._after <= times <= _TRIES:
             self._know(guest, told, like)
 
     def _know(self, guest: Guest, told: Told, like: tuple[object, ...]) -> None:
@@ -107,6 +107,8 @@ class Habits:
             if len(self._kept) >= _KEPT:
                 self._forget()
             self._kept[what] = habit
+        elif any(known.habit is habit for known in guest.known):  # it knew, and the head went the whole way all the same
+            self._seen[like] += 1
         guest.learn(Known(habit, request.source_ip, request.secure))
 
     def _made(self, form: Form, names: tuple[str, ...], told: Told) -> Habit | None:

@@ -105,3 +105,9 @@ class NeedsTags:
 
 
 Plan = Forward | Reply | NeedsBody | NeedsForm | NeedsTags | NeedsDecisions
+
+
+def names_of(plan: Plan) -> tuple[str, str, str]:
+    """Return what is done, with which access key and on whose behalf, as the log names them."""
+    principal = plan.caller.principal
+    return plan.operation.name, principal.access_key_id or "-", principal.parent or "-"

@@ -27,11 +27,21 @@ class Regions:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._of: dict[str, str] = {}
+        self._targets: dict[str, Target] = {}
 
     def target(self, bucket: str) -> Target:
         """Return where requests for a bucket go."""
         region = self._of.get(bucket)
-        return self._target if region is None else in_region(self._target, region)
+        return self._target if region is None else self._in(region)
+
+    def _in(self, region: str) -> Target:
+        """Return the one target of a region."""
+        found = self._targets.get(region)
+        if found is None:
+            if len(self._targets) >= 256:  # far more than there are: their names come from the store
+                self._targets.clear()
+            found = self._targets[region] = in_region(self._target, region)
+        return found
 
     def learn(self, bucket: str, region: str) -> None:
         """Keep a bucket's region; when there are too many, the oldest is forgotten."""

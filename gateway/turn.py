@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,11 +31,12 @@ from gateway.habit import Again, Told
 from gateway.habits import Guest
 from gateway.naming import untold
 from gateway.observe import AccessLine
-from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, NeedsTags, Plan, Reply
+from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, NeedsTags, Plan, Reply, names_of
 from gateway.regions import REDIRECTS, elsewhere
 from gateway.request import S3Request, parse
 from gateway.stores import Stores
-from gateway.wire.heads import RequestHead, ResponseHead
+from gateway.wire.answer_heads import ResponseHead
+from gateway.wire.heads import RequestHead
 from gateway.wire.steps import (
     AnswerTooLarge,
     BodyTooLarge,
@@ -75,38 +77,28 @@ class _Sent(NamedTuple):
     streams: bool
 
 
-class S3Turn:
-    """One request being answered."""
+class S3Turn(Traffic):
+    """One request being answered; it counts its own traffic. What most turns never set is the class's."""
 
-    __slots__ = (
-        "_again",
-        "_desk",
-        "_followed",
-        "_guest",
-        "_line",
-        "_region_asked",
-        "_secure",
-        "_started",
-        "_upload",
-        "_uses_body",
-        "head",
-        "traffic",
-    )
+    _again: Again | None = None
+    _upload: FormUpload | None = None
+    _region_asked = False
+    _followed = False  # a region, once
 
-    def __init__(self, desk: Desk, guest: Guest, head: RequestHead, source_ip: str, *, secure: bool) -> None:
-        self.traffic = Traffic()
+    def __init__(self, desk: Desk, guest: Guest, head: RequestHead, path: str, source_ip: str, *, secure: bool) -> None:
         self.head = head
         self._desk: Desk | None = desk
         self._guest = guest
-        self._again: Again | None = None
         self._secure = secure
-        self._line = AccessLine(desk.ids.next(), head.method, head.target.partition("?")[0], source_ip)
+        self._line = AccessLine(desk.ids.next(), head.method, path, source_ip)
         self._started = time.perf_counter()
         self._uses_body = head.has_body  # until the story has read it
-        self._upload: FormUpload | None = None
-        self._region_asked = False
-        self._followed = False  # a region, once
         desk.inflight += 1
+
+    @property
+    def traffic(self) -> Traffic:
+        """Where the plane counts what moved."""
+        return self
 
     @property
     def desk(self) -> Desk:
@@ -145,10 +137,10 @@ class S3Turn:
     def _tell(self, again: Again) -> Send:
         """Send what a habit says."""
         habit = again.habit
-        self._name(habit.plan)
+        self._line.named(*habit.names)
         return Send(
             habit.origin, again.head.method, again.sent, self._answered_again, self._unanswered, b"",
-            again.streams, again.head.chunked, again.relay,
+            again.head.has_body, again.head.chunked, again.relay,
         )  # fmt: skip
 
     def _answered_again(self, answer: ResponseHead) -> Step:
@@ -157,20 +149,12 @@ class S3Turn:
         habit = again.habit
         if answer.status in REDIRECTS or answer.status == 400:
             asked = habit.forward(again.words, self._line.source_ip)
-            return self._answered(_Sent(asked, asked, habit.backend, None, again.streams), answer)
-        headers = answers.client_headers(answer.fields, habit.path.bucket, self.desk.world.region)
-        self._note(headers)
-        return Pass(self._head_of(answer.status, headers))
-
-    def _name(self, plan: Plan) -> None:
-        """Say in the log who does what."""
-        line, principal = self._line, plan.caller.principal
-        line.operation, line.access_key_id = plan.operation.name, principal.access_key_id or "-"
-        line.parent = principal.parent or "-"
+            return self._answered(_Sent(asked, asked, habit.backend, None, again.head.has_body), answer)
+        return Pass(self._head_passed(answer, habit.path.bucket))
 
     def _plan(self, plan: Plan) -> Step:
-        self._name(plan)
         line = self._line
+        line.named(*names_of(plan))
         if isinstance(plan, Forward):
             line.path = plan.request.target  # a form's key is known now
         match plan:
@@ -303,6 +287,21 @@ class S3Turn:
             if name == answers.BACKEND_REQUEST_ID:
                 self._line.backend_request_id = value[:64]
 
+    def _head_passed(self, answer: ResponseHead, bucket: str) -> bytes:
+        """Write the head of an answer that crosses as it is."""
+        passage = answers.passage(answer.names)
+        if passage is None:
+            headers = answers.client_headers(answer.fields, bucket, self.desk.world.region)
+            self._note(headers)
+            return self._head_of(answer.status, headers)
+        line = self._line
+        line.status = answer.status
+        if passage.request_id_at >= 0:
+            line.backend_request_id = answer.values[passage.request_id_at].decode("utf-8", "replace")[:64]
+        return b"%bx-amz-request-id: %b\r\n%b" % (
+            _status_line(answer.status) + passage.fields.fill(answer.values), line.request_id.encode(), self.desk.common(),
+        )  # fmt: skip
+
     def _elsewhere(self, sent: _Sent, answer: ResponseHead) -> Step | None:
         """Follow a bucket to its region, once; what cannot be followed is an error, not the backend's address."""
         regions, bucket = sent.backend.regions, sent.plan.request.path.bucket
@@ -336,10 +335,8 @@ class S3Turn:
         """Write a head without its framing fields."""
         self._line.status = status
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers if name.lower() != "content-length"])
-        return (
-            f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\n{fields}x-amz-request-id: {self._line.request_id}\r\n"
-            f"{self.desk.common()}"
-        ).encode()
+        own = f"{fields}x-amz-request-id: {self._line.request_id}\r\n"
+        return _status_line(status) + own.encode() + self.desk.common()
 
     def refuse(self, error: BaseException) -> Step:
         """Render an error; what is not one of S3's is ours, logged once."""
@@ -357,13 +354,14 @@ class S3Turn:
         """Log and count, once."""
         if self._desk is None:
             return
-        line, desk, traffic = self._line, self._desk, self.traffic
-        line.bytes_in, line.bytes_out = traffic.received, traffic.sent
+        line, desk = self._line, self._desk
+        line.bytes_in, line.bytes_out = self.received, self.sent
         line.seconds = time.perf_counter() - self._started
-        if traffic.cut:
-            line.error, line.reason = line.error or "Cut", line.reason or traffic.cut
+        if self.cut:
+            line.error, line.reason = line.error or "Cut", line.reason or self.cut
             line.status = line.status or 499
-        self._leave()
+        desk.inflight -= 1
+        self._desk = None
         desk.counters.count(line)
         desk.log.write(line)
 
@@ -371,6 +369,11 @@ class S3Turn:
         if self._desk is not None:
             self._desk.inflight -= 1
             self._desk = None
+
+
+@lru_cache(maxsize=512)
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\n".encode()
 
 
 def _as_s3(error: BaseException) -> S3Error | None:

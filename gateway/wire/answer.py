@@ -10,7 +10,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from gateway.wire.heads import RequestHead, ResponseHead
+from gateway.wire.answer_heads import ResponseHead
+from gateway.wire.heads import RequestHead
 from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump, unread
 from gateway.wire.steps import Collect, Later, Pass, Say, Traffic
 
@@ -51,7 +52,7 @@ class Answer:
             write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n")
         else:
             if step.close:
-                self._head.keep_alive = False
+                self._client.keeps = False
             body = b"" if self._head.method == "HEAD" else step.body
             framing = b"Content-Length: %d\r\n" % len(body)
             write(step.head + framing + self._client.connection_field() + b"\r\n" + body)
@@ -65,6 +66,16 @@ class Answer:
         self._slow = b""
         self._out = step.head + self._framing(answer) + self._client.connection_field() + b"\r\n"
         self.started = True
+
+    def whole(self, step: Pass, answer: ResponseHead, body: bytes) -> None:
+        """Answer with a head and the body that came with it."""
+        head = step.head + self._framing(answer) + self._client.connection_field() + b"\r\n"
+        self.started = True
+        self._traffic.sent += len(body)
+        if len(body) > JOINED:
+            self._client.transport.writelines((head, body))
+        else:
+            self._client.transport.write(head + body)
 
     def _framing(self, answer: ResponseHead) -> bytes:
         """Return the field that says where the body ends, having decided it."""
@@ -80,7 +91,7 @@ class Answer:
             return b"Content-Length: %d\r\n" % self._size
         if head.minor:
             return b"Transfer-Encoding: chunked\r\n"
-        head.keep_alive = False
+        self._client.keeps = False
         return b""
 
     def piece(self, data: bytes) -> None:

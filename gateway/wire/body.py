@@ -103,3 +103,7 @@ class Body:
     def _finish(self) -> None:
         end, self.end, self.take = self.end, _nothing, _away  # a body that is over keeps nobody alive
         end()
+
+
+#: What every request without a body has: whole already. Whoever wants one after all makes his own.
+NO_BODY = Body(RequestHead("GET", "/", [], 1, keep_alive=True, length=0, chunked=False, expects=False))

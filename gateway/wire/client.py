@@ -37,6 +37,7 @@ class Client(asyncio.Protocol):
         "_stuck",
         "_unsent",
         "exchange",
+        "keeps",
         "lost",
         "peer",
         "plane",
@@ -50,6 +51,7 @@ class Client(asyncio.Protocol):
         self.secure = secure
         self.transport: Outlet
         self.exchange: Exchange | None = None
+        self.keeps = True  # the connection, when the request being answered is
         self.lost = False
         self.peer = ""
         self._guest: Any = None
@@ -161,12 +163,11 @@ class Client(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None:
             return b"Connection: close\r\n"
-        head = exchange.head
         if not exchange.body.done or self.plane.draining:
-            head.keep_alive = False
-        if not head.keep_alive:
+            self.keeps = False
+        if not self.keeps:
             return b"Connection: close\r\n"
-        return b"" if head.minor else b"Connection: keep-alive\r\n"
+        return b"" if exchange.head.minor else b"Connection: keep-alive\r\n"
 
     def finished(self) -> None:
         """The exchange is answered: go on with the next, or end."""
@@ -175,10 +176,11 @@ class Client(asyncio.Protocol):
             return
         exchange.turn.finish()
         self.seen = self.plane.pool.now  # from now on it is idle
-        if not exchange.head.keep_alive or self.lost:
+        if not self.keeps or self.lost:
             self.close(unread=not exchange.body.done)
             return
-        self.resume()
+        if self.transport.paused:
+            self.resume()
         if self._inbox and not self._running:
             self._run()
 
@@ -221,7 +223,7 @@ class Client(asyncio.Protocol):
         if self.exchange is None:
             self._malformed("the head ends in the middle", too_large=False)
         else:
-            self.exchange.head.keep_alive = False
+            self.keeps = False
             self.exchange.eof()
         return not self.secure  # TLS ends both ways at once
 

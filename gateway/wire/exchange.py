@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.wire.answer import Answer
-from gateway.wire.body import Body
+from gateway.wire.body import NO_BODY, Body
 from gateway.wire.chunks import BadChunk
-from gateway.wire.heads import ResponseHead
+from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.steps import (
     AnswerTooLarge,
     BodyTooLarge,
@@ -63,7 +63,8 @@ class Exchange:
         self.client = client
         self.turn = turn
         self.head = head = turn.head
-        self.body = Body(head)
+        client.keeps = head.keep_alive
+        self.body = Body(head) if head.has_body else NO_BODY
         self.answer = Answer(client, head, turn.traffic)
         self.upload: Upload | None = None
         self._send: Send | None = None
@@ -140,6 +141,8 @@ class Exchange:
 
     def want(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
         """Have the body brought from now on."""
+        if self.body is NO_BODY:
+            self.body = Body(self.head)
         if self.head.expects and not self.body.began:
             self.head.expects = False
             self.client.transport.write(CONTINUE)
@@ -166,7 +169,7 @@ class Exchange:
         """The client's body is not what it should be: nothing of it may become whole at the backend."""
         self._let_go()
         self.body.discard()
-        self.head.keep_alive = False  # what came behind the body is lost with it
+        self.client.keeps = False  # what came behind the body is lost with it
         if self.answer.started:
             self.answer.cut(type(error).__name__)
         else:
@@ -277,6 +280,34 @@ class Exchange:
                 self._next(step.then)
             else:
                 self._do(step)
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """Take an answer that came whole."""
+        send, self._send, self._upstream, self.upload = self._send, None, None, None
+        assert send is not None  # noqa: S101 - nothing was asked otherwise
+        try:
+            step = send.answered(head)
+        except Exception as error:  # noqa: BLE001 - as in _next
+            step = self.turn.refuse(error)
+        if isinstance(step, Pass) and not self.answer.started:
+            self.answer.whole(step, head, body)
+            self.client.finished()
+        elif isinstance(step, Pass):
+            self._cut("two heads")
+        elif isinstance(step, Collect):
+            self._collects = step
+            self._next(self._limited, body)
+        elif isinstance(step, Drop):
+            self._next(step.then)
+        else:
+            self._do(step)
+
+    def _limited(self, body: bytes) -> Step:
+        """Go on with an answer that was read whole. Raises AnswerTooLarge."""
+        assert self._collects is not None  # noqa: S101 - who else would ask
+        if len(body) > self._collects.limit:
+            raise AnswerTooLarge(f"more than {self._collects.limit} bytes")
+        return self._collects.then(body)
 
     def _may_answer_now(self, send: Send, upload: Upload, head: ResponseHead) -> bool:
         """Stop an upload that is answered before its end; return whether the answer is one."""

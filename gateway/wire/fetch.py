@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from gateway.wire.heads import ResponseHead
+from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.pool import Pool
 from gateway.wire.steps import Origin
 from gateway.wire.upstream import Upstream
@@ -94,6 +94,14 @@ class Fetched:
         if self._waiting >= AHEAD and self._upstream is not None:
             self._upstream.transport.pause_reading()
         self._changed.set()
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """Take an answer that came whole."""
+        self.answered(head)
+        if body:
+            self._here.append(body)
+            self._waiting += len(body)
+        self.ended()
 
     def flush(self) -> None:
         """Nothing waits here."""

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.wire.answer_heads import AnswerReader
 from gateway.wire.steps import Origin
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ class Limits:
 class Address:
     """One address: its connections, and whether it can be reached."""
 
-    __slots__ = ("due", "failed_at", "failures", "group", "host", "idle", "listed", "open", "opening", "probed", "turn")
+    __slots__ = ("answers", "due", "failed_at", "failures", "group", "host", "idle", "listed", "open", "opening", "probed", "turn")
 
     def __init__(self, group: Group, host: str) -> None:
         self.group = group
         self.host = host
+        self.answers = AnswerReader()  # whose heads are alike
         self.open: set[Upstream] = set()
         self.idle: deque[Upstream] = deque()  # the warmest last
         self.opening = 0

@@ -1,4 +1,4 @@
-"""HTTP/1.1 heads: bytes -> RequestHead or ResponseHead, strictly; llhttp (httptools) reads them.
+"""HTTP/1.1 request heads: bytes -> RequestHead, strictly; llhttp (httptools) reads them. Those of answers: answer_heads.py.
 
 The parser is fed a head and never a body, so framing is decided here once: a length, chunks, or nothing. What two servers
 could read differently is refused (RFC 9112 sections 5 and 6; trap 20): bare LF, folded lines, space before the colon,
@@ -10,7 +10,6 @@ once (`Shape`). Only a head in which every name stands once takes that way; the 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,12 +21,7 @@ MAX_FIELD = 16_384  # bytes of one header
 MAX_FIELDS = 256
 _MINOR = {b" HTTP/1.1": 1, b" HTTP/1.0": 0}
 _VERSIONS = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.DOTALL)
-_FIELD = re.compile(
-    r"\r\n([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n]*)"
-)  # RFC 9110 section 5.6.2, RFC 9112 section 5
-_BODILESS = frozenset({204, 304})
-_FRAMING = frozenset({"content-length", "transfer-encoding", "expect", "connection"})
+FRAMING = frozenset({"content-length", "transfer-encoding", "expect", "connection"})
 END = b"\r\n\r\n"
 
 Fields = list[tuple[str, str]]
@@ -50,7 +44,7 @@ class Shape:
     def __init__(self, names: tuple[bytes, ...]) -> None:
         self.names = tuple(name.decode("ascii") for name in names)
         self.lower = tuple(name.lower() for name in self.names)
-        self.framing = tuple(name for name in self.lower if name in _FRAMING)
+        self.framing = tuple(name for name in self.lower if name in FRAMING)
 
 
 @lru_cache(maxsize=256)
@@ -93,18 +87,6 @@ class RequestHead:
     def has_body(self) -> bool:
         """Return whether a body follows."""
         return self.chunked or bool(self.length)
-
-
-@dataclass(slots=True)
-class ResponseHead:
-    """One answer's head. `length` None: chunked, or until the connection ends. `names` are those of the fields."""
-
-    status: int
-    fields: Fields
-    keep_alive: bool
-    length: int | None
-    chunked: bool
-    names: tuple[str, ...] = ()
 
 
 class RequestReader:
@@ -235,60 +217,3 @@ def _request_framing(fields: Fields) -> tuple[int | None, bool, bool, str]:
     if chunked and length is not None:
         raise BadHead("Content-Length beside Transfer-Encoding")
     return length, chunked, expects, options
-
-
-def read_response(head: bytes, method: str) -> ResponseHead:
-    """Return the head of an answer to a request of this method. Raises BadHead."""
-    text = head.decode("utf-8", "replace")
-    fields: Fields = _FIELD.findall(text)
-    ends = len(fields) + 2  # each field begins with one line end; two are left
-    if text.count("\n") != ends or text.count("\r") != ends or "\x00" in text:
-        raise BadHead("bare CR or LF, or NUL, or a line that is no field, in an answer")
-    if " \r" in text or "\t\r" in text:
-        fields = [(name, value.rstrip(" \t")) for name, value in fields]
-    status, keep_alive = _status(head[: head.index(b"\r")])
-    names = tuple([name for name, _ in fields])
-    length: int | None = None
-    chunked = False
-    for index, name in _answer_framing(names):
-        length, chunked, keep_alive = _answer_framed(name, fields[index][1], length, chunked=chunked, kept=keep_alive)
-    if chunked and length is not None:
-        raise BadHead("Content-Length beside Transfer-Encoding in an answer")
-    if method == "HEAD" or status in _BODILESS or status < 200:
-        length, chunked = 0, False
-    return ResponseHead(status, fields, keep_alive, length, chunked, names)
-
-
-@lru_cache(maxsize=256)
-def _answer_framing(names: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
-    """Return where the fields are that frame an answer."""
-    return tuple((i, name.lower()) for i, name in enumerate(names) if name.lower() in _FRAMING)
-
-
-def _answer_framed(
-    name: str, value: str, length: int | None, *, chunked: bool, kept: bool
-) -> tuple[int | None, bool, bool]:
-    """Return length, chunked and whether the connection is kept, as one field more says it. Raises BadHead."""
-    if name == "content-length":
-        if (length is not None and value != str(length)) or not (
-            value.isascii() and value.isdigit() and len(value) < 20
-        ):
-            raise BadHead("Content-Length of an answer")
-        return int(value), chunked, kept
-    if name == "transfer-encoding":
-        if value.lower() != "chunked":
-            raise BadHead("Transfer-Encoding of an answer")
-        return length, True, kept
-    if name == "connection":
-        options = value.lower()
-        return length, chunked, "close" not in options and (kept or "keep-alive" in options)
-    return length, chunked, kept
-
-
-@lru_cache(maxsize=64)
-def _status(line: bytes) -> tuple[int, bool]:
-    """Return the status of a status line, and whether the connection is kept if no field says otherwise. Raises BadHead."""
-    match = _STATUS.fullmatch(line)
-    if match is None:
-        raise BadHead("status line of an answer")
-    return int(match[2]), match[1] == b"1"

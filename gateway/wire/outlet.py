@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 MOST = 16  # connections with something to write, after which nobody waits for the end of the round
-LARGE = 65_536  # bytes that are worth their own system call
+LARGE = 65_536  # bytes that go at once, with what waits before them
 
 
 class Outbox:
@@ -28,10 +28,10 @@ class Outbox:
     def enroll(self, outlet: Outlet) -> None:
         """Flush an outlet at the end of this round."""
         waiting = self._waiting
-        if not waiting:
-            self._loop.call_soon(self.flush)
         waiting.append(outlet)
-        if len(waiting) >= MOST:
+        if len(waiting) == 1:
+            self._loop.call_soon(self.flush)
+        elif len(waiting) >= MOST:
             self.flush()
 
     def flush(self) -> None:
@@ -44,44 +44,41 @@ class Outbox:
 class Outlet(asyncio.Transport):
     """A transport whose writes wait for the end of the round (asyncio.Transport, of which it has what the plane uses)."""
 
-    __slots__ = ("_outbox", "_reads", "_waiting", "is_closing", "raw")
+    __slots__ = ("_outbox", "_waiting", "is_closing", "paused", "raw")
 
     def __init__(self, raw: asyncio.Transport, outbox: Outbox) -> None:
         self.raw = raw
         self.is_closing = raw.is_closing
         self._outbox = outbox
-        self._reads = True
-        self._waiting = b""
+        self.paused = False
+        self._waiting: list[bytes] = []
 
     def write(self, data: bytes) -> None:
         """Write when the round ends; behind what waits already."""
+        waiting = self._waiting
+        waiting.append(data)
         if len(data) > LARGE:
-            self._write_large(data)
-        elif self._waiting:
-            self._waiting += data
-        else:
-            self._waiting = data
+            self.flush()
+        elif len(waiting) == 1:
             self._outbox.enroll(self)
 
-    def _write_large(self, data: bytes) -> None:
-        waiting, self._waiting = self._waiting, b""
-        if self.is_closing():
-            return
-        if waiting:
-            self.raw.writelines((waiting, data))
-        else:
-            self.raw.write(data)
-
     def writelines(self, list_of_data: Iterable[bytes]) -> None:
-        """Write several pieces: small ones as one, a large one without copying it."""
+        """Write several pieces."""
         for data in list_of_data:
             self.write(data)
 
     def flush(self) -> None:
         """Write what waits, now."""
-        waiting, self._waiting = self._waiting, b""
-        if waiting and not self.is_closing():
-            self.raw.write(waiting)
+        waiting = self._waiting
+        if not waiting:
+            return
+        self._waiting = []
+        if self.is_closing():
+            return
+        if len(waiting) == 1:
+            self.raw.write(waiting[0])
+        else:
+            self.raw.writelines(waiting)
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait for room."""
@@ -108,18 +105,18 @@ class Outlet(asyncio.Transport):
 
     def abort(self) -> None:
         """End at once."""
-        self._waiting = b""
+        self._waiting.clear()
         self.raw.abort()
 
     def pause_reading(self) -> None:
         """Read no more for now."""
-        self._reads = False
+        self.paused = True
         self.raw.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
-        if not self._reads:
-            self._reads = True
+        if self.paused:
+            self.paused = False
             self.raw.resume_reading()
 
     def is_reading(self) -> bool:

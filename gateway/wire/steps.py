@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gateway.wire.heads import Fields, RequestHead, ResponseHead
+from gateway.wire.answer_heads import ResponseHead
+from gateway.wire.heads import Fields, RequestHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +124,23 @@ class HandOver:
 Step = Say | Send | Pass | Collect | Drop | Read | Pull | Later | HandOver
 
 
-@dataclass(slots=True)
+@dataclass
 class Traffic:
     """What moved, for the log: bytes of bodies; `cut` why an answer ended early."""
 
     received: int = 0
     sent: int = 0
     cut: str = ""
-    status: int = 0
 
 
 class Turn(Protocol):
     """One request being answered."""
 
-    traffic: Traffic
     head: RequestHead
+
+    @property
+    def traffic(self) -> Traffic:
+        """Where the plane counts what moved."""
 
     def begin(self) -> Step:
         """Return the first step."""

@@ -81,7 +81,7 @@ class Upload:
         if self._pump is not None:
             self._pump.cancel()
             self._pump = None
-            self._exchange.head.keep_alive = False  # what the pump held of the body was counted by nobody
+            self._exchange.client.keeps = False  # what the pump held of the body was counted by nobody
             self._exchange.client.resume()
 
     def tick(self, now: float) -> None:

@@ -11,7 +11,8 @@ import ssl
 from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.wire.chunks import BadChunk, ChunkedReader
-from gateway.wire.heads import END, MAX_HEAD, BadHead, ResponseHead, read_response
+from gateway.wire.answer_heads import ResponseHead
+from gateway.wire.heads import END, MAX_HEAD, BadHead
 from gateway.wire.outlet import Outlet
 from gateway.wire.resumption import ResumingContext
 
@@ -33,6 +34,9 @@ class Taker(Protocol):
 
     def flush(self) -> None:
         """Nothing more is here for now."""
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """Take an answer that came whole, to a request that was sent whole; the connection is the pool's again already."""
 
     def ended(self) -> None:
         """The answer was whole; the connection is the pool's again."""
@@ -142,12 +146,16 @@ class Upstream(asyncio.Protocol):
                     raise BadHead("an answer's head is too long")
                 self._buffer = data
                 return False
-            head = read_response(data[: end + 4], self._method)
+            head = self.address.answers.read(data[: end + 4], self._method)
             data = data[end + 4 :]
             if head.status >= 200:
                 break
             if head.status == 101:
                 raise BadHead("switching protocols")
+        if head.length == len(data) and self.whole and head.keep_alive and not self._remembers:
+            self._buffer = b""
+            self._whole(head, data)
+            return False
         self._head, self._left, self._kept, self._buffer = head, head.length, head.keep_alive, data
         if head.chunked:
             self._chunks = ChunkedReader()
@@ -156,6 +164,12 @@ class Upstream(asyncio.Protocol):
         assert self._taker is not None  # noqa: S101 - data_received looked
         self._taker.answered(head)
         return True
+
+    def _whole(self, head: ResponseHead, body: bytes) -> None:
+        taker, self._taker = self._taker, None
+        self._pool.give(self)
+        assert taker is not None  # noqa: S101 - data_received looked
+        taker.whole(head, body)
 
     def _body(self, data: bytes) -> None:
         taker = self._taker

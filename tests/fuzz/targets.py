@@ -26,7 +26,8 @@ from gateway.operations import resolve
 from gateway.request import S3Request, parse
 from gateway.sigv4 import SigningKeys, check_time, parse_authorization, parse_presigned
 from gateway.wire.chunks import BadChunk, ChunkedReader
-from gateway.wire.heads import END, BadHead, RequestReader, read_response
+from gateway.wire.answer_heads import read_response
+from gateway.wire.heads import END, BadHead, RequestReader
 from iam import policy
 from iam.evaluate import decide
 from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secret

@@ -174,7 +174,7 @@ async def test_a_turn_counts_until_it_is_finished(make):
     """A turn takes one of the places from its head to its end, and gives it back once however often it is finished."""
     front = await make()
     head = RequestReader().read(b"GET /ann/k HTTP/1.1\r\nHost: h\r\n\r\n")
-    turns = [front.desk.turn(head, "192.0.2.1", secure=False) for _ in range(2)]
+    turns = [front.desk.turn(front.desk.meet("192.0.2.1", secure=False), head) for _ in range(2)]
     assert front.desk.inflight == 2
     for turn in (turns[0], turns[0], turns[1]):
         turn.finish()

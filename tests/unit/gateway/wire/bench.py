@@ -152,7 +152,14 @@ class Wire:
 
     # ---- as Desk
 
-    def turn(self, head, peer: str, *, secure: bool) -> Asked:
+    def meet(self, peer: str, *, secure: bool) -> str:
+        """Remember the peer."""
+        return peer
+
+    def again(self, guest: str, raw: bytes) -> None:
+        """Know no head."""
+
+    def turn(self, guest: str, head) -> Asked:
         """Return a turn whose steps are the story's."""
         self.turns.append(Asked(self, head))
         return self.turns[-1]

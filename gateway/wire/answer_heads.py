@@ -1,0 +1,179 @@
+"""The heads of answers: bytes -> ResponseHead, strictly; what a backend repeats is recognized (wire/forms.py).
+
+As for requests (heads.py) framing is decided here once, and what two readers could understand differently is refused: bare CR or
+LF, a line that is no field, lengths that differ, a length beside chunks, any transfer coding but chunked.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from gateway.wire.forms import Form, Hole
+from gateway.wire.heads import FRAMING, BadHead, Fields
+
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.DOTALL)
+_FIELD = re.compile(
+    r"\r\n([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n]*)"
+)  # RFC 9110 section 5.6.2, RFC 9112 section 5
+_BODILESS = frozenset({204, 304})
+_VALUE = rb"(?:[!-~](?:[\t -~]*[!-~])?)?"
+_LENGTH = rb"[0-9]{1,19}"
+_SHAPES = 4  # of one backend at a time
+_MADE = 64  # of one backend in all: one whose answers are never alike has none
+_SEEN = 256
+_LONGEST = 8192  # bytes of a head
+
+
+class ResponseHead:
+    """One answer's head. `length` None: chunked, or until the connection ends. `names` and `values` are those of the fields."""
+
+    __slots__ = ("chunked", "keep_alive", "length", "names", "status", "values")
+
+    def __init__(
+        self, status: int, names: tuple[str, ...], values: tuple[bytes, ...], length: int | None, *, keep_alive: bool, chunked: bool
+    ) -> None:
+        self.status = status
+        self.names = names
+        self.values = values
+        self.length = length
+        self.keep_alive = keep_alive
+        self.chunked = chunked
+
+    @property
+    def fields(self) -> Fields:
+        """Return the fields as they came."""
+        return [(name, value.decode("utf-8", "replace")) for name, value in zip(self.names, self.values, strict=True)]
+
+
+class AnswerReader:
+    """Reads the answers of one backend. The names of their fields are mostly the same, and only the values differ."""
+
+    __slots__ = ("_made", "_seen", "_shapes")
+
+    def __init__(self) -> None:
+        self._shapes: list[_Shape] = []
+        self._seen: set[tuple[bytes, tuple[str, ...]]] = set()
+        self._made = 0
+
+    def read(self, head: bytes, method: str) -> ResponseHead:
+        """Return the head of an answer to a request of this method. Raises BadHead."""
+        for shape in self._shapes:
+            values = shape.form.words(head)
+            if values is not None:
+                return shape.head(values, method)
+        found = read_response(head, method)
+        what = head[: head.index(b"\r")], found.names
+        if what in self._seen:
+            self._learn(head, found)
+        elif len(self._seen) < _SEEN:
+            self._seen.add(what)
+        return found
+
+    def _learn(self, head: bytes, found: ResponseHead) -> None:
+        """Recognize heads like this one from now on."""
+        if self._made >= _MADE or len(head) > _LONGEST:
+            return
+        self._made += 1
+        shape = _shape(head, found)
+        if shape is not None and shape.form.words(head) is not None:
+            self._shapes = [shape, *self._shapes][:_SHAPES]
+
+
+class _Shape:
+    """A head whose values may be others, but for those that frame the answer; a length is read again."""
+
+    __slots__ = ("_found", "_length_at", "form")
+
+    def __init__(self, form: Form, found: ResponseHead, length_at: int) -> None:
+        self.form = form
+        self._found = found
+        self._length_at = length_at
+
+    def head(self, values: tuple[bytes, ...], method: str) -> ResponseHead:
+        """Return the head with these values."""
+        found = self._found
+        length = int(values[self._length_at]) if self._length_at >= 0 else found.length
+        chunked = found.chunked
+        if method == "HEAD" or found.status in _BODILESS:
+            length, chunked = 0, False
+        return ResponseHead(found.status, found.names, values, length, keep_alive=found.keep_alive, chunked=chunked)
+
+
+def _shape(head: bytes, found: ResponseHead) -> _Shape | None:
+    """Return the shape of a head, None where it is written oddly."""
+    lower = [name.lower() for name in found.names]
+    if found.status < 200 or lower.count("content-length") > 1:
+        return None
+    holes, start = [], head.index(b"\r")
+    for name, value in zip(found.names, found.values, strict=True):
+        line = b"\r\n%b: %b" % (name.encode(), value)
+        if not head.startswith(line + b"\r\n", start):
+            return None
+        start += len(line)
+        holes.append(Hole(start - len(value), start, _alphabet(name.lower(), value)))
+    return _Shape(Form(head, holes), found, lower.index("content-length") if "content-length" in lower else -1)
+
+
+def _alphabet(name: str, value: bytes) -> bytes:
+    if name == "content-length":
+        return _LENGTH
+    return re.escape(value) if name in FRAMING else _VALUE
+
+
+def read_response(head: bytes, method: str) -> ResponseHead:
+    """Return the head of an answer to a request of this method. Raises BadHead."""
+    text = head.decode("utf-8", "replace")
+    fields: Fields = _FIELD.findall(text)
+    ends = len(fields) + 2  # each field begins with one line end; two are left
+    if text.count("\n") != ends or text.count("\r") != ends or "\x00" in text:
+        raise BadHead("bare CR or LF, or NUL, or a line that is no field, in an answer")
+    if " \r" in text or "\t\r" in text:
+        fields = [(name, value.rstrip(" \t")) for name, value in fields]
+    status, keep_alive = _status(head[: head.index(b"\r")])
+    names = tuple([name for name, _ in fields])
+    length: int | None = None
+    chunked = False
+    for index, name in _answer_framing(names):
+        length, chunked, keep_alive = _answer_framed(name, fields[index][1], length, chunked=chunked, kept=keep_alive)
+    if chunked and length is not None:
+        raise BadHead("Content-Length beside Transfer-Encoding in an answer")
+    if method == "HEAD" or status in _BODILESS or status < 200:
+        length, chunked = 0, False
+    values = tuple([value.encode() for _, value in fields])
+    return ResponseHead(status, names, values, length, keep_alive=keep_alive, chunked=chunked)
+
+
+@lru_cache(maxsize=256)
+def _answer_framing(names: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
+    """Return where the fields are that frame an answer."""
+    return tuple((i, name.lower()) for i, name in enumerate(names) if name.lower() in FRAMING)
+
+
+def _answer_framed(
+    name: str, value: str, length: int | None, *, chunked: bool, kept: bool
+) -> tuple[int | None, bool, bool]:
+    """Return length, chunked and whether the connection is kept, as one field more says it. Raises BadHead."""
+    if name == "content-length":
+        if (length is not None and value != str(length)) or not (
+            value.isascii() and value.isdigit() and len(value) < 20
+        ):
+            raise BadHead("Content-Length of an answer")
+        return int(value), chunked, kept
+    if name == "transfer-encoding":
+        if value.lower() != "chunked":
+            raise BadHead("Transfer-Encoding of an answer")
+        return length, True, kept
+    if name == "connection":
+        options = value.lower()
+        return length, chunked, "close" not in options and (kept or "keep-alive" in options)
+    return length, chunked, kept
+
+
+@lru_cache(maxsize=64)
+def _status(line: bytes) -> tuple[int, bool]:
+    """Return the status of a status line, and whether the connection is kept if no field says otherwise. Raises BadHead."""
+    match = _STATUS.fullmatch(line)
+    if match is None:
+        raise BadHead("status line of an answer")
+    return int(match[2]), match[1] == b"1"

@@ -1,0 +1,91 @@
+"""A desk without a network: heads go in, what would be sent to the store comes out, told whole or told again."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from types import SimpleNamespace
+from collections.abc import Mapping
+
+from gateway.backend import Backend
+from gateway.case import World
+from gateway.config import BackendSettings
+from gateway.desk import Desk
+from gateway.errors import S3Error
+from gateway.habits import Habits
+from gateway.observe import AccessLog, RequestIds
+from gateway.sigv4 import SigningKeys
+from gateway.wire.heads import BadHead, RequestReader
+from gateway.wire.pool import Pool
+from gateway.wire.steps import Send
+from iam.authorize import AllOf, IamPolicies
+from iam.policy import parse
+from tests.servers.processes import BACKEND
+from tests.unit.gateway.signing import ANN, lookup, sign
+
+MAY = {"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::ann", "arn:aws:s3:::ann/*"]}
+PEER = "192.0.2.7"
+
+
+def policies(*statements) -> dict[str, object]:
+    """Return ann's policy of these statements."""
+    return {"ann": parse(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}))}
+
+
+def make(known=None, who=lookup, *, settings: Mapping[str, object] | None = None, **how) -> Desk:
+    """Return a desk that learns from the first story. `known` returns the policies."""
+    keys = SigningKeys()
+    pool = Pool(SimpleNamespace(time=time.monotonic))  # nothing is sent
+    given = {"region": "us-east-1", "addressing": "path", "credentials": "root", **(settings or {})}
+    backend = Backend(BackendSettings("http://127.0.0.1:1", **given), BACKEND, pool, keys)
+    at_first = policies(MAY)
+    world = World(who, AllOf(IamPolicies(known or (lambda: at_first))), keys)
+    desk = Desk(world, backend, AccessLog(as_json=False, quiet=False, out=io.StringIO()), RequestIds(), **how)
+    desk.habits = Habits(world, after=0)
+    return desk
+
+
+def head(method: str, target: str, headers: Mapping[str, str] | None = None, *, unsigned=None, who=ANN, **how) -> bytes:
+    """Return a signed head, as a client sends it."""
+    signed = sign(method, target, headers, who=who, **how) | dict(unsigned or {})
+    lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+    return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
+def guest(desk: Desk, *, secure: bool = False):
+    """Return a new connection."""
+    return desk.meet(PEER, secure=secure)
+
+
+def whole(desk: Desk, raw: bytes, who=None):
+    """Return what is sent when a head goes the whole way, or the name of the error that it is."""
+    try:
+        turn = desk.turn(who or guest(desk), RequestReader().read(raw))
+    except BadHead:
+        return "BadHead"
+    try:
+        step = turn.begin()
+    except S3Error as error:
+        return error.code
+    finally:
+        turn.finish()
+    return (step.head, step.streams, step.chunked, type(step.relay)) if isinstance(step, Send) else type(step).__name__
+
+
+def again(desk: Desk, raw: bytes, who):
+    """Return what is sent when a head is known, None when it is not."""
+    turn = desk.again(who, raw)
+    if turn is None:
+        return None
+    step = turn.begin()
+    turn.finish()
+    return step.head, step.streams, step.chunked, type(step.relay)
+
+
+def both(desk: Desk, raw: bytes, who):
+    """Return what is sent both ways, within one second of the clock."""
+    while True:
+        before, found, after = whole(desk, raw), again(desk, raw, who), whole(desk, raw)
+        if before == after:
+            return before, found
