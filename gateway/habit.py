@@ -31,7 +31,9 @@ from iam.model import AccessRequest, Credentials
 
 PATH, SIGNATURE = ":path", ":signature"  # names of the two holes that are no field's whole value
 LENGTHS = ("content-length", "x-amz-decoded-content-length")
-_NUMERAL = 700_100_200_300_400  # what stands for a length while a template is being written, since it is read as a number
+_NUMERAL = (
+    700_100_200_300_400  # what stands for a length while a template is being written, since it is read as a number
+)
 Relay = UnsignedRelay | SignedRelay
 
 
@@ -111,9 +113,7 @@ class Habit:
         sent = {**built.headers, "x-amz-date": mark(len(marks))}
         authorization = sent.pop("authorization")
         path = built.url[built.url.index("/", 8) :]
-        self._backend_canonical = self._template(
-            canonical_request(built.method, path, "", sent, sorted(sent), payload)
-        )
+        self._backend_canonical = self._template(canonical_request(built.method, path, "", sent, sorted(sent), payload))
         sent["authorization"] = authorization[:-64] + mark(len(marks) + 1)
         self._sent = self._template(forward.wire_head(built._replace(headers=sent), streams=told.streams).decode())
 
@@ -157,7 +157,7 @@ class Habit:
             return None
         moment = timestamp.encode()
         digest = sha256(self._backend_canonical.fill((*words, moment))).hexdigest().encode()
-        signature = self._backend_key.sign_bytes(self._backend_to_sign % (moment, digest))
+        signature = self._backend_key.sign(self._backend_to_sign % (moment, digest))
         head = self._head_of(words)
         relay = None
         if self.plan.caller.mode.chunked:
@@ -177,7 +177,7 @@ class Habit:
         except S3Error:
             return False
         digest = sha256(self._canonical.fill(words)).hexdigest().encode()
-        return matches(self._key.sign_bytes(self._to_sign % (date, digest)), words[self._signature_at].decode())
+        return matches(self._key.sign(self._to_sign % (date, digest)), words[self._signature_at].decode())
 
     def _is_session(self) -> bool:
         """Return whether the access key and its token are still good, and those that they were."""
@@ -266,8 +266,8 @@ class _Facts:
 
     def _facts(self) -> RequestContext:
         if self._found is None:
-            habit, *about = self._about
-            self._found = habit.context(*about)
+            habit, words, now, source_ip = self._about
+            self._found = habit.context(words, now, source_ip)
         return self._found
 
     def values(self, key: str) -> tuple[str, ...] | None:

@@ -107,7 +107,9 @@ class Habits:
             if len(self._kept) >= _KEPT:
                 self._forget()
             self._kept[what] = habit
-        elif any(known.habit is habit for known in guest.known):  # it knew, and the head went the whole way all the same
+        elif any(
+            known.habit is habit for known in guest.known
+        ):  # it knew, and the head went the whole way all the same
             self._seen[like] += 1
         guest.learn(Known(habit, request.source_ip, request.secure))
 
@@ -143,7 +145,8 @@ def _may_repeat(told: Told) -> bool:
         and (request.path.virtual_host or request.target.startswith(f"/{request.path.bucket}/"))
         and _is_header_signed(request, plan.caller)
         and is_plain(plan.operation)
-        and plan.body is plan.edit is plan.then is plan.mend is None
+        and plan.body is None
+        and not any((plan.edit, plan.then, plan.mend))
         and not request.names.customer_keys
         and (not caller.mode.chunked or told.backend.target.aws_chunked)
     )

@@ -32,7 +32,7 @@ class RequestIds:
         """Return an id that this process has not given out; the clock may stand still or go back."""
         now = self._clock()
         self._last = last = now if now > self._last else self._last + 1
-        return "%016X" % (last & 0xFFFFFFFFFFFFFFFF)  # noqa: UP031 - the cheapest on the hot path
+        return "%016X" % (last & 0xFFFFFFFFFFFFFFFF)
 
 
 @dataclass(init=False)

@@ -1,8 +1,8 @@
 """AWS Signature Version 4: parse what a request claims, canonicalize, sign, compare.
 
-Pure functions over text; what clients repeat (a credential, a second, a list of signed headers) is worked out once. S3 signs the path as it is: no normalization, no second encoding; the caller passes the
-canonical URI. https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html and
-.../sigv4-query-string-auth.html. Every refusal is an S3Error with the code AWS uses.
+Pure functions over text; what clients repeat (a credential, a second, a list of signed headers) is worked out once. S3 signs
+the path as it is: no normalization, no second encoding; the caller passes the canonical URI. Every refusal is an S3Error.
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html and .../sigv4-query-string-auth.html
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 TIMESTAMP = r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z"
 _TIMESTAMP = re.compile(TIMESTAMP)
 _SIGNED_HEADERS = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+(?:;[a-z0-9!#$%&'*+\-.^_`|~]+)*")
-# The scope's parts hold no "/" and no line end: the scope is one line of the string to sign, and unambiguous.
-# An access key may contain "/": the scope is the last four parts (trap 16).
-# The region may be empty: MinIO's SDKs sign STS calls so.
+# The scope's parts hold no "/" and no line end: the scope is one line of the string to sign, and unambiguous. An access key
+# may contain "/": the scope is the last four parts (trap 16). The region may be empty: MinIO's SDKs sign STS calls so.
 _CREDENTIAL = re.compile(
     r"([\x21-\x7e]{1,128})/([0-9]{8})/([\x21-\x2e\x30-\x7e]{0,64})/([\x21-\x2e\x30-\x7e]{1,64})/aws4_request"
 )
@@ -331,14 +330,10 @@ class SigningKey:
         self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
 
-    def sign(self, text: str) -> str:
+    def sign(self, text: str | bytes) -> str:
         """Return the signature of a text: 64 lower-case hexadecimal digits."""
-        return self.sign_bytes(text.encode())
-
-    def sign_bytes(self, text: bytes) -> str:
-        """Return the signature of a text that is encoded already."""
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(text)
+        inner.update(text if isinstance(text, bytes) else text.encode())
         outer.update(inner.digest())
         return outer.hexdigest()
 

@@ -5,23 +5,19 @@ It decides nothing that the story has decided: it builds and signs what is sent,
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import answers, decoding, forward, story, xml
 from gateway.backend import Backend
+from gateway.decisions import decide_all
 from gateway.errors import (
-    EntityTooLarge,
-    IncompleteBody,
     InternalError,
-    RequestTimeout,
-    S3Error,
     ServiceUnavailable,
     SlowDown,
     render,
@@ -31,20 +27,28 @@ from gateway.habit import Again, Told
 from gateway.habits import Guest
 from gateway.naming import untold
 from gateway.observe import AccessLine
-from gateway.plans import Answer, Forward, Headers, NeedsBody, NeedsDecisions, NeedsForm, NeedsTags, Plan, Reply, names_of
+from gateway.plans import (
+    Answer,
+    Forward,
+    Headers,
+    NeedsBody,
+    NeedsDecisions,
+    NeedsForm,
+    NeedsTags,
+    Plan,
+    Reply,
+    names_of,
+)
+from gateway.refusals import as_s3
 from gateway.regions import REDIRECTS, elsewhere
 from gateway.request import S3Request, parse
 from gateway.stores import Stores
 from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.heads import RequestHead
 from gateway.wire.steps import (
-    AnswerTooLarge,
-    BodyTooLarge,
     Collect,
-    CutShort,
     Drop,
     HandOver,
-    Late,
     Later,
     Pass,
     Pull,
@@ -54,14 +58,12 @@ from gateway.wire.steps import (
     Step,
     Traffic,
 )  # fmt: skip
-from iam.authorize import Authorizer
-from iam.model import AccessRequest, Credentials, Decision
+from iam.model import Credentials
 
 if TYPE_CHECKING:
     from gateway.desk import Desk
 
 MAX_ANSWER = 16 * 2**20  # bytes of an answer that is read whole
-DECISIONS_AT_ONCE = 32
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _DECLARATION = re.compile(rb"\A\s*<\?xml[^>]*\?>\s*")
 _log = logging.getLogger("minio_gw.turn")
@@ -340,7 +342,7 @@ class S3Turn(Traffic):
 
     def refuse(self, error: BaseException) -> Step:
         """Render an error; what is not one of S3's is ours, logged once."""
-        shown = _as_s3(error)
+        shown = as_s3(error)
         if shown is None:
             _log.error("request %s failed", self._line.request_id, exc_info=error)
             shown = InternalError()
@@ -374,39 +376,6 @@ class S3Turn(Traffic):
 @lru_cache(maxsize=512)
 def _status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\n".encode()
-
-
-def _as_s3(error: BaseException) -> S3Error | None:
-    match error:
-        case S3Error():
-            return error
-        case BodyTooLarge():
-            return EntityTooLarge(f"This body may hold {error.limit} bytes at most.")
-        case AnswerTooLarge():
-            return InternalError(reason="the backend's answer is too large to edit")
-        case Late():
-            return RequestTimeout(reason="upload")
-        case CutShort():
-            return IncompleteBody(reason=f"upload: {error}")
-    return None
-
-
-async def decide_all(authorizer: Authorizer, questions: Sequence[AccessRequest]) -> list[Decision]:
-    """Return the decisions in order, a bounded number of them asked at a time."""
-    limit = asyncio.Semaphore(DECISIONS_AT_ONCE)
-
-    async def one(question: AccessRequest) -> Decision:
-        now = authorizer.decide_now(question)
-        if now is not None:
-            return now
-        async with limit:
-            return await authorizer.decide(question)
-
-    if len(questions) == 1:
-        return [await one(questions[0])]
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(question)) for question in questions]
-    return [task.result() for task in tasks]
 
 
 def is_sts(request: S3Request) -> bool:

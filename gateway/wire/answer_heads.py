@@ -31,7 +31,14 @@ class ResponseHead:
     __slots__ = ("chunked", "keep_alive", "length", "names", "status", "values")
 
     def __init__(
-        self, status: int, names: tuple[str, ...], values: tuple[bytes, ...], length: int | None, *, keep_alive: bool, chunked: bool
+        self,
+        status: int,
+        names: tuple[str, ...],
+        values: tuple[bytes, ...],
+        length: int | None,
+        *,
+        keep_alive: bool,
+        chunked: bool,
     ) -> None:
         self.status = status
         self.names = names

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.wire.answer import Answer
+from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.body import NO_BODY, Body
 from gateway.wire.chunks import BadChunk
-from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.steps import (
     AnswerTooLarge,
     BodyTooLarge,
@@ -46,18 +46,8 @@ class Exchange:
     """One request being answered on one client connection."""
 
     __slots__ = (
-        "_collected",
-        "_collects",
-        "_send",
-        "_task",
-        "_upstream",
-        "answer",
-        "body",
-        "client",
-        "head",
-        "turn",
-        "upload",
-    )
+        "_collected", "_collects", "_send", "_task", "_upstream", "answer", "body", "client", "head", "turn", "upload",
+    )  # fmt: skip
 
     def __init__(self, client: Client, turn: Turn) -> None:
         self.client = client
@@ -100,6 +90,8 @@ class Exchange:
             self._read(step)
         elif isinstance(step, Pull):
             self._pull(step)
+        elif isinstance(step, Drop):
+            self._next(step.then)
         elif isinstance(step, HandOver):
             self.client.hand_over()
         else:
@@ -265,10 +257,7 @@ class Exchange:
         assert send is not None  # noqa: S101 - nothing was asked otherwise
         if self.upload is not None and self.upload.running and not self._may_answer_now(send, self.upload, head):
             return
-        try:
-            step = send.answered(head)
-        except Exception as error:  # noqa: BLE001 - as in _next
-            step = self.turn.refuse(error)
+        step = self._understood(send, head)
         if isinstance(step, Pass):
             self._pass(step, head)
         elif isinstance(step, Collect):
@@ -276,38 +265,30 @@ class Exchange:
             self.answer.wait(step, self.client.plane.pool.now)
         else:
             self._drop()
-            if isinstance(step, Drop):
-                self._next(step.then)
-            else:
-                self._do(step)
+            self._do(step)
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         """Take an answer that came whole."""
         send, self._send, self._upstream, self.upload = self._send, None, None, None
         assert send is not None  # noqa: S101 - nothing was asked otherwise
-        try:
-            step = send.answered(head)
-        except Exception as error:  # noqa: BLE001 - as in _next
-            step = self.turn.refuse(error)
-        if isinstance(step, Pass) and not self.answer.started:
-            self.answer.whole(step, head, body)
-            self.client.finished()
-        elif isinstance(step, Pass):
-            self._cut("two heads")
+        step = self._understood(send, head)
+        if isinstance(step, Pass):
+            if self.answer.started:  # a slow answer, whose head is out
+                self._cut("two heads")
+            else:
+                self.answer.whole(step, head, body)
+                self.client.finished()
         elif isinstance(step, Collect):
-            self._collects = step
-            self._next(self._limited, body)
-        elif isinstance(step, Drop):
-            self._next(step.then)
+            self._next(_limited, step, body)
         else:
             self._do(step)
 
-    def _limited(self, body: bytes) -> Step:
-        """Go on with an answer that was read whole. Raises AnswerTooLarge."""
-        assert self._collects is not None  # noqa: S101 - who else would ask
-        if len(body) > self._collects.limit:
-            raise AnswerTooLarge(f"more than {self._collects.limit} bytes")
-        return self._collects.then(body)
+    def _understood(self, send: Send, head: ResponseHead) -> Step:
+        """Return the step that an answer leads to."""
+        try:
+            return send.answered(head)
+        except Exception as error:  # noqa: BLE001 - as in _next
+            return self.turn.refuse(error)
 
     def _may_answer_now(self, send: Send, upload: Upload, head: ResponseHead) -> bool:
         """Stop an upload that is answered before its end; return whether the answer is one."""
@@ -406,6 +387,13 @@ class Exchange:
 
 def _raise(error: Exception) -> Step:
     raise error
+
+
+def _limited(step: Collect, body: bytes) -> Step:
+    """Go on with an answer that was read whole. Raises AnswerTooLarge."""
+    if len(body) > step.limit:
+        raise AnswerTooLarge(f"more than {step.limit} bytes")
+    return step.then(body)
 
 
 def _misplaced(step: object) -> Step:

@@ -71,4 +71,5 @@ class Template:
 
     def fill(self, words: Sequence[bytes]) -> bytes:
         """Return the text about these words."""
-        return self._text % self._picks(words)
+        text: bytes = self._text % self._picks(words)
+        return text

@@ -42,7 +42,20 @@ class Limits:
 class Address:
     """One address: its connections, and whether it can be reached."""
 
-    __slots__ = ("answers", "due", "failed_at", "failures", "group", "host", "idle", "listed", "open", "opening", "probed", "turn")
+    __slots__ = (
+        "answers",
+        "due",
+        "failed_at",
+        "failures",
+        "group",
+        "host",
+        "idle",
+        "listed",
+        "open",
+        "opening",
+        "probed",
+        "turn",
+    )
 
     def __init__(self, group: Group, host: str) -> None:
         self.group = group

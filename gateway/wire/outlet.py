@@ -41,8 +41,8 @@ class Outbox:
             outlet.flush()
 
 
-class Outlet(asyncio.Transport):
-    """A transport whose writes wait for the end of the round (asyncio.Transport, of which it has what the plane uses)."""
+class Outlet:
+    """A transport whose writes wait for the end of the round: what the plane uses of asyncio.Transport."""
 
     __slots__ = ("_outbox", "_waiting", "is_closing", "paused", "raw")
 
@@ -62,9 +62,9 @@ class Outlet(asyncio.Transport):
         elif len(waiting) == 1:
             self._outbox.enroll(self)
 
-    def writelines(self, list_of_data: Iterable[bytes]) -> None:
+    def writelines(self, pieces: Iterable[bytes]) -> None:
         """Write several pieces."""
-        for data in list_of_data:
+        for data in pieces:
             self.write(data)
 
     def flush(self) -> None:

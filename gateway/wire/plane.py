@@ -157,7 +157,7 @@ class Plane:
             self.draining, self._drains_since = True, self.pool.now
         for client in list(self.clients):
             silent = client.exchange is None and self.pool.now - max(client.seen, self._drains_since) > GRACE
-            if silent and not client.transport.is_closing() and not _has_unread(client.transport):
+            if silent and not client.transport.is_closing() and not _has_unread(client.transport.raw):
                 client.transport.close()
 
     async def close(self) -> None:

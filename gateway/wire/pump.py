@@ -27,12 +27,14 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from gateway.wire.carriers import PIPES, Buffer, Carrier
+from gateway.wire.outlet import Outlet
 
 PUMPED = 1 << 18  # bytes still to come from which the pump is cheaper than the transports
 ROUNDS = 16  # carriers filled or drained before the loop's other callbacks have their turn: at most 16 MiB
 _REFUSED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})  # splice is not to be had here
 _TCP = frozenset({socket.AF_INET, socket.AF_INET6})  # uvloop calls a pipe a socket too, of another family
 
+Transport = asyncio.Transport | Outlet
 Done = Callable[[int, BaseException | None], None]
 
 
@@ -44,12 +46,12 @@ class TargetBroken(ConnectionError):
     """The target takes no more bytes; `__cause__` is what the kernel said."""
 
 
-def can_pump(source: asyncio.BaseTransport, target: asyncio.BaseTransport) -> bool:
+def can_pump(source: Transport, target: Transport) -> bool:
     """Return whether bytes can go from one transport to the other untouched: both plaintext sockets, on Linux."""
     return hasattr(os, "splice") and _is_plain(source) and _is_plain(target)
 
 
-def _is_plain(transport: asyncio.BaseTransport) -> bool:
+def _is_plain(transport: Transport) -> bool:
     if transport.get_extra_info("ssl_object") is not None or transport.get_extra_info("sslcontext") is not None:
         return False
     sock = transport.get_extra_info("socket")
@@ -80,8 +82,8 @@ class Pump:
 
     def __init__(
         self,
-        source: asyncio.Transport,
-        target: asyncio.Transport,
+        source: Transport,
+        target: Transport,
         count: int,
         done: Done,
         moved: Callable[[int], None] | None = None,
@@ -283,12 +285,12 @@ class Pump:
             self._carrier = None
 
 
-def _duplicate(transport: asyncio.Transport) -> int:
+def _duplicate(transport: Transport) -> int:
     """Return a descriptor of our own for a transport's socket. Raises OSError."""
     return os.dup(transport.get_extra_info("socket").fileno())
 
 
-def unread(transport: asyncio.Transport) -> int:
+def unread(transport: Transport) -> int:
     """Return how many bytes have come that the transport has not read: those that follow what was pumped."""
     if transport.is_closing():
         return 0

@@ -10,8 +10,8 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Protocol, cast
 
-from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.answer_heads import ResponseHead
+from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.heads import END, MAX_HEAD, BadHead
 from gateway.wire.outlet import Outlet
 from gateway.wire.resumption import ResumingContext

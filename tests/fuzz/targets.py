@@ -25,8 +25,8 @@ from gateway.errors import MalformedXML, S3Error, render
 from gateway.operations import resolve
 from gateway.request import S3Request, parse
 from gateway.sigv4 import SigningKeys, check_time, parse_authorization, parse_presigned
-from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.answer_heads import read_response
+from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.heads import END, BadHead, RequestReader
 from iam import policy
 from iam.evaluate import decide

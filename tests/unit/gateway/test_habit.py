@@ -45,7 +45,9 @@ def pairs(draw):
         if decoded is not None:
             values["x-amz-decoded-content-length"] = draw(LENGTHS) or decoded
         sent = payload if payload in (None, TRAILER, CHUNKS) else draw(st.sampled_from([payload, "c" * 64]))
-        found.append((method, f"/{draw(st.sampled_from(['ann', 'ann', 'ann', 'eve', 'minio']))}/{draw(KEYS)}", values, sent))
+        found.append(
+            (method, f"/{draw(st.sampled_from(['ann', 'ann', 'ann', 'eve', 'minio']))}/{draw(KEYS)}", values, sent)
+        )
     return found
 
 
@@ -70,7 +72,9 @@ def test_a_changed_head_is_told_again_only_as_it_would_be_told_whole(data):
     """No byte that is changed, left out or put in is overlooked."""
     desk = make()
     who = guest(desk)
-    raw = head("PUT", "/ann/key", {"Content-Length": "7", "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==", "x-amz-meta-a": "b"})
+    raw = head(
+        "PUT", "/ann/key", {"Content-Length": "7", "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==", "x-amz-meta-a": "b"}
+    )
     whole(desk, raw, who)
     assert again(desk, raw, who)
     at = data.draw(st.integers(0, len(raw) - 1))
@@ -93,7 +97,10 @@ def test_a_changed_head_is_told_again_only_as_it_would_be_told_whole(data):
 @pytest.mark.parametrize("who", [ANN, ROOT], ids=["session", "root"])
 def test_what_clients_do_all_day_is_told_again(method, headers, payload, who):
     """Else nothing would be saved: reads, writes and deletes of other keys, in every payload mode."""
-    desk, words = make(), {"Content-Length": "123", "x-amz-decoded-content-length": "9", "Range": "bytes=7-", "x-amz-meta-a": "q"}
+    desk, words = (
+        make(),
+        {"Content-Length": "123", "x-amz-decoded-content-length": "9", "Range": "bytes=7-", "x-amz-meta-a": "q"},
+    )
     connection = guest(desk)
     whole(desk, head(method, "/ann/a", headers, payload=payload, who=who), connection)
     other = {name: words.get(name, value) for name, value in headers.items()}
@@ -122,11 +129,14 @@ class World:
     def __init__(self) -> None:
         self.policies = policies(MAY)
         self.lookup = lookup
-        self.desk = make(lambda: self.policies, lambda key, token: self.lookup(key, token))
+        self.desk = make(lambda: self.policies, self._lookup)
         self.guest = guest(self.desk)
         self.raw = head("GET", "/ann/a")
         whole(self.desk, self.raw, self.guest)
         assert again(self.desk, self.raw, self.guest)
+
+    def _lookup(self, key, token):
+        return self.lookup(key, token)
 
 
 def _raising(error):
@@ -143,7 +153,12 @@ def test_trap_37_a_habit_holds_no_verdict():
     assert again(world.desk, world.raw, world.guest)
     assert again(world.desk, head("GET", "/ann/secret"), world.guest) is None
     assert whole(world.desk, head("GET", "/ann/secret")) == "AccessDenied"
-    near = {"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"IpAddress": {"aws:SourceIp": told.PEER}}}
+    near = {
+        "Effect": "Deny",
+        "Action": "s3:*",
+        "Resource": "*",
+        "Condition": {"IpAddress": {"aws:SourceIp": told.PEER}},
+    }
     world.policies = policies(MAY, near)
     assert again(world.desk, world.raw, world.guest) is None
     far = world.desk.meet("198.51.100.1", secure=False)
@@ -168,7 +183,11 @@ def test_a_policy_sees_the_facts_of_this_request(condition):
             whole(desk, head("GET", "/ann/k", values | {"If-None-Match": first}), who)
             expected, found = both(desk, head("GET", "/ann/k", values | {"If-None-Match": second}), who)
             assert found in (None, expected)
-            assert isinstance(expected, str) or found or isinstance(whole(desk, head("GET", "/ann/k", values | {"If-None-Match": first})), str)
+            assert (
+                isinstance(expected, str)
+                or found
+                or isinstance(whole(desk, head("GET", "/ann/k", values | {"If-None-Match": first})), str)
+            )
 
 
 @pytest.mark.parametrize("error", [ExpiredToken(), InvalidAccessKeyId()], ids=["expired", "revoked"])
@@ -232,7 +251,9 @@ def test_a_redirected_story_is_followed_with_its_own_words():
     step = turn.begin()
     from gateway.wire.answer_heads import read_response
 
-    moved = step.answered(read_response(b"HTTP/1.1 301 Moved\r\nx-amz-bucket-region: eu-west-1\r\nContent-Length: 0\r\n\r\n", "GET"))
+    moved = step.answered(
+        read_response(b"HTTP/1.1 301 Moved\r\nx-amz-bucket-region: eu-west-1\r\nContent-Length: 0\r\n\r\n", "GET")
+    )
     there = moved.then()
     assert isinstance(there, Send)
     assert there.head.startswith(b"GET /ann/mine HTTP/1.1\r\n")

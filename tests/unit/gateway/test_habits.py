@@ -60,7 +60,12 @@ def test_a_connection_knows_a_few_habits_the_latest_first():
     who = guest(desk)
     for method in ("GET", "HEAD", "PUT", "DELETE"):
         whole(desk, head(method, "/ann/a", {"Content-Length": "1"} if method == "PUT" else {}), who)
-    assert [known.habit.plan.operation.name for known in who.known] == ["DeleteObject", "PutObject", "HeadObject", "GetObject"]
+    assert [known.habit.plan.operation.name for known in who.known] == [
+        "DeleteObject",
+        "PutObject",
+        "HeadObject",
+        "GetObject",
+    ]
     whole(desk, head("GET", "/ann/a", {"User-Agent": "another"}), who)
     assert len(who.known) == habits._OF_A_GUEST
     assert again(desk, head("GET", "/ann/b", {"User-Agent": "another"}), who)

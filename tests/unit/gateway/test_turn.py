@@ -24,14 +24,12 @@ from gateway.backend import Backend
 from gateway.chunked import ChunkChain
 from gateway.config import BackendSettings
 from gateway.sigv4 import SigningKeys, parse_authorization
-from gateway.turn import DECISIONS_AT_ONCE, decide_all
 from gateway.xml import S3_NAMESPACE, DeleteEntry, bucket_names, parse_delete, render_delete
-from iam.authorize import IamPolicies
-from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secret
+from iam.model import Credentials, Secret
 from iam.opa import OpaAuthorizer, OpaSettings
 from tests.servers.processes import BACKEND, free_port
 from tests.servers.recording import RecordingBackend
-from tests.unit.gateway.front import POLICIES, Answer, listen, serve, until
+from tests.unit.gateway.front import Answer, listen, serve, until
 from tests.unit.gateway.signing import ANN, EVE, ROOT
 from tests.unit.gateway.test_chunked import encode_signed
 
@@ -429,30 +427,3 @@ async def test_list_buckets_asks_the_policy_service_bucket_by_bucket(make, store
         answer = await (await make(authorizer)).call("GET", "/", who=EVE)
     assert bucket_names(answer.body) == ("ann", "loc")
     assert service.asked == 1 + 2 * 3
-
-
-class Counting(IamPolicies):
-    """IAM policies that answer late, and count how many questions are open at once."""
-
-    running = most = 0
-
-    def decide_now(self, request):
-        return None
-
-    async def decide(self, request):
-        self.running += 1
-        self.most = max(self.most, self.running)
-        for _ in range(3):  # passes of the loop, in which every other question that may start has started
-            await asyncio.sleep(0)
-        self.running -= 1
-        return super().decide_now(request)
-
-
-async def test_decisions_come_in_order_and_a_bounded_number_at_a_time():
-    """A hundred questions: as many at once as the bound says, no more, and each answer at its question's place."""
-    who = Principal(PrincipalType.USER, "AK", policies=("ann",))
-    authorizer = Counting(lambda: POLICIES)
-    buckets = ["ann" if i % 3 == 0 else "other" for i in range(100)]
-    decisions = await decide_all(authorizer, [AccessRequest(who, "s3:GetObject", bucket, "k") for bucket in buckets])
-    assert [bool(decision) for decision in decisions] == [bucket == "ann" for bucket in buckets]
-    assert authorizer.most == DECISIONS_AT_ONCE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import time
-from types import SimpleNamespace
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 from gateway.backend import Backend
 from gateway.case import World

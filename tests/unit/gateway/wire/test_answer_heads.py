@@ -99,7 +99,11 @@ def told(read, head: bytes, method: str):
     return (found.status, found.fields, found.length, found.chunked, found.keep_alive)
 
 
-@given(st.lists(ANSWERS, min_size=1, max_size=3), st.sampled_from(["200 OK", "204 No", "304", "404 Not"]), st.sampled_from(["GET", "HEAD"]))
+@given(
+    st.lists(ANSWERS, min_size=1, max_size=3),
+    st.sampled_from(["200 OK", "204 No", "304", "404 Not"]),
+    st.sampled_from(["GET", "HEAD"]),
+)
 def test_a_recognized_head_is_read_as_an_unknown_one(heads, status, method):
     """Whatever a backend has answered before, each head says what it says to a reader that has seen none."""
     reader = AnswerReader()
@@ -114,5 +118,8 @@ def test_the_third_answer_of_a_kind_is_recognized():
     for number in range(4):
         reader.read(b"HTTP/1.1 200 OK\r\nETag: %d\r\nContent-Length: %d\r\n\r\n" % (number, 10**number), "GET")
         assert len(reader._shapes) == (number > 0)
-    for other in (b"HTTP/1.1 206 OK\r\nETag: 1\r\nContent-Length: 1\r\n\r\n", b"HTTP/1.1 200 OK\r\nEtag: 1\r\nContent-Length: 1\r\n\r\n"):
+    for other in (
+        b"HTTP/1.1 206 OK\r\nETag: 1\r\nContent-Length: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nEtag: 1\r\nContent-Length: 1\r\n\r\n",
+    ):
         assert reader._shapes[0].form.words(other) is None

@@ -37,7 +37,9 @@ def test_a_text_with_other_words_is_recognized(pieces, data):
     if found is not None:
         assert joined(pieces, found) == text
         assert all(re.fullmatch(ALPHABET, word) for word in found)
-    if all(pieces[1:-1]) and not any(re.search(rb"[ab1]", piece) for piece in pieces):  # else words run into one another
+    if all(pieces[1:-1]) and not any(
+        re.search(rb"[ab1]", piece) for piece in pieces
+    ):  # else words run into one another
         assert found == tuple(words[1])
 
 
@@ -51,10 +53,16 @@ def test_another_text_is_none_of_it(pieces, data):
     assert form(pieces, words).words(joined(pieces, [b"c" for _ in words])) is None
 
 
-@given(st.lists(st.text("a%s{}\\", max_size=4), min_size=1, max_size=4), st.lists(st.binary(max_size=5), min_size=5, max_size=5), st.data())
+@given(
+    st.lists(st.text("a%s{}\\", max_size=4), min_size=1, max_size=4),
+    st.lists(st.binary(max_size=5), min_size=5, max_size=5),
+    st.data(),
+)
 def test_a_template_writes_any_words(pieces, words, data):
     """Whatever stands between the marks, and whatever words stand for them, in any order and number."""
     numbers = [data.draw(st.integers(0, 4)) for _ in pieces[1:]]
     marked = pieces[0] + "".join(mark(n) + piece for n, piece in zip(numbers, pieces[1:], strict=True))
-    expected = pieces[0].encode() + b"".join(words[n] + piece.encode() for n, piece in zip(numbers, pieces[1:], strict=True))
+    expected = pieces[0].encode() + b"".join(
+        words[n] + piece.encode() for n, piece in zip(numbers, pieces[1:], strict=True)
+    )
     assert Template(marked.encode()).fill(words) == expected
