@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from gateway.case import World
 from gateway.context import Tags
 from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, RequestTimeout, S3Error, SlowDown, render
 from gateway.exchange import Exchange
+from gateway.habit import Told
 from gateway.habits import Guest, Habits
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, lines, source_ip
@@ -23,6 +25,7 @@ from gateway.wire.heads import RequestHead
 from gateway.wire.steps import Say
 
 HEALTH = "/minio/health/"
+_log = logging.getLogger("minio_gw.desk")
 METRICS = frozenset({"/minio/prometheus/metrics", "/minio/v2/metrics/cluster"})  # MinIO's paths, the old and the new
 
 
@@ -57,11 +60,23 @@ class Desk:
             return None
         now = int(self.clock())
         for known in guest.known:
-            again = known.habit.again(raw, now, known.source_ip)
+            try:
+                again = known.habit.again(raw, now, known.source_ip)
+            except Exception:  # a mistake of ours: the whole way is there
+                _log.exception("a habit failed")
+                guest.known.clear()
+                return None
             if again is not None:
                 turn = S3Turn(self, guest, again.head, again.path, known.source_ip, secure=known.secure)
                 return turn.again(again)
         return None
+
+    def learn(self, guest: Guest, told: Told) -> None:
+        """Learn from a story that was told; that nothing is learnt must not stop it."""
+        try:
+            self.habits.learn(guest, told)
+        except Exception:
+            _log.exception("a habit was not learnt")
 
     def turn(self, guest: Guest, head: RequestHead) -> S3Turn:
         """Return the turn of a request; who is asking is the peer, or whom a listed proxy speaks for."""

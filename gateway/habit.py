@@ -20,6 +20,7 @@ from gateway.backend import Backend
 from gateway.case import Case, World
 from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
 from gateway.context import RequestContext
+from gateway.decoding import incoming, trailer_names
 from gateway.errors import S3Error
 from gateway.plans import Forward, names_of
 from gateway.request import MAX_KEY_BYTES, S3Request, decoded_key
@@ -74,6 +75,9 @@ class Habit:
         self._form: Form | None = form
         self._holes = tuple(names)
         self._world = world
+        self._second, self._moment = -1, b""
+        self._chunked = caller.mode.chunked
+        self._trailers = trailer_names(plan.request, caller.mode) if caller.mode.chunked else ()
         self._head = replace(told.head, target="", listed=[], named=None, names=(), raw=b"")
         self._prefix = "/" if self.path.virtual_host else f"/{self.path.bucket}/"
         self._target = told.backend.regions.target(self.path.bucket)
@@ -102,7 +106,7 @@ class Habit:
         signed = caller.claim.signed_headers
         self._canonical = self._template(canonical_request(plan.request.method, target, "", headers, signed, payload))
         _, scope = forward.moment(told.now, self._target.region)
-        self._sends_on = scope.date
+        self._scope = scope
         self._backend_key = world.keys.get(told.credentials.secret.reveal(), scope)
         self._backend_to_sign = f"{ALGORITHM}\n%b\n{scope.text.replace('%', '%%')}\n%b".encode()
         built = forward.build(
@@ -135,7 +139,7 @@ class Habit:
             self._principal is told.plan.caller.principal
             and self._backend_credentials is told.credentials
             and self._target is told.backend.regions.target(self.path.bucket)
-            and self._sends_on == forward.moment(told.now, self._target.region)[1].date
+            and self._scope == forward.moment(told.now, self._target.region)[1]
         )
 
     def forget(self) -> None:
@@ -152,20 +156,13 @@ class Habit:
         key = self._key_of(words[self._path_at])
         if not key or not self._is_allowed(words, key, now, source_ip) or not self._is_backend():
             return None
-        timestamp, scope = forward.moment(now, self._target.region)
-        if scope.date != self._sends_on:
+        moment, head = self._moment_of(now), self._head_of(words)
+        if not moment or (self._chunked and not self._may_be_chunked(words, head)):
             return None
-        moment = timestamp.encode()
         digest = sha256(self._backend_canonical.fill((*words, moment))).hexdigest().encode()
         signature = self._backend_key.sign(self._backend_to_sign % (moment, digest))
-        head = self._head_of(words)
-        relay = None
-        if self.plan.caller.mode.chunked:
-            if not head.has_body or int(words[self._decoded_at]) > MAX_DECODED_LENGTH:
-                return None
-            chain = ChunkChain(self._backend_key, timestamp, scope, signature)
-            relay = forward.relay(self.plan.request, self._caller(words), chain)
         sent = self._sent.fill((*words, moment, signature.encode()))
+        relay = self._relay(words, moment, signature) if self._chunked else None
         return Again(self, words, head, self._prefix + words[self._path_at].decode(), sent, relay)
 
     def _is_signed(self, words: tuple[bytes, ...], now: int) -> bool:
@@ -217,11 +214,40 @@ class Habit:
             and backend.regions.target(self.path.bucket) is self._target
         )
 
+    def _moment_of(self, now: int) -> bytes:
+        """Return the time that a second's requests to the backend are signed with, b"" on another day than its key's."""
+        if now != self._second:
+            timestamp, scope = forward.moment(now, self._target.region)
+            self._second, self._moment = now, timestamp.encode() if scope.date == self._scope.date else b""
+        return self._moment
+
     def _head_of(self, words: tuple[bytes, ...]) -> RequestHead:
         """Return the head as the plane needs it: how the message is framed."""
+        told = self._head
         if self._length_at < 0:
-            return self._head
-        return replace(self._head, length=int(words[self._length_at]))
+            return told
+        length = int(words[self._length_at])
+        if length == told.length:
+            return told
+        return RequestHead(told.method, "", [], told.minor, True, length, told.chunked, told.expects)
+
+    # ---- bodies in aws-chunked framing
+
+    def _decoded_length(self, words: tuple[bytes, ...]) -> int:
+        told = self.plan.caller.decoded_length or 0
+        return int(words[self._decoded_at]) if self._decoded_at >= 0 else told
+
+    def _may_be_chunked(self, words: tuple[bytes, ...], head: RequestHead) -> bool:
+        return head.has_body and self._decoded_length(words) <= MAX_DECODED_LENGTH
+
+    def _relay(self, words: tuple[bytes, ...], moment: bytes, signature: str) -> Relay:
+        """Return what carries the body over, verifying it."""
+        if not self.plan.caller.mode.chain:
+            return UnsignedRelay(self._decoded_length(words), self._trailers)
+        chain = incoming(self._caller(words))
+        assert chain is not None  # noqa: S101 - the mode says that there is one
+        outgoing = ChunkChain(self._backend_key, moment.decode(), self._scope, signature)
+        return SignedRelay(self._decoded_length(words), chain, outgoing, self._trailers)
 
     # ---- the story in full, for who needs more of it
 
@@ -233,7 +259,7 @@ class Habit:
             payload_hash=texts.get("x-amz-content-sha256", caller.payload_hash),
             target=self._prefix + texts[PATH],
             claim=claim._replace(signature=texts[SIGNATURE], timestamp=texts["x-amz-date"]),
-            decoded_length=int(texts[LENGTHS[1]]) if LENGTHS[1] in texts else caller.decoded_length,
+            decoded_length=self._decoded_length(words) if caller.mode.chunked else None,
         )
 
     def _texts(self, words: tuple[bytes, ...]) -> dict[str, str]:

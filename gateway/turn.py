@@ -248,7 +248,7 @@ class S3Turn(Traffic):
         head = forward.wire_head(upstream, streams=sent.streams or upload is not None)
         if plan is sent.asked and sent.payload is None and upload is None:
             told = Told(self.head, plan, backend, credentials, now, sent.streams, head)
-            self.desk.habits.learn(self._guest, told)
+            self.desk.learn(self._guest, told)
         return Send(
             backend.origin(upstream.headers["host"]), upstream.method, head,
             lambda answer: self._answered(sent, answer), self._unanswered,

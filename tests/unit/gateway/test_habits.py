@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import habits
+from gateway.habit import Habit
 from gateway.habits import Habits
 from tests.unit.gateway.signing import ROOT
 from tests.unit.gateway.told import again, guest, head, make, whole
@@ -102,3 +103,16 @@ def test_too_many_requests_are_refused_by_the_whole_way():
     assert again(desk, raw, who)
     desk.inflight = 1
     assert again(desk, raw, who) is None
+
+
+def test_a_habit_that_fails_costs_nothing(monkeypatch, caplog):
+    """A mistake of ours in one is logged, and the head goes the whole way; so when none can be made."""
+    desk = make()
+    who = guest(desk)
+    raw = head("GET", "/ann/a")
+    whole(desk, raw, who)
+    monkeypatch.setattr(Habit, "again", lambda *_: 1 / 0)
+    assert again(desk, raw, who) is None
+    assert who.known == []
+    assert isinstance(whole(desk, raw, who), tuple)
+    assert {record.message for record in caplog.records} == {"a habit failed", "a habit was not learnt"}

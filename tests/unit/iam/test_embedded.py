@@ -205,6 +205,7 @@ async def test_a_batch_holds_all_that_came_since_the_last_look(monkeypatch):
 async def test_who_is_revoked_again_for_longer_is_not_lifted(monkeypatch):
     """A session issued anew under the same key, and revoked again, stays revoked when the first expiry comes."""
     monkeypatch.setattr(embedded, "POLL", 0)
+    monkeypatch.setattr(embedded.time, "time", lambda: NOW)
     async with opened(slack=0) as store:
         watch = store.watch((await store.snapshot()).revision)
         for life in (600, 3600):
