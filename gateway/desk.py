@@ -62,9 +62,9 @@ class Desk:
         for known in guest.known:
             try:
                 again = known.habit.again(raw, now, known.source_ip)
-            except Exception:  # a mistake of ours: the whole way is there
+            except Exception:  # noqa: BLE001 - a mistake of ours: the whole way is there
                 _log.exception("a habit failed")
-                guest.known.clear()
+                known.habit.forget()
                 return None
             if again is not None:
                 turn = S3Turn(self, guest, again.head, again.path, known.source_ip, secure=known.secure)
@@ -75,7 +75,7 @@ class Desk:
         """Learn from a story that was told; that nothing is learnt must not stop it."""
         try:
             self.habits.learn(guest, told)
-        except Exception:
+        except Exception:  # noqa: BLE001 - as above
             _log.exception("a habit was not learnt")
 
     def turn(self, guest: Guest, head: RequestHead) -> S3Turn:
