@@ -23,10 +23,15 @@ from gateway.case import World
 from gateway.config import BackendSettings
 from gateway.control import Control
 from gateway.desk import Desk
+from gateway.errors import S3Error
+from gateway.habits import Guest, Habits, Known
 from gateway.observe import AccessLog, RequestIds
 from gateway.sigv4 import SigningKeys
+from gateway.turn import S3Turn
+from gateway.wire.heads import RequestReader
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool, Resolve, addresses_of
+from gateway.wire.steps import Send
 from iam.authorize import AllOf, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.policy import parse
@@ -95,6 +100,43 @@ class Front:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 
+class Doubting(Desk):
+    """A desk whose every connection has all habits, that tells whole what it tells again, and remembers where the two differ."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.told_again = 0
+        self.differ: list[tuple[bytes, object, object]] = []
+
+    def again(self, guest: Guest, raw: bytes) -> S3Turn | None:
+        if not self.trusted_proxies:
+            kept = [habit for habit in self.habits._kept.values() if habit.plan.request.secure == guest.secure]
+            guest.known = [Known(habit, guest.peer, guest.secure) for habit in kept]
+        turn = super().again(guest, raw)
+        if turn is not None:
+            self.told_again += 1
+            again, whole = turn.begin(), self._whole(guest, raw)
+            if not isinstance(whole, Send) or (again.head, again.streams) != (whole.head, whole.streams):
+                if again.head == super().again(guest, raw).begin().head:  # in the same second
+                    self.differ.append((raw, again, whole))
+                self.inflight -= 1
+        return turn
+
+    def _whole(self, guest: Guest, raw: bytes) -> object:
+        """Return the first step of a head that goes the whole way, leaving no trace."""
+        turn = self.turn(self.meet(guest.peer, secure=guest.secure), RequestReader().read(raw))
+        try:
+            return turn.begin()
+        except S3Error as error:
+            return error
+        finally:
+            turn._leave()
+
+    def must_agree(self) -> None:
+        """Fail when a story that was told again was another one."""
+        assert self.differ == []
+
+
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in other threads and servers
@@ -116,7 +158,9 @@ async def serve(
     backend = Backend(BackendSettings(endpoint, "us-east-1", "path", "root", **(settings or {})), BACKEND, pool, keys)
     world = World(who, AllOf(authorizer or IamPolicies(lambda: POLICIES)), keys)
     log = io.StringIO()
-    desk = Desk(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
+    desk = Doubting(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
+    desk.habits = Habits(world, after=0)
+    stack.callback(desk.must_agree)
     sts = StsService(KEYRING, iam, None, POLICIES.__contains__, True, lambda: int(time.time()), new_access_key)
     control = Control(desk, world, sts, backend.not_ready, True, pool.gauges)
     server = control.server()
