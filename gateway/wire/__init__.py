@@ -1,8 +1,8 @@
 """The data plane: sockets, HTTP/1.1 framing, pumps. It knows heads, framings and steps; nothing about S3.
 
-    client ──▶ Client ── a head ──▶ Desk.turn ──▶ Turn.begin ──▶ Step ─┐        steps.py: what a Step is
-                 │                                                     │
-                 │ body                  Exchange ◀────────────────────┘        Say    answer here
+    client ──▶ Client ── a head ──▶ Desk.again, else read and Desk.turn         (what the desk knows is not read)
+                 │                            └──▶ Turn.begin ──▶ Step ─┐       steps.py: what a Step is
+                 │ body                  Exchange ◀─────────────────────┘       Say    answer here
                  └──▶ Body ──▶ Upload (Relay) ──▶ Upstream ──▶ backend          Send   to an origin; then
     client ◀──── Client ◀──── Answer ◀────────── Upstream ◀── answer            Pass / Collect / Drop its answer
                                                                                 Read   the client's body first
@@ -17,16 +17,19 @@ upload.py    its body on the way to the backend        answer.py  the answer on 
 body.py      the client's body, framed, kept until somebody wants it
 pump.py carriers.py   many bytes from socket to socket without entering Python
 upstream.py  one connection to a backend
+outlet.py    what connections write, written at the end of a round of the event loop
 pool.py      the connections of the process: kept, bounded, made when none is free; names, probes
 group.py     the addresses of one origin: which is next, which is passed over, who waits (docs/decisions/0007)
 resumption.py  TLS to backends: verified, and resumed
 plane.py     one process: listener, tick, who owns the tasks
-heads.py chunks.py   HTTP/1.1 as bytes, read strictly
+heads.py answer_heads.py chunks.py   HTTP/1.1 as bytes, read strictly
+forms.py     texts with holes: heads that were seen before, and what is written about them
 fetch.py     a request of our own, awaited
 heap.py      what malloc is told about pieces of bodies
 
 A request that needs nothing awaited is answered in the callbacks that bring its bytes: no task, no future; one read and one
-write on each side when it is small, since a head goes with the first bytes of its body.
+write on each side when it is small, since a head goes with the first bytes of its body, and an answer that came whole is
+written whole. All connections' small writes wait for the end of the event loop's round, sixteen of them at most (outlet.py).
 
 A body goes through as pieces of what the loop reads (256 KB at most). From `PUMPED` bytes still to come the Pump takes over, if
 their number is known, both sides are plaintext and nothing has to see them: no relay, no chunks, no TLS. The transports stay
