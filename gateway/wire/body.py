@@ -45,6 +45,17 @@ class Body:
         """Return whether nobody wants the body yet."""
         return self.take is None and not self.done
 
+    @property
+    def is_here(self) -> bool:
+        """Return whether all of a body of known length has come before anybody wanted it."""
+        return self._chunks is None and 0 < self._left <= len(self._early)
+
+    def whole(self) -> tuple[bytes, bytes]:
+        """Return a body that is here, and what follows it; it is over then."""
+        early, left = self._early, self._left
+        self._early, self._left, self.done, self.take = b"", 0, True, _away
+        return early[:left], early[left:]
+
     def early(self) -> bytes:
         """Return what came before anybody wanted it, and forget it."""
         early, self._early = self._early, b""

@@ -16,7 +16,6 @@ from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.body import NO_BODY, Body
 from gateway.wire.chunks import BadChunk
 from gateway.wire.steps import (
-    AnswerTooLarge,
     BodyTooLarge,
     Collect,
     CutShort,
@@ -32,7 +31,7 @@ from gateway.wire.steps import (
     Step,
     Turn,
 )
-from gateway.wire.upload import Pieces, Upload
+from gateway.wire.upload import Pieces, Upload, send_whole
 from gateway.wire.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -154,6 +153,7 @@ class Exchange:
         else:
             if rest:
                 self.client.unread(rest)
+                self.turn.traffic.received -= len(rest)
             if self.body.waits:
                 self.client.pause()
 
@@ -215,9 +215,11 @@ class Exchange:
         self._upstream = upstream
         if step.source is None and not (step.streams and self.head.has_body):
             upstream.send(self, step.method, step.head + step.body, whole=True)
-            return
-        self.upload = Upload(self, step, upstream)
-        self.upload.begin()
+        elif step.source is None and not step.chunked and self.body.is_here:
+            send_whole(self, step, upstream)
+        else:
+            self.upload = Upload(self, step, upstream)
+            self.upload.begin()
 
     def room(self, *, there_is: bool) -> None:
         """The backend has no room for more of the body, or has it again (Taker)."""
@@ -239,10 +241,15 @@ class Exchange:
         upload = self.upload
         if upload is None or not upload.running:
             return
-        if upload.unsent and self._upstream is not None:
-            upstream, self._upstream = self._upstream, None
-            upstream.release()
+        if upload.unsent:
+            self.release()
         upload.stop()
+
+    def release(self) -> None:
+        """Give the connection back: nothing was sent over it."""
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.release()
 
     def _drop(self) -> None:
         upstream, self._upstream = self._upstream, None
@@ -279,7 +286,7 @@ class Exchange:
                 self.answer.whole(step, head, body)
                 self.client.finished()
         elif isinstance(step, Collect):
-            self._next(_limited, step, body)
+            self._next(step.whole, body)
         else:
             self._do(step)
 
@@ -320,8 +327,8 @@ class Exchange:
         self._collected += data
         if len(self._collected) > self._collects.limit:
             self._drop()
-            self._collected = None
-            self._next(_raise, AnswerTooLarge(f"more than {self._collects.limit} bytes"))
+            collected, self._collected = bytes(self._collected), None
+            self._next(self._collects.whole, collected)  # which refuses it
 
     def flush(self) -> None:
         """Nothing more is here for now."""
@@ -387,13 +394,6 @@ class Exchange:
 
 def _raise(error: Exception) -> Step:
     raise error
-
-
-def _limited(step: Collect, body: bytes) -> Step:
-    """Go on with an answer that was read whole. Raises AnswerTooLarge."""
-    if len(body) > step.limit:
-        raise AnswerTooLarge(f"more than {step.limit} bytes")
-    return step.then(body)
 
 
 def _misplaced(step: object) -> Step:

@@ -84,6 +84,12 @@ class Collect:
     slow: bytes = b""
     prolog: bytes = b""
 
+    def whole(self, body: bytes) -> Step:
+        """Go on with an answer that was read whole. Raises AnswerTooLarge."""
+        if len(body) > self.limit:
+            raise AnswerTooLarge(f"more than {self.limit} bytes")
+        return self.then(body)
+
 
 @dataclass(slots=True)
 class Drop:

@@ -200,6 +200,23 @@ class Upload:
             exchange.client.transport.abort()
 
 
+def send_whole(exchange: Exchange, step: Send, upstream: Upstream) -> None:
+    """Send a request whose body came with its head."""
+    body, rest = exchange.body.whole()
+    if rest:
+        exchange.client.unread(rest)
+        exchange.turn.traffic.received -= len(rest)
+    try:
+        if step.relay is not None:
+            body = step.relay.feed(body)
+            step.relay.finish()
+    except Exception as error:  # noqa: BLE001 - the relay's refusal: the turn knows
+        exchange.release()
+        exchange.fail(error)
+    else:
+        upstream.send(exchange, step.method, step.head + body, whole=True)
+
+
 class Pieces:
     """The client's body for somebody who pulls it."""
 

@@ -192,6 +192,40 @@ async def test_a_refused_chunked_body_never_ends_at_the_backend(wire: Wire):
 
 
 @story
+async def test_a_body_that_comes_with_its_head_is_sent_with_it(wire: Wire):
+    """One write, through the relay where there is one; what follows is the next request."""
+    relay = Grumpy()
+    wire.begin = lambda turn: wire.forward(turn, relay=relay) if turn.head.length == 5 else wire.forward(turn)
+    client = await wire.client(PUT % 5 + b"hello" + GET)
+    backend = await wire.backend()
+    assert b"Content-Length: 5\r\n" in await backend.head()
+    assert await backend.read(5) == b"hello"
+    assert relay.seen == 5
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    assert (await backend.head()).startswith(b"GET /o")
+    assert wire.turns[0].traffic.received == 5
+
+
+@story
+async def test_a_body_with_its_head_that_is_refused_leaves_no_trace(wire: Wire):
+    """Whether the relay refuses a piece or the end, the backend sees nothing and its connection is kept."""
+    client = await wire.client(GET)
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(OK + b"Content-Length: 0\r\n\r\n")
+    await client.head()
+    for relay in (Grumpy(feeds=0), Grumpy(ends=False)):
+        wire.begin = lambda turn, relay=relay: wire.forward(turn, relay=relay)
+        client = await wire.client(PUT % 5 + b"hello")
+        assert (await client.rest()).endswith(b"ValueError")
+        assert len(wire.idle) == 1
+    wire.begin = wire.forward
+    await wire.client(GET)
+    assert (await backend.head()).startswith(b"GET /o")
+
+
+@story
 async def test_what_follows_a_refused_body_is_lost_with_its_connection(wire: Wire):
     """After a refusal at the body's end no byte behind it can be read as the start of a request."""
     wire.begin = lambda turn: wire.forward(turn, relay=Grumpy(ends=False))
