@@ -306,27 +306,25 @@ class SignedRelay(_Relay):
             self._now = _NOTHING
 
     def _head(self, data: memoryview, at: int) -> int:
-        return super()._head(data, self._whole(data, at))
+        # First all are hashed, then all verified: so the code of either stays in the caches.
+        whole, at = self._whole(data, at)
+        for head, content, piece in whole:
+            self._size, self._signature = head[1], head[2].decode("ascii")
+            self._let_out(content, piece)
+        return super()._head(data, at)
 
-    def _whole(self, data: memoryview, at: int) -> int:
-        """Take the chunks that lie whole in `data`, as most do; return the position after them.
-
-        Any other is for the steps to judge. First all are hashed, then all verified: the code of either stays in the caches.
-        """
-        chunks = []
+    def _whole(self, data: memoryview, at: int) -> tuple[list[tuple[re.Match[bytes], _Hash, memoryview]], int]:
+        """Return the chunks that lie whole in `data`, and the position after them: any other is for the steps to judge."""
+        whole = []
         while (head := _SIGNED_LINE.match(data, at)) is not None:
             size, begin = int(head[1], 16), head.end()
             end = begin + size
             if not 0 < size <= min(self._left, MAX_SIGNED_CHUNK) or bytes(data[end : end + 2]) != b"\r\n":
                 break
-            piece = data[begin:end]
-            chunks.append((head, sha256(piece), piece))
+            whole.append((head, sha256(data[begin:end]), data[begin:end]))
             self._left -= size
             at = end + 2
-        for head, content, piece in chunks:
-            self._size, self._signature = head[1], head[2].decode("ascii")
-            self._let_out(content, piece)
-        return at
+        return whole, at
 
     def _take_data(self, piece: memoryview) -> None:
         self._hash.update(piece)
@@ -386,10 +384,7 @@ def decoder(
 def read_all(
     body: bytes, decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None
 ) -> tuple[bytes, Mapping[str, str]]:
-    """Return the payload and the trailers of a small, whole aws-chunked body, verified.
-
-    For XML that the gateway itself reads. Raises as the relays do.
-    """
+    """Return payload and trailers of a small, whole aws-chunked body: XML that the gateway reads. Raises as the relays do."""
     relay = decoder(decoded_length, trailers, chain)
     payload = relay.feed(body)
     relay.finish()

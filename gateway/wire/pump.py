@@ -1,7 +1,7 @@
 """Many bytes from socket to socket without their entering Python: splice(2) through a pipe, copying where that fails.
 
     source ──▶ [kernel's receive queue] ──take──▶ carrier ──give──▶ [kernel's send queue] ──▶ target
-                                                  a Pipe or a Buffer (carriers.py)
+                                                  a Pipe or a Buffer (carriers.py), or a Sieve (sieve.py)
 
 A carrier is on loan only while it holds bytes: filled when empty, lent back when drained. So a thousand transfers that wait
 for their sources share a few pipes, and a transfer whose target stalls keeps at most one carrier: 1 MiB. Because it is
