@@ -6,16 +6,12 @@ import asyncio
 import hashlib
 import os
 
-import pytest
-
 from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.errors import IncompleteBody, SignatureDoesNotMatch
 from gateway.wire.steps import CutShort, Late
 from tests.unit.gateway.test_chunked import backend_chain, client_chain, encode_signed, encode_unsigned, pieces_of
 from tests.unit.gateway.wire.bench import OK, End, Wire, no_descriptors, story, until
 from tests.unit.gateway.wire.test_upload import GET, PUT
-
-pytestmark = pytest.mark.slow  # MiB by the dozen, on both loops
 
 SIZE, CHUNK = 12 << 20, 65_536
 CHUNKS = pieces_of(os.urandom(SIZE), CHUNK)
