@@ -1,6 +1,7 @@
 """aws-chunked: a relay that verifies the framing (and signatures) of a body while it crosses.
 
-`feed(data)` returns the bytes that may go to the backend now (b"" = need more), or raises an S3Error.
+`feed(data)` returns the bytes that may go to the backend now (b"" = need more), or raises an S3Error; `sift(data)` the same
+in pieces, most of them views of `data`, which may be a buffer that is used again: what a relay holds back it has copied.
 `finish()` at the end of the body raises IncompleteBody if anything is missing. After an error, stop sending.
 The final zero chunk and its trailers come out only when everything before them is verified, so that a bad upload stays
 short of its announced length at the backend and never becomes an object (traps 10, 11, 13).
@@ -19,22 +20,27 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from hashlib import sha256
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from gateway.checksums import BodyCheck
-from gateway.envelope import Framed, Payload
+from gateway.envelope import Framed, Payload, Piece, joined
 from gateway.errors import EntityTooLarge, IncompleteBody, InvalidRequest, S3Error, SignatureDoesNotMatch
 from gateway.sigv4 import EMPTY_SHA256, Scope, SigningKey, matches
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 MAX_SIGNED_CHUNK = 16 * 2**20  # bytes; a signed chunk is held until it is verified
 MAX_LINE = 1024  # bytes, without its CRLF
-_LARGE = 8192  # bytes of a piece that is kept as it came
 MAX_TRAILERS = 16 * 1024  # bytes of all the trailers, CRLFs included
 
 _UNSIGNED_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16})")
 _SIGNED_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16});chunk-signature=([0-9a-f]{64})")
+_SIGNED_LINE = re.compile(_SIGNED_HEAD.pattern + rb"\r\n")
 # minio-go (so mc too) ends a trailer with LF CRLF, and AWS takes it: hence the optional LF.
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\n?")
 _SIGNATURE_TRAILER = "x-amz-trailer-signature"
+_NOTHING = memoryview(b"")
 
 
 class ChunkChain:
@@ -44,20 +50,20 @@ class ChunkChain:
     """
 
     def __init__(self, key: SigningKey, timestamp: str, scope: Scope, seed_signature: str) -> None:
-        self._key = key
+        self._sign = key.sign
         self._head = f"{timestamp}\n{scope.text}"
         self._previous = seed_signature
 
     def chunk(self, content_hash: str) -> str:
         """Return the signature of the next chunk, given the SHA-256 of its data in hexadecimal."""
         text = f"AWS4-HMAC-SHA256-PAYLOAD\n{self._head}\n{self._previous}\n{EMPTY_SHA256}\n{content_hash}"
-        self._previous = self._key.sign(text)
+        self._previous = self._sign(text.encode())
         return self._previous
 
     def trailer(self, content_hash: str) -> str:
         """Return the signature of the trailers, given the SHA-256 of their lines in hexadecimal."""
         text = f"AWS4-HMAC-SHA256-TRAILER\n{self._head}\n{self._previous}\n{content_hash}"
-        self._previous = self._key.sign(text)
+        self._previous = self._sign(text.encode())
         return self._previous
 
 
@@ -97,36 +103,45 @@ class _Relay:
         """The trailers by lower-case name, their signature left out; verified once `done`."""
         return MappingProxyType(self._trailers)
 
+    @property
+    def keeps_length(self) -> bool:
+        """Whether as many bytes go out as come in, so that nothing but the end itself completes the announced length."""
+        return self._out.keeps_length
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes from the client, return bytes for the backend.
 
         Raises InvalidRequest (framing, trailers), IncompleteBody (the chunks hold more or less than the announced
         length), SignatureDoesNotMatch or EntityTooLarge; then every later call raises as well.
         """
+        return joined(self.sift(data), data)
+
+    def sift(self, data: bytes | memoryview) -> list[Piece]:
+        """Take bytes as `feed` does, return pieces. Those of a relay that keeps the length are good as long as `data` is."""
         try:
-            return self._fed(data)
+            self._fed(memoryview(data))
         except S3Error:
             self._state = _State.REFUSED
             raise
+        return self._out.pieces()
 
     def finish(self) -> None:
         """Say that the body has ended. Raises IncompleteBody when it should not have."""
         if self._state is not _State.DONE:
             raise IncompleteBody(reason=f"chunked body ended in {self._state.name}")
 
-    def _fed(self, data: bytes) -> bytes:
+    def _fed(self, data: memoryview) -> None:
         if self._held:
-            data = self._held + data
+            data = memoryview(self._held + data)
         at = 0
         while at < len(data):
             after = self._step(data, at)
             if after == at:
                 break
             at = after
-        self._held = data[at:]
-        return self._out.take()
+        self._held = bytes(data[at:])
 
-    def _step(self, data: bytes, at: int) -> int:
+    def _step(self, data: memoryview, at: int) -> int:
         match self._state:
             case _State.HEAD:
                 return self._head(data, at)
@@ -141,11 +156,11 @@ class _Relay:
             case _State.REFUSED:
                 raise InvalidRequest(reason="data after a refusal")
 
-    def _head(self, data: bytes, at: int) -> int:
+    def _head(self, data: memoryview, at: int) -> int:
         end = _line_end(data, at)
         if end < 0:
             return at
-        size = self._take_head(data[at:end])
+        size = self._take_head(bytes(data[at:end]))
         if size > self._left:
             raise IncompleteBody("The chunks hold more than x-amz-decoded-content-length says.")
         if not size and self._left:
@@ -155,18 +170,16 @@ class _Relay:
         self._state = _State.DATA if size else _State.TRAILERS
         return end + 2
 
-    def _data(self, data: bytes, at: int) -> int:
-        piece = memoryview(data)[
-            at : at + self._chunk_left
-        ]  # not a copy: it is joined with its neighbours once, on its way out
+    def _data(self, data: memoryview, at: int) -> int:
+        piece = data[at : at + self._chunk_left]
         self._take_data(piece)
         self._chunk_left -= len(piece)
         if not self._chunk_left:
             self._state = _State.DATA_END
         return at + len(piece)
 
-    def _data_end(self, data: bytes, at: int) -> int:
-        found = data[at : at + 2]
+    def _data_end(self, data: memoryview, at: int) -> int:
+        found = bytes(data[at : at + 2])
         if not b"\r\n".startswith(found):
             raise InvalidRequest("A chunk is longer than its head says.")
         if len(found) < 2:
@@ -175,12 +188,12 @@ class _Relay:
         self._state = _State.HEAD
         return at + 2
 
-    def _trailer(self, data: bytes, at: int) -> int:
+    def _trailer(self, data: memoryview, at: int) -> int:
         end = _line_end(data, at)
         if end < 0:
             return at
         if end > at:
-            self._end += self._take_trailer(data[at:end]) + b"\r\n"
+            self._end += self._take_trailer(bytes(data[at:end])) + b"\r\n"
             if len(self._end) > MAX_TRAILERS:
                 raise InvalidRequest("The trailers of the chunked body are too long.")
         else:
@@ -213,12 +226,12 @@ class _Relay:
         raise NotImplementedError
 
 
-def _line_end(data: bytes, at: int) -> int:
+def _line_end(data: memoryview, at: int) -> int:
     """Return the position of a line's CRLF, -1 when it has not come yet."""
-    end = data.find(b"\r\n", at, at + MAX_LINE + 2)
+    end = bytes(data[at : at + MAX_LINE + 2]).find(b"\r\n")
     if end < 0 and len(data) - at > MAX_LINE + 1:
         raise InvalidRequest("A line of the chunked body is too long.")
-    return end
+    return end if end < 0 else at + end
 
 
 def _parse_trailer(line: bytes) -> tuple[str, str, slice]:
@@ -231,14 +244,6 @@ def _parse_trailer(line: bytes) -> tuple[str, str, slice]:
 
 class UnsignedRelay(_Relay):
     """STREAMING-UNSIGNED-PAYLOAD-TRAILER: bytes cross as they are, their framing checked, the terminator held back."""
-
-    def _fed(self, data: bytes) -> bytes:
-        # Most pieces of a large body lie within one chunk: they cross without being touched.
-        if self._state is _State.DATA and len(data) < self._chunk_left:
-            self._chunk_left -= len(data)
-            self._out.payload(data)
-            return self._out.take()
-        return super()._fed(data)
 
     def _take_head(self, line: bytes) -> int:
         match = _UNSIGNED_HEAD.fullmatch(line)
@@ -277,7 +282,8 @@ class SignedRelay(_Relay):
         self._outgoing = outgoing
         self._size = b""
         self._signature = ""
-        self._chunk: list[memoryview | bytearray] = []
+        self._before = bytearray()  # of a chunk that does not come at once: what came before,
+        self._now = _NOTHING  # and what came now
         self._hash = sha256()
         self._sealed = False  # the trailers' signature has been seen
 
@@ -290,28 +296,52 @@ class SignedRelay(_Relay):
         if size > MAX_SIGNED_CHUNK:
             raise EntityTooLarge(f"A signed chunk may hold {MAX_SIGNED_CHUNK} bytes at most.")
         if not size:
-            self._end = self._verified_head()
+            self._end = self._verified_head(self._hash)
         return size
+
+    def _fed(self, data: memoryview) -> None:
+        super()._fed(data)
+        if self._now:  # what it is a view of may be used again
+            self._before += self._now
+            self._now = _NOTHING
+
+    def _head(self, data: memoryview, at: int) -> int:
+        # First all are hashed, then all verified: so the code of either stays in the caches.
+        whole, at = self._whole(data, at)
+        for head, content, piece in whole:
+            self._size, self._signature = head[1], head[2].decode("ascii")
+            self._let_out(content, piece)
+        return super()._head(data, at)
+
+    def _whole(self, data: memoryview, at: int) -> tuple[list[tuple[re.Match[bytes], _Hash, memoryview]], int]:
+        """Return the chunks that lie whole in `data`, and the position after them: any other is for the steps to judge."""
+        whole = []
+        while (head := _SIGNED_LINE.match(data, at)) is not None:
+            size, begin = int(head[1], 16), head.end()
+            end = begin + size
+            if not 0 < size <= min(self._left, MAX_SIGNED_CHUNK) or bytes(data[end : end + 2]) != b"\r\n":
+                break
+            whole.append((head, sha256(data[begin:end]), data[begin:end]))
+            self._left -= size
+            at = end + 2
+        return whole, at
 
     def _take_data(self, piece: memoryview) -> None:
         self._hash.update(piece)
-        if len(piece) >= _LARGE:
-            self._chunk.append(piece)
-        elif self._chunk and isinstance(self._chunk[-1], bytearray):
-            self._chunk[-1] += piece  # a client that sends byte by byte must not cost an object for each
-        else:
-            self._chunk.append(bytearray(piece))
+        self._now = piece
 
     def _take_data_end(self) -> None:
-        self._out.frame(self._verified_head())
-        self._out.payload(*self._chunk)
-        self._out.frame(b"\r\n")
-        self._chunk.clear()
+        self._let_out(self._hash, self._before, self._now)
+        self._hash, self._before, self._now = sha256(), bytearray(), _NOTHING
 
-    def _verified_head(self) -> bytes:
-        """Check the chunk's signature and return its head for the backend."""
-        content_hash = self._hash.hexdigest()
-        self._hash = sha256()
+    def _let_out(self, content: _Hash, *pieces: Piece) -> None:
+        self._out.frame(self._verified_head(content))
+        self._out.payload(*pieces)
+        self._out.frame(b"\r\n")
+
+    def _verified_head(self, content: _Hash) -> bytes:
+        """Check the chunk's signature over its content and return its head for the backend."""
+        content_hash = content.hexdigest()
         if not matches(self._incoming.chunk(content_hash), self._signature):
             raise SignatureDoesNotMatch(reason="a chunk's signature differs")
         return self._size + b";chunk-signature=" + self._outgoing.chunk(content_hash).encode("ascii") + b"\r\n"
@@ -354,10 +384,7 @@ def decoder(
 def read_all(
     body: bytes, decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None
 ) -> tuple[bytes, Mapping[str, str]]:
-    """Return the payload and the trailers of a small, whole aws-chunked body, verified.
-
-    For XML that the gateway itself reads. Raises as the relays do.
-    """
+    """Return payload and trailers of a small, whole aws-chunked body: XML that the gateway reads. Raises as the relays do."""
     relay = decoder(decoded_length, trailers, chain)
     payload = relay.feed(body)
     relay.finish()

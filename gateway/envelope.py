@@ -13,11 +13,23 @@ from gateway.checksums import BodyCheck
 Piece = bytes | bytearray | memoryview
 
 
+def joined(pieces: list[Piece], data: bytes) -> bytes:
+    """Return pieces as one: `data` itself, not copied, when they are one view of all of it."""
+    if len(pieces) == 1 and isinstance(only := pieces[0], memoryview) and only.obj is data and len(only) == len(data):
+        return data
+    return b"".join(pieces)
+
+
 class Framed:
     """What leaves of a body in aws-chunked framing: everything, and its end when all of it is verified."""
 
     def __init__(self) -> None:
         self._ready: list[Piece] = []
+
+    @property
+    def keeps_length(self) -> bool:
+        """Whether as many bytes leave as came."""
+        return True
 
     def frame(self, data: bytes) -> None:
         """Take framing."""
@@ -34,8 +46,12 @@ class Framed:
 
     def take(self) -> bytes:
         """Return what may leave now."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> list[Piece]:
+        """Return what may leave now, as it was handed over."""
         ready, self._ready = self._ready, []
-        return b"".join(ready)
+        return ready
 
 
 class Payload(Framed):
@@ -45,6 +61,11 @@ class Payload(Framed):
         super().__init__()
         self._check = check
         self._held: tuple[Piece, ...] = ()
+
+    @property
+    def keeps_length(self) -> bool:
+        """Whether as many bytes leave as came."""
+        return False
 
     def frame(self, data: bytes) -> None:
         """Drop framing."""

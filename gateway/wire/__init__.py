@@ -16,6 +16,7 @@ exchange.py  one request being answered: its steps, one after the other
 upload.py    its body on the way to the backend        answer.py  the answer on the way to the client
 body.py      the client's body, framed, kept until somebody wants it
 pump.py carriers.py   many bytes from socket to socket without entering Python
+sieve.py     the same through a relay
 upstream.py  one connection to a backend
 outlet.py    what connections write, written at the end of a round of the event loop
 pool.py      the connections of the process: kept, bounded, made when none is free; names, probes
@@ -32,7 +33,8 @@ write on each side when it is small, since a head goes with the first bytes of i
 written whole. All connections' small writes wait for the end of the event loop's round, sixteen of them at most (outlet.py).
 
 A body goes through as pieces of what the loop reads (256 KB at most). From `PUMPED` bytes still to come the Pump takes over, if
-their number is known, both sides are plaintext and nothing has to see them: no relay, no chunks, no TLS. The transports stay
+their number is known and both sides are plaintext: no chunks of HTTP, no TLS. They go untouched through a pipe, or where a relay
+has to see them and lets as many out as come, through a Sieve: read into one buffer of the thread, written from it. The transports stay
 the sockets' owners: the source is paused, the target writes nothing, until the pump says that it is done. Then the Upstream or
 the Body is told what was moved, and all goes on as if the bytes had come through. The Exchange stops the pump before either
 connection ends.
@@ -43,6 +45,7 @@ but a request whose kept connection turned out to be dead before a byte of its a
 What a connection holds at most, beyond the kernel's own buffers: idle 3 KiB (measured: 2,000 kept clients after one GET each);
 a head 64 KiB, what is pipelined behind a request 128 KiB and one read; a body without the pump 768 KiB in each direction (the
 write buffer at which the other side is paused, and one read; one read more where a relay holds it back); with the pump one
-carrier: a pipe of 1 MiB, or where there is none a copy of 512 KiB. 100 stalled downloads of 64 MiB took 0.1 KiB each of the
+carrier: a pipe of 1 MiB, or where there is none a copy of 512 KiB; with a relay what that holds of a chunk, and for a backend that
+stalls at most one read: 2 MiB when it took all at once before, else 512 KiB. 100 stalled downloads of 64 MiB took 0.1 KiB each of the
 process, and up to that pipe of the kernel.
 """

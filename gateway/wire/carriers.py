@@ -120,14 +120,14 @@ class PipePool:
             self._idle.pop().close()
 
 
-class _Shared(threading.local):
-    """One buffer for each thread that runs a loop: it is used within one callback only."""
+class Shared(threading.local):
+    """One buffer of so many bytes for each thread that runs a loop: it is used within one callback only."""
 
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(COPIED))
+    def __init__(self, size: int) -> None:
+        self.view = memoryview(bytearray(size))
 
 
-_shared = _Shared()
+_shared = Shared(COPIED)
 
 
 class Buffer:

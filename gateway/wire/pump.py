@@ -1,7 +1,7 @@
 """Many bytes from socket to socket without their entering Python: splice(2) through a pipe, copying where that fails.
 
     source ──▶ [kernel's receive queue] ──take──▶ carrier ──give──▶ [kernel's send queue] ──▶ target
-                                                  a Pipe or a Buffer (carriers.py)
+                                                  a Pipe or a Buffer (carriers.py), or a Sieve (sieve.py)
 
 A carrier is on loan only while it holds bytes: filled when empty, lent back when drained. So a thousand transfers that wait
 for their sources share a few pipes, and a transfer whose target stalls keeps at most one carrier: 1 MiB. Because it is
@@ -28,6 +28,8 @@ from enum import Enum, auto
 
 from gateway.wire.carriers import PIPES, Buffer, Carrier
 from gateway.wire.outlet import Outlet
+from gateway.wire.sieve import ROUNDS as SIEVED
+from gateway.wire.sieve import Refused, Sieve
 
 PUMPED = 1 << 18  # bytes still to come from which the pump is cheaper than the transports
 ROUNDS = 16  # carriers filled or drained before the loop's other callbacks have their turn: at most 16 MiB
@@ -47,7 +49,7 @@ class TargetBroken(ConnectionError):
 
 
 def can_pump(source: Transport, target: Transport) -> bool:
-    """Return whether bytes can go from one transport to the other untouched: both plaintext sockets, on Linux."""
+    """Return whether bytes can go from one transport to the other past both: plaintext sockets, on Linux."""
     return hasattr(os, "splice") and _is_plain(source) and _is_plain(target)
 
 
@@ -68,17 +70,18 @@ class _Next(Enum):
 
 
 class Pump:
-    """One transfer of `count` bytes from a paused source to a target.
+    """One transfer of `count` bytes from a paused source to a target, `through` a relay where there is one.
 
     `done(moved, error)` is called once, from the loop and never from within `start`, with all resources freed: `error` is
     None when `count` bytes were handed to the target's kernel; SourceEnded; TargetBroken; or OSError where the process has
-    no descriptors left, and with `moved` 0 nothing was taken from the source then: it can still be relayed otherwise.
+    no descriptors left, and with `moved` 0 nothing was taken from the source then: it can still be relayed otherwise. Or
+    Refused by the relay: the target has less than it was promised.
     After success both transports are as they were, the source still paused, its bytes after `count` unread. After an error
     bytes may be lost between the two: both connections are to be aborted. `moved(n)` is called with the bytes of each turn.
     """
 
     __slots__ = ("_carrier", "_copies", "_copies_once", "_count", "_done", "_empty", "_fds", "_handle", "_loop", "_moved", "_over",
-                 "_progress", "_source", "_target", "_waits", "_woken")  # fmt: skip
+                 "_progress", "_source", "_target", "_through", "_waits", "_woken")  # fmt: skip
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class Pump:
         count: int,
         done: Done,
         moved: Callable[[int], None] | None = None,
+        through: Sieve | None = None,
     ) -> None:
         self._source = source
         self._target = target
@@ -96,7 +100,8 @@ class Pump:
         self._moved = 0
         self._fds: list[int] = []
         self._carrier: Carrier | None = None
-        self._copies = False  # splice was refused here
+        self._through = through
+        self._copies = through is not None  # or splice was refused here
         self._copies_once = False
         self._woken = False  # by the source, and nothing was taken yet
         self._empty = False  # the target's own buffer, once
@@ -138,13 +143,15 @@ class Pump:
         """Move what can be moved now, then wait for the side that blocks."""
         self._handle = None
         before = self._moved
-        error: OSError | None = None
+        error: OSError | Refused | None = None
         self._woken = self._waits is _Next.READ
         try:
             self._look()
             after = self._rounds()
             if after is not _Next.OVER:
                 self._wait(after)
+        except Refused as refused:
+            after, error = _Next.OVER, refused
         except OSError as problem:
             after, error = _Next.OVER, self._lost(problem)
         if after is _Next.OVER:
@@ -154,7 +161,7 @@ class Pump:
         if after is _Next.OVER:
             self._finish(error)
 
-    def _finish(self, error: OSError | None) -> None:
+    def _finish(self, error: OSError | Refused | None) -> None:
         if not self._over:
             self._over = True
             self._release()
@@ -183,7 +190,7 @@ class Pump:
             self._empty = True
         if not self._count:
             return _Next.OVER
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS if self._through is None else SIEVED):
             carrier = self._carrier or self._fill()
             if carrier is None:
                 return _Next.READ
@@ -194,7 +201,7 @@ class Pump:
         return _Next.SOON
 
     def _fill(self) -> Carrier | None:
-        """Take bytes from the source; return what holds them, None where it has none. Raises SourceEnded.
+        """Take bytes from the source; return what holds them, None where it has none. Raises SourceEnded, Refused.
 
         A source that woke us and has nothing for splice has urgent data next (MSG_OOB): reading goes past it. Without
         that, the loop would be woken for ever.
@@ -221,7 +228,9 @@ class Pump:
         return carrier
 
     def _lent(self) -> Carrier:
-        """Return an empty carrier: a pipe where there is one."""
+        """Return an empty carrier: a pipe where there is one and nobody looks at the bytes."""
+        if self._through is not None:
+            return self._through
         once, self._copies_once = self._copies_once, False
         if not (self._copies or once):
             with contextlib.suppress(OSError):  # no descriptors, or the user's pipes are used up: copy this once

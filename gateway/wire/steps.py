@@ -8,7 +8,7 @@ way is an error that the turn is told by `refuse`.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,11 +34,21 @@ class Say:
     close: bool = False
 
 
+Piece = bytes | bytearray | memoryview
+
+
 class Relay(Protocol):
     """Re-frames a body on its way to the backend, verifying it."""
 
+    @property
+    def keeps_length(self) -> bool:
+        """Return whether as many bytes go out as come in, the last of them when all is verified."""
+
     def feed(self, data: bytes) -> bytes:
         """Return what may be sent on."""
+
+    def sift(self, data: memoryview) -> Sequence[Piece]:
+        """Return the same in pieces, of a relay that keeps the length: good as long as `data` is."""
 
     def finish(self) -> None:
         """Say that the body has ended; raises when it should not have."""
@@ -202,5 +212,5 @@ class Desk(Protocol):
 
 __all__ = [
     "AnswerTooLarge", "BodyTooLarge", "Collect", "CutShort", "Desk", "Drop", "Fields", "HandOver", "Late", "Later", "Origin",
-    "Pass", "Pull", "Read", "Relay", "Say", "Send", "Step", "Traffic", "Turn", "field",
+    "Pass", "Piece", "Pull", "Read", "Relay", "Say", "Send", "Step", "Traffic", "Turn", "field",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 The head goes with the first piece: there are stores that make an empty object of a head alone. A body that a relay verifies
 is sent with one piece held back, so that its announced length cannot be reached before its end is known to be good. What is
-left of a large body that nobody has to see goes by the pump, where both connections are plaintext.
+left of a large body goes by the pump, where both connections are plaintext; through the relay, where that keeps its length.
 
 What a step pulls of a body (Pieces) before it knows what to send is no upload yet; what it leaves is a source.
 """
@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump
+from gateway.wire.sieve import Refused, Sieve
 from gateway.wire.steps import CutShort, Relay, Send
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Upload:
         self._upstream: Upstream | None = upstream
         self._unsent = step.head  # until the first piece of the body goes with it
         self._held = b""
-        self._pumps = not step.chunked  # what nobody has to see
+        self._pumps = not step.chunked and (step.relay is None or step.relay.keeps_length)
         self._pump: Pump | None = None
         self._room: asyncio.Event | None = None  # for a source, which can wait
         self._task: asyncio.Task[None] | None = None
@@ -118,6 +119,13 @@ class Upload:
         if self._pumps and self._exchange.body.left >= PUMPED and self._upstream is not None:
             self._start_pump(self._upstream)
 
+    def _sift(self, relay: Relay) -> None:
+        """Let the rest go by the pump, through the relay, when there is much."""
+        if self._pumps and self._exchange.body.left >= PUMPED and self._upstream is not None:
+            self._send(self._held)  # it is not the last: that is still to come
+            self._held = b""
+            self._start_pump(self._upstream, Sieve(relay))
+
     def _sent(self) -> None:
         """The body is whole, and so is the request."""
         self.running = False
@@ -140,6 +148,7 @@ class Upload:
         if out:
             self._send(self._held)
             self._held = out
+            self._sift(relay)
 
     def _verified(self, relay: Relay) -> None:
         """Send the last piece, if the relay says that the body was good."""
@@ -166,13 +175,13 @@ class Upload:
 
     # ---- from socket to socket
 
-    def _start_pump(self, upstream: Upstream) -> None:
+    def _start_pump(self, upstream: Upstream, through: Sieve | None = None) -> None:
         self._pumps = False  # once: what could not be pumped is sent piece by piece
         source, target = self._exchange.client.transport, upstream.transport
         if source.is_closing() or target.is_closing() or not can_pump(source, target):
             return
         source.pause_reading()
-        self._pump = Pump(source, target, self._exchange.body.left, self._pumped, self._moved)
+        self._pump = Pump(source, target, self._exchange.body.left, self._pumped, self._moved, through)
         self._pump.start()
         self._moved(0)  # from now on the clock looks at it
 
@@ -188,7 +197,10 @@ class Upload:
         exchange, upstream = self._exchange, self._upstream
         if upstream is None:
             return
-        if error is None or not isinstance(error, ConnectionError):  # all; or nothing, where there are no descriptors
+        if isinstance(error, Refused):
+            exchange.client.resume()
+            exchange.fail(error.reason)
+        elif error is None or not isinstance(error, ConnectionError):  # all; or nothing, where there are no descriptors
             exchange.client.resume()
             exchange.body.moved(moved)
         elif isinstance(error, TargetBroken):

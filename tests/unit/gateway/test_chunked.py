@@ -430,6 +430,17 @@ def test_trap_10_every_byte_of_a_signed_body_matters(step: int) -> None:
         assert relay.trailers == dict(TRAILERS)
 
 
+@pytest.mark.parametrize("step", [0, 100, 4096])
+def test_trap_10_nothing_of_a_forged_chunk_leaves_with_the_good_ones_before_it(step: int) -> None:
+    """Chunks that come together are judged one by one, in their order: the first bad one ends the body, whatever follows."""
+    body = bytearray(encode_signed(pieces_of(PAYLOAD, 7), client_chain()))
+    body[-200] ^= 1
+    whole = bytes(body) + b"nonsense"
+    sent = sent_before_refusal(signed_relay(), whole, step or len(whole))
+    assert encode_signed(pieces_of(PAYLOAD, 7), backend_chain()).startswith(sent)
+    assert len(sent) < len(body) - 200
+
+
 def test_trap_10_chunks_may_not_change_places() -> None:
     """Each signature covers the one before, so two good chunks in the wrong order are refused."""
     chunks = pieces_of(PAYLOAD, 23)
@@ -565,6 +576,26 @@ def test_any_body_crosses_in_any_pieces(chunks: list[bytes], trailers: Trailers,
     relay.finish()
     assert sent == expected
     assert relay.trailers == dict(trailers)
+
+
+@given(chunk_lists, some_trailers, st.lists(st.integers(1, 300), min_size=1, max_size=8), st.booleans())
+def test_what_a_relay_holds_is_its_own(chunks: list[bytes], trailers: Trailers, cuts: list[int], signed: bool) -> None:
+    """Sifted out of one buffer that is used again and again, a body comes out as if it had been fed."""
+    length = sum(map(len, chunks))
+    relay = signed_relay(length, trailers) if signed else unsigned_relay(length, trailers)
+    body = encode_signed(chunks, client_chain(), trailers) if signed else encode_unsigned(chunks, trailers)
+    buffer, sent, at = bytearray(max(cuts)), b"", 0
+    for size in itertools.cycle(cuts):
+        piece = body[at : at + size]
+        buffer[: len(piece)] = piece
+        sent += b"".join(relay.sift(memoryview(buffer)[: len(piece)]))
+        buffer[:] = bytes(len(buffer))
+        at += size
+        if at >= len(body):
+            break
+    relay.finish()
+    assert sent == (encode_signed(chunks, backend_chain(), trailers) if signed else body)
+    assert relay.keeps_length
 
 
 FRAGMENTS = [b"\r\n", b"\r", b"\n", b"0", b"5", b"hello", b";chunk-signature=", b"0" * 64, b"x-amz-meta-a:b", b"\x00",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.checksums import BodyCheck, new
-from gateway.chunked import decoder
+from gateway.chunked import UnsignedRelay, decoder
 from gateway.envelope import Framed, Payload
 from gateway.errors import BadDigest, S3Error
 from tests.unit.gateway.test_chunked import client_chain, encode_signed, encode_unsigned, pieces_of
@@ -86,6 +86,15 @@ def test_a_wrong_trailer_never_leaves_a_whole_body(signed: bool, trailer: str) -
     out, accepted = let_out(fresh(20, signed=signed), body([b"x" * 16, b"y" * 4], signed=signed, trailer=trailer), 1)
     assert not accepted
     assert len(out) < 20
+
+
+def test_a_piece_within_one_chunk_is_not_copied() -> None:
+    """Most pieces of a large unsigned body lie within one chunk; a piece that only looks as long as another is joined."""
+    relay, inner = UnsignedRelay(9, ()), b"x" * 5
+    assert relay.feed(b"9\r\n" + b"y" * 2) == b"9\r\nyy"
+    assert relay.feed(inner) is inner
+    late = decoder(9, (), None)
+    assert (late.feed(b"9\r\n"), late.feed(b"abc"), late.feed(b"def")) == (b"", b"", b"abc")
 
 
 def test_an_envelope_says_what_it_lets_go() -> None:

@@ -15,6 +15,8 @@ BIG = 32 << 20
 class Grumpy:
     """A relay that lets everything through until it is told not to."""
 
+    keeps_length = False  # it is never pumped
+
     def __init__(self, feeds: int = 1 << 30, *, ends: bool = True) -> None:
         self.feeds, self.ends = feeds, ends
         self.seen = 0

@@ -37,8 +37,8 @@ async def test_a_large_body_is_pumped_and_what_follows_it_is_the_next_request(wi
 
 
 @story
-async def test_a_body_that_is_verified_is_never_pumped(wire: Wire):
-    """A relay sees every byte of a large body."""
+async def test_a_body_whose_length_a_relay_changes_is_never_pumped(wire: Wire):
+    """Such a relay sees every byte of a large body piece by piece."""
     relay = Grumpy(1 << 30)
     wire.begin = lambda turn: wire.forward(turn, relay=relay)
     client = await wire.client(PUT % BIG + b"x" * BIG)
