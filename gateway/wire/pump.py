@@ -46,10 +46,11 @@ class TargetBroken(ConnectionError):
 
 def can_pump(source: asyncio.BaseTransport, target: asyncio.BaseTransport) -> bool:
     """Return whether bytes can go from one transport to the other untouched: both plaintext sockets, on Linux."""
-    return hasattr(os, "splice") and _is_plain(source) and _is_plain(target)
+    return hasattr(os, "splice") and is_plain(source) and is_plain(target)
 
 
-def _is_plain(transport: asyncio.BaseTransport) -> bool:
+def is_plain(transport: asyncio.BaseTransport) -> bool:
+    """Return whether a transport is a stream of TCP, and the kernel's bytes of it are the connection's."""
     if transport.get_extra_info("ssl_object") is not None or transport.get_extra_info("sslcontext") is not None:
         return False
     sock = transport.get_extra_info("socket")
@@ -125,8 +126,8 @@ class Pump:
         self._handle = None
         try:
             self._look()
-            self._fds.append(_duplicate(self._source))
-            self._fds.append(_duplicate(self._target))
+            self._fds.append(duplicate(self._source))
+            self._fds.append(duplicate(self._target))
         except OSError as problem:
             self._finish(problem)
         else:
@@ -283,7 +284,7 @@ class Pump:
             self._carrier = None
 
 
-def _duplicate(transport: asyncio.Transport) -> int:
+def duplicate(transport: asyncio.Transport) -> int:
     """Return a descriptor of our own for a transport's socket. Raises OSError."""
     return os.dup(transport.get_extra_info("socket").fileno())
 
