@@ -1,7 +1,8 @@
 """The answer's way to the client: a head, then a body framed by its length, by chunks, or by the connection's end.
 
 The head goes with the first bytes of its body. What is left of a large body of known length goes by the pump, where both
-connections are plaintext. A short body must never look whole: what breaks off cuts the client's connection.
+connections are plaintext, and by the feed to a client under TLS. A short body must never look whole: what breaks off cuts the
+client's connection.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from gateway.wire.answer_heads import ResponseHead
+from gateway.wire.feed import Feed, can_feed
 from gateway.wire.heads import RequestHead
 from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump, unread
 from gateway.wire.steps import Collect, Later, Pass, Say, Traffic
@@ -40,7 +42,7 @@ class Answer:
         self._prolog = b""
         self._slow_since = 0.0
         self._pumps = True
-        self._pump: Pump | None = None
+        self._pump: Pump | Feed | None = None
         self._upstream: Upstream | None = None  # whose answer is being pumped
 
     def say(self, step: Say) -> None:
@@ -137,11 +139,16 @@ class Answer:
     def _start_pump(self, upstream: Upstream) -> None:
         self._pumps = False  # once: what could not be pumped is passed on piece by piece
         source, target = upstream.transport, self._client.transport
-        if source.is_closing() or target.is_closing() or not can_pump(source, target):
+        if source.is_closing() or target.is_closing():
+            return
+        if can_pump(source, target):
+            self._pump = Pump(source, target, upstream.left, self._pumped, self._moved)
+        elif can_feed(source, target):
+            self._pump = Feed(source, target, upstream.left, self._pumped, self._moved, full=self._client.full)
+        else:
             return
         source.pause_reading()
         self._upstream = upstream
-        self._pump = Pump(source, target, upstream.left, self._pumped, self._moved)
         self._pump.start()
         self._moved(0)  # from now on the clock looks at it
 
@@ -169,6 +176,11 @@ class Answer:
         """Return whether the pump has the backend's connection, which is paused then."""
         return self._pump is not None
 
+    def room(self, *, there_is: bool) -> None:
+        """The client has no room for more, or has it again: a feed must know."""
+        if isinstance(self._pump, Feed):
+            self._pump.room(there_is=there_is)
+
     def let_go(self) -> None:
         """Stop the pump, before either connection is closed."""
         pump, self._pump, self._upstream = self._pump, None, None
@@ -189,7 +201,7 @@ class Answer:
             self._slow_since = now
             self._sign()
 
-    def _look_at(self, pump: Pump, now: float) -> None:
+    def _look_at(self, pump: Pump | Feed, now: float) -> None:
         silent, times = now - self._client.seen, self._client.plane.times
         if pump.waits_for_target:
             if silent > times.body:

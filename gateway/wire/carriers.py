@@ -127,7 +127,7 @@ class Shared(threading.local):
         self.view = memoryview(bytearray(size))
 
 
-_shared = Shared(COPIED)
+SHARED = Shared(COPIED)
 
 
 class Buffer:
@@ -145,7 +145,7 @@ class Buffer:
 
     def take(self, source: int, limit: int) -> int:
         """Take (Carrier)."""
-        view = _shared.view
+        view = SHARED.view
         taken = os.readv(source, [view[: min(limit, COPIED)]])
         self._data = view[:taken]
         return taken
@@ -163,7 +163,7 @@ class Buffer:
     def _own(self, given: int) -> None:
         """Keep what was not taken: the shared buffer is another transfer's next."""
         data = self._data[given:]
-        self._data = memoryview(bytes(data)) if data.obj is _shared.view.obj else data
+        self._data = memoryview(bytes(data)) if data.obj is SHARED.view.obj else data
 
     def rest(self) -> bytes:
         """Return what is held (Carrier)."""

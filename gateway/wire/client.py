@@ -27,7 +27,6 @@ class Client(asyncio.Protocol):
 
     __slots__ = (
         "_ended",
-        "_full",
         "_guest",
         "_inbox",
         "_lingers_until",
@@ -37,6 +36,7 @@ class Client(asyncio.Protocol):
         "_stuck",
         "_unsent",
         "exchange",
+        "full",
         "keeps",
         "lost",
         "peer",
@@ -63,7 +63,7 @@ class Client(asyncio.Protocol):
         self._lingers_until = 0.0
         self._stuck = 0.0  # since when the client takes nothing of what waits for it, 0 while it does
         self._ended = False  # the client sends no more
-        self._full = False  # the client does not read what is written
+        self.full = False  # the client does not read what is written
         self._unsent = 0  # bytes of the write buffer when the clock was last looked at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,7 +91,7 @@ class Client(asyncio.Protocol):
         self._inbox = self._inbox + data if self._inbox else data
         if exchange is None:
             self._run()
-        if len(self._inbox) > PIPELINED and (self._full or self.exchange is not None):
+        if len(self._inbox) > PIPELINED and (self.full or self.exchange is not None):
             self.pause()
 
     def _run(self) -> None:
@@ -100,7 +100,7 @@ class Client(asyncio.Protocol):
             return
         self._running = True
         try:
-            while self.exchange is None and self._inbox and not (self._lingers_until or self.lost or self._full):
+            while self.exchange is None and self._inbox and not (self._lingers_until or self.lost or self.full):
                 if not self._next_request():
                     break
         finally:
@@ -185,8 +185,10 @@ class Client(asyncio.Protocol):
             self._run()
 
     def unread(self, data: bytes) -> None:
-        """Take back what belongs to the next request."""
+        """Take back what belongs to the next request: it was counted for this one."""
         self._inbox = data + self._inbox
+        if self.exchange is not None:
+            self.exchange.turn.traffic.received -= len(data)
         if self.exchange is None and not self._running:
             self._run()
 
@@ -239,14 +241,14 @@ class Client(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads slower than the backend writes (asyncio)."""
         self._stuck = self.plane.pool.now
-        self._full = True
+        self.full = True
         if self.exchange is not None:
             self.exchange.read_more(please=False)
 
     def resume_writing(self) -> None:
         """The client has caught up (asyncio)."""
         self._stuck = 0.0
-        self._full = False
+        self.full = False
         if self.exchange is not None:
             self.exchange.read_more(please=True)
         elif not self._lingers_until:

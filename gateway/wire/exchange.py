@@ -153,7 +153,6 @@ class Exchange:
         else:
             if rest:
                 self.client.unread(rest)
-                self.turn.traffic.received -= len(rest)
             if self.body.waits:
                 self.client.pause()
 
@@ -386,6 +385,7 @@ class Exchange:
     def read_more(self, *, please: bool) -> None:
         """The client has room for more of the answer, or not."""
         upstream = self._upstream
+        self.answer.room(there_is=please)
         if upstream is None or not self.answer.started or self.answer.pumping or upstream.transport.is_closing():
             return
         upstream.transport.resume_reading() if please else upstream.transport.pause_reading()

@@ -51,9 +51,9 @@ class Outlet:
         self.is_closing = raw.is_closing
         self._outbox = outbox
         self.paused = False
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes | bytearray | memoryview] = []
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write when the round ends; behind what waits already."""
         waiting = self._waiting
         waiting.append(data)
@@ -62,7 +62,7 @@ class Outlet:
         elif len(waiting) == 1:
             self._outbox.enroll(self)
 
-    def writelines(self, pieces: Iterable[bytes]) -> None:
+    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
         """Write several pieces."""
         for data in pieces:
             self.write(data)
@@ -122,6 +122,10 @@ class Outlet:
     def is_reading(self) -> bool:
         """Return whether what comes is read."""
         return self.raw.is_reading()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have somebody else told what happens on the connection."""
+        self.raw.set_protocol(protocol)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what the transport knows about itself."""

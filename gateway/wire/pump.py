@@ -50,10 +50,11 @@ class TargetBroken(ConnectionError):
 
 def can_pump(source: Transport, target: Transport) -> bool:
     """Return whether bytes can go from one transport to the other past both: plaintext sockets, on Linux."""
-    return hasattr(os, "splice") and _is_plain(source) and _is_plain(target)
+    return hasattr(os, "splice") and is_plain(source) and is_plain(target)
 
 
-def _is_plain(transport: Transport) -> bool:
+def is_plain(transport: Transport) -> bool:
+    """Return whether a transport is a stream of TCP, and the kernel's bytes of it are the connection's."""
     if transport.get_extra_info("ssl_object") is not None or transport.get_extra_info("sslcontext") is not None:
         return False
     sock = transport.get_extra_info("socket")
@@ -132,8 +133,8 @@ class Pump:
         self._handle = None
         try:
             self._look()
-            self._fds.append(_duplicate(self._source))
-            self._fds.append(_duplicate(self._target))
+            self._fds.append(duplicate(self._source))
+            self._fds.append(duplicate(self._target))
         except OSError as problem:
             self._finish(problem)
         else:
@@ -294,7 +295,7 @@ class Pump:
             self._carrier = None
 
 
-def _duplicate(transport: Transport) -> int:
+def duplicate(transport: Transport) -> int:
     """Return a descriptor of our own for a transport's socket. Raises OSError."""
     return os.dup(transport.get_extra_info("socket").fileno())
 

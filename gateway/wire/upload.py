@@ -2,7 +2,8 @@
 
 The head goes with the first piece: there are stores that make an empty object of a head alone. A body that a relay verifies
 is sent with one piece held back, so that its announced length cannot be reached before its end is known to be good. What is
-left of a large body goes by the pump, where both connections are plaintext; through the relay, where that keeps its length.
+left of a large body goes by the pump, where both connections are plaintext, through the relay where that keeps its length; from
+a client under TLS by the tap, where nobody has to see it.
 
 What a step pulls of a body (Pieces) before it knows what to send is no upload yet; what it leaves is a source.
 """
@@ -14,9 +15,10 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump
+from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump, is_plain
 from gateway.wire.sieve import Refused, Sieve
 from gateway.wire.steps import CutShort, Relay, Send
+from gateway.wire.tap import Tap, pour
 
 if TYPE_CHECKING:
     from gateway.wire.client import Client
@@ -111,7 +113,7 @@ class Upload:
             upstream.send(self._exchange, step.method, head + data, whole=False)
         else:
             upstream.seen = upstream.now
-            upstream.transport.write(data)
+            pour(upstream.transport, data)
 
     def _take(self, data: bytes) -> None:
         """Send a piece of the client's body; let the rest go by the pump when there is much."""
@@ -178,7 +180,11 @@ class Upload:
     def _start_pump(self, upstream: Upstream, through: Sieve | None = None) -> None:
         self._pumps = False  # once: what could not be pumped is sent piece by piece
         source, target = self._exchange.client.transport, upstream.transport
-        if source.is_closing() or target.is_closing() or not can_pump(source, target):
+        if source.is_closing() or target.is_closing():
+            return
+        if not can_pump(source, target):
+            if through is None and is_plain(target):
+                source.set_protocol(Tap(self._exchange.client, self._exchange.body))
             return
         source.pause_reading()
         self._pump = Pump(source, target, self._exchange.body.left, self._pumped, self._moved, through)
@@ -217,7 +223,6 @@ def send_whole(exchange: Exchange, step: Send, upstream: Upstream) -> None:
     body, rest = exchange.body.whole()
     if rest:
         exchange.client.unread(rest)
-        exchange.turn.traffic.received -= len(rest)
     try:
         if step.relay is not None:
             body = step.relay.feed(body)

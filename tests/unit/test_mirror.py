@@ -14,6 +14,8 @@ ELSEWHERE = {
     "gateway/errors.py": "tests/unit/gateway/test_story.py",
     "gateway/crossing.py": "tests/faults/test_copies_across.py",  # real copies, and sources that break off
     "gateway/actions.py": "tests/unit/gateway/test_operations.py",
+    "gateway/wire/feed.py": "tests/unit/gateway/wire/test_under_tls.py",  # one way each under TLS
+    "gateway/wire/tap.py": "tests/unit/gateway/wire/test_under_tls.py",
     "gateway/settings.py": "tests/unit/gateway/test_config.py",  # read together, told together
     "iam/etcd_cluster.py": "tests/faults/test_etcd_faults.py",  # members that die, hang and refuse
     "iam/etcd.py": "tests/contracts/test_stores.py",

@@ -1,0 +1,73 @@
+"""A large body that a client sends under TLS: decrypted into one buffer, and from there into the backend's socket.
+
+Protocols that take `bytes` get them copied together by the loop, record by record; a BufferedProtocol says where decrypted bytes
+go. The buffer is the thread's, used within one callback only: what the backend's socket does not take at once is copied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, cast
+
+from gateway.wire.carriers import SHARED
+from gateway.wire.outlet import Outlet
+
+if TYPE_CHECKING:
+    from gateway.wire.body import Body
+    from gateway.wire.client import Client
+
+TAPPED = 1 << 18  # bytes taken at a time
+
+
+class Tap(asyncio.BufferedProtocol):
+    """Stands in for a client while a body comes of which nothing has to be kept, and makes way at its end."""
+
+    __slots__ = ("_body", "_client")
+
+    def __init__(self, client: Client, body: Body) -> None:
+        self._client = client
+        self._body = body
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's
+        """Return room for what belongs to the body, and no more (asyncio)."""
+        return SHARED.view[: min(TAPPED, self._body.left or TAPPED)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take bytes (asyncio)."""
+        client, data = self._client, SHARED.view[:nbytes]
+        taken = client.exchange is not None and client.exchange.body is self._body
+        # What comes for anybody else may be kept; an upload that is tapped keeps nothing (`pour`).
+        client.data_received(cast("bytes", data) if taken else bytes(data))
+        if self._body.done:
+            client.transport.set_protocol(client)
+
+    def eof_received(self) -> bool:
+        """Tell the client's connection (asyncio)."""
+        return self._client.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the client's connection (asyncio)."""
+        self._client.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Tell the client's connection (asyncio)."""
+        self._client.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell the client's connection (asyncio)."""
+        self._client.resume_writing()
+
+
+def pour(target: Outlet, data: bytes | memoryview) -> None:
+    """Write bytes to a plaintext transport; those of the shared buffer into its socket, and a copy of what that does not take."""
+    if isinstance(data, bytes):
+        target.write(data)
+        return
+    sent = 0
+    if not (target.is_closing() or target.get_write_buffer_size()):
+        with contextlib.suppress(OSError):  # no room; what else it may be the transport finds out
+            sent = os.write(target.get_extra_info("socket").fileno(), data)
+    if sent < len(data):
+        target.write(bytes(data[sent:]))
