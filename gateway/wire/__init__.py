@@ -17,6 +17,7 @@ upload.py    its body on the way to the backend        answer.py  the answer on 
 body.py      the client's body, framed, kept until somebody wants it
 pump.py carriers.py   many bytes from socket to socket without entering Python
 sieve.py     the same through a relay
+feed.py tap.py   large bodies to and from a client under TLS
 upstream.py  one connection to a backend
 outlet.py    what connections write, written at the end of a round of the event loop
 pool.py      the connections of the process: kept, bounded, made when none is free; names, probes
