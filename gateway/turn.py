@@ -129,7 +129,7 @@ class S3Turn(Traffic):
         if head.method == "POST" and is_sts(request):
             self._leave()
             return HandOver()
-        return self._plan(story.begin(request, desk.world, int(time.time())))
+        return self._plan(story.begin(request, desk.world, int(desk.clock())))
 
     def again(self, again: Again) -> S3Turn:
         """Be the turn of a story that is told again."""
@@ -239,7 +239,7 @@ class S3Turn(Traffic):
         return self._forward(asked._replace(request=request, caller=caller), payload)
 
     def _send(self, sent: _Sent, credentials: Credentials) -> Step:
-        plan, backend, now = sent.plan, sent.backend, int(time.time())
+        plan, backend, now = sent.plan, sent.backend, int(self.desk.clock())
         upstream = forward.build(
             plan.request, plan.operation, plan.caller, target=backend.regions.target(plan.request.path.bucket),
             credentials=credentials, keys=self.desk.world.keys, now=now, body=plan.body,

@@ -65,6 +65,7 @@ def test_good_seeds_get_far(name, monkeypatch):
 
 #: Inputs that are large on purpose: what makes a careless reader slow. Each must be over in no time.
 LARGE = {
+    "known_head": b"PUT /ann/" + b"%25" * 30_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
     "wire_head": b"GET /" + b"a" * 50_000 + b" HTTP/1.1\r\n" + b"A: b\r\n" * 8000 + b"\r\n",
     "wire_chunks": b"\x00" + b"1\r\na\r\n" * 15_000 + b"0\r\n\r\n",
     "request_head": b"GET /bkt/k?" + b"a=&" * 5000 + b"\nhost:h" + b"\nx-a:" * 5000,
