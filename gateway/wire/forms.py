@@ -36,7 +36,8 @@ class Form:
         self.fixed = tuple(text[start:end] for start, end in zip(starts, ends, strict=True))
         # What stands between the holes is skipped by its length, then compared: the pattern is the same for many clients.
         lengths = tuple(map(len, self.fixed))
-        self._match = _pattern(lengths, tuple(hole.alphabet for hole in holes)).fullmatch
+        stops = tuple(piece[:1] for piece in self.fixed[1:])
+        self._match = _pattern(lengths, tuple(hole.alphabet for hole in holes), stops).fullmatch
 
     def words(self, text: bytes) -> tuple[bytes, ...] | None:
         """Return the words in a text's holes, None when the text is another one."""
@@ -48,10 +49,16 @@ class Form:
 
 
 @lru_cache(maxsize=512)
-def _pattern(lengths: tuple[int, ...], alphabets: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    skips = [b"(.{%d})" % length for length in lengths]
-    holes = [b"(%b)" % alphabet for alphabet in alphabets]
-    return re.compile(b"".join(part for pair in zip(skips, [*holes, b""], strict=True) for part in pair), re.DOTALL)
+def _pattern(lengths: tuple[int, ...], alphabets: tuple[bytes, ...], stops: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """Return the pattern of such a text. It takes time of the text's length only.
+
+    Skips alone would fit anywhere, and a text that is another one be tried at every place of every hole, each with each. So a
+    hole gives nothing back once it is filled (`(?>`), and what follows it begins with its own first byte.
+    """
+    text = b"(.{%d})" % lengths[0]
+    for length, alphabet, stop in zip(lengths[1:], alphabets, stops, strict=True):
+        text += b"((?>%b))(%b.{%d})" % (alphabet, re.escape(stop), length - len(stop))
+    return re.compile(text, re.DOTALL)
 
 
 def mark(number: int) -> str:
