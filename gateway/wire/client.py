@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PIPELINED = 131_072  # bytes held while a request is being answered
 LINGER = 2.0  # seconds a closing connection is drained
 HIGH, LOW = 1 << 19, 1 << 17  # bytes of the write buffer at which the backend is paused, and read on
+# Under TLS any: there is another buffer beneath, and OpenSSL never gives back what this one has grown to.
 
 
 class Client(asyncio.Protocol):
@@ -70,7 +71,7 @@ class Client(asyncio.Protocol):
         """Keep the transport (asyncio)."""
         # uvloop's is a Transport by its methods only.
         self.transport = Outlet(cast("asyncio.Transport", transport), self.plane.pool.outbox)
-        self.transport.set_write_buffer_limits(HIGH, LOW)
+        self.transport.set_write_buffer_limits(*((1, 0) if self.secure else (HIGH, LOW)))
         name = transport.get_extra_info("peername")
         self.peer = name[0] if isinstance(name, tuple) else ""
         self._guest = self.plane.desk.meet(self.peer, secure=self.secure)

@@ -33,7 +33,7 @@ class Feed:
     target's protocol is told by `pause_writing` and `resume_writing`; `full` says what it was told last.
     """
 
-    __slots__ = ("_count", "_done", "_fd", "_full", "_handle", "_loop", "_moved", "_over", "_progress", "_source", "_target",
+    __slots__ = ("_count", "_done", "_fd", "_full", "_handle", "_loop", "_moved", "_over", "_progress", "_rest", "_source", "_target",
                  "_watches")  # fmt: skip
 
     def __init__(
@@ -53,6 +53,7 @@ class Feed:
         self._progress = moved
         self._full = full
         self._moved = 0
+        self._rest = memoryview(b"")  # what was read and not written
         self._fd = -1
         self._over = False
         self._watches = False
@@ -74,7 +75,7 @@ class Feed:
         """The target has no room for more, or has it again."""
         self._full = not there_is
         if self._fd >= 0 and self._handle is None:
-            self._watch()
+            self._wait(more=False)
 
     def cancel(self) -> None:
         """Stop and free what is held; `done` is not called. To be called before either transport is closed."""
@@ -110,21 +111,16 @@ class Feed:
     def _rounds(self) -> bool:
         """Read and write until one side has had enough; return whether it is others' turn only. Raises SourceEnded, TargetBroken."""
         for _ in range(ROUNDS):
-            wanted = self._wanted()
-            if not wanted or self._full or self._over:
+            if self._target.is_closing():
+                raise TargetBroken("closed on our side")
+            if self._moved == self._count or self._full or self._over:
                 return False
-            data = self._taken(wanted)
-            if not data:
+            if not self._rest:
+                self._rest = memoryview(self._taken(min(TAKEN, self._count - self._moved)))
+            if not self._rest:
                 return False
-            self._give(data)
-            self._moved += len(data)
+            self._give()
         return True
-
-    def _wanted(self) -> int:
-        """Return how many bytes to read: fewer for a target that has not taken all of those before. Raises TargetBroken."""
-        if self._target.is_closing():
-            raise TargetBroken("closed on our side")
-        return min(GIVEN if self._target.get_write_buffer_size() else TAKEN, self._count - self._moved)
 
     def _taken(self, wanted: int) -> bytes:
         """Return what the source has, b"" for nothing now. Raises SourceEnded."""
@@ -140,18 +136,17 @@ class Feed:
             raise SourceEnded(f"{self._count - self._moved} bytes did not come")
         return data
 
-    def _give(self, data: bytes) -> None:
-        if len(data) <= GIVEN:
-            self._target.write(data)
-            return
-        view = memoryview(data)  # of bytes that nobody changes: a transport may keep it
-        for start in range(0, len(data), GIVEN):
-            self._target.write(view[start : start + GIVEN])
+    def _give(self) -> None:
+        """Write what was read, for as long as there is room; a transport may keep what it gets, which nobody changes."""
+        while self._rest and not self._full:
+            part, self._rest = self._rest[:GIVEN], self._rest[GIVEN:]
+            self._moved += len(part)
+            self._target.write(part)
 
     def _wait(self, *, more: bool) -> None:
         """Go on soon where there is more. uvloop tells of a source that has broken once only: it must have been read empty then."""
-        if more:
-            self._handle = self._loop.call_soon(self._turn)
+        if more or (self._rest and not self._full):
+            self._handle = self._handle or self._loop.call_soon(self._turn)
         else:
             self._watch()
 
@@ -176,6 +171,7 @@ class Feed:
             self._watch()
             os.close(self._fd)
             self._fd = -1
+        self._rest = memoryview(b"")
 
     def _unplan(self) -> None:
         if self._handle is not None:
