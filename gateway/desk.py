@@ -25,8 +25,8 @@ from gateway.wire.heads import RequestHead
 from gateway.wire.steps import Say
 
 HEALTH = "/minio/health/"
-_log = logging.getLogger("minio_gw.desk")
 METRICS = frozenset({"/minio/prometheus/metrics", "/minio/v2/metrics/cluster"})  # MinIO's paths, the old and the new
+_log = logging.getLogger("minio_gw.desk")
 
 
 @dataclass
@@ -67,8 +67,7 @@ class Desk:
                 known.habit.forget()
                 return None
             if again is not None:
-                turn = S3Turn(self, guest, again.head, again.path, known.source_ip, secure=known.secure)
-                return turn.again(again)
+                return S3Turn(self, guest, again.head, again.path, known.source_ip, secure=known.secure, again=again)
         return None
 
     def learn(self, guest: Guest, told: Told) -> None:

@@ -24,7 +24,7 @@ from gateway.decoding import incoming, trailer_names
 from gateway.errors import S3Error
 from gateway.plans import Forward, names_of
 from gateway.request import MAX_KEY_BYTES, S3Request, decoded_key
-from gateway.sigv4 import ALGORITHM, MAX_SKEW, canonical_request, epoch, matches, uri_encode
+from gateway.sigv4 import ALGORITHM, canonical_request, is_skewed, matches, uri_encode
 from gateway.story import needs_of
 from gateway.wire.forms import Form, Template, mark
 from gateway.wire.heads import RequestHead
@@ -32,9 +32,9 @@ from iam.model import AccessRequest, Credentials
 
 PATH, SIGNATURE = ":path", ":signature"  # names of the two holes that are no field's whole value
 LENGTHS = ("content-length", "x-amz-decoded-content-length")
-_NUMERAL = (
-    700_100_200_300_400  # what stands for a length while a template is being written, since it is read as a number
-)
+#: What stands for a length while a template is being written, since it is read as a number: longer than a hole's may be
+#: (habits.py), so that it is no length of a client's. What else looks like it fails the proof that every habit is put to.
+_NUMERAL = 700_100_200_300_400
 Relay = UnsignedRelay | SignedRelay
 
 
@@ -169,7 +169,7 @@ class Habit:
         """Return whether the signature is of now, and covers these words."""
         date = words[self._date_at]
         try:
-            if date[:8] != self._day or abs(now - epoch(date.decode())) > MAX_SKEW:
+            if date[:8] != self._day or is_skewed(date.decode(), now):
                 return False
         except S3Error:
             return False

@@ -107,10 +107,8 @@ class Habits:
             if len(self._kept) >= _KEPT:
                 self._forget()
             self._kept[what] = habit
-        elif any(
-            known.habit is habit for known in guest.known
-        ):  # it knew, and the head went the whole way all the same
-            self._seen[like] += 1
+        elif any(known.habit is habit for known in guest.known):
+            self._seen[like] += 1  # it knew, and the head went the whole way all the same: not worth many tries
         guest.learn(Known(habit, request.source_ip, request.secure))
 
     def _made(self, form: Form, names: tuple[str, ...], told: Told) -> Habit | None:

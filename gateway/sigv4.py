@@ -38,6 +38,7 @@ MAX_EXPIRES = 604_800  # seconds: seven days
 _UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]*")
 _UNRESERVED_OR_SLASH = re.compile(r"[A-Za-z0-9\-._~/]*")
 _SCOPE_DATE = re.compile(r"/([0-9]{8})/[^/]*/[^/]+/aws4_request")
+_BLOCK = 64  # bytes of a block of SHA-256
 _KEPT_TEXT = 1024  # characters of a text that is remembered
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 TIMESTAMP = r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z"
@@ -226,13 +227,18 @@ def check_time(claim: SignatureClaim, now: int) -> None:
     """
     signed_at = epoch(claim.timestamp)
     if claim.expires is None:
-        if abs(now - signed_at) > MAX_SKEW:
+        if is_skewed(claim.timestamp, now):
             raise RequestTimeTooSkewed(RequestTime=claim.timestamp, MaxAllowedSkewMilliseconds=str(MAX_SKEW * 1000))
         return
     if signed_at > now + MAX_SKEW:
         raise AccessDenied("Request is not valid yet", reason="presigned for the future")
     if now > signed_at + claim.expires:
         raise AccessDenied("Request has expired", reason="presigned URL expired")
+
+
+def is_skewed(timestamp: str, now: int) -> bool:
+    """Return whether a header signature's time is too far from now, either way. Raises AccessDenied when it is no date."""
+    return abs(now - epoch(timestamp)) > MAX_SKEW
 
 
 def signature_age_ms(claim: SignatureClaim, now: int) -> int:
@@ -263,10 +269,7 @@ def uri_encode(text: str | bytes, *, slash: bool) -> str:
 
 def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
     """Return the canonical query of decoded pairs, X-Amz-Signature left out."""
-    if not pairs:
-        return ""
-    encoded = [(uri_encode(n, slash=True), uri_encode(v, slash=True)) for n, v in pairs if n != "X-Amz-Signature"]
-    encoded.sort()
+    encoded = sorted((uri_encode(n, slash=True), uri_encode(v, slash=True)) for n, v in pairs if n != "X-Amz-Signature")
     return "&".join(f"{name}={value}" for name, value in encoded)
 
 
@@ -315,9 +318,6 @@ def canonical_request(
 def string_to_sign(timestamp: str, scope: Scope, canonical: str) -> str:
     """Return the string to sign for a canonical request."""
     return f"{ALGORITHM}\n{timestamp}\n{scope.text}\n{sha256(canonical.encode('utf-8', 'surrogateescape')).hexdigest()}"
-
-
-_BLOCK = 64  # bytes of a block of SHA-256
 
 
 class SigningKey:
@@ -396,5 +396,5 @@ def sign_headers(  # noqa: PLR0913 - everything a signature covers
     names = _ordered(tuple(headers))
     canonical = canonical_request(method, uri, query, headers, names, payload_hash)
     signature = key.sign(string_to_sign(timestamp, scope, canonical))
-    credential = f"{access_key_id}/{scope.text}"
-    return f"{ALGORITHM} Credential={credential}, SignedHeaders={_lines(names)[2]}, Signature={signature}", signature
+    claimed = f"Credential={access_key_id}/{scope.text}, SignedHeaders={_lines(names)[2]}"
+    return f"{ALGORITHM} {claimed}, Signature={signature}", signature

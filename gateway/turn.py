@@ -82,13 +82,23 @@ class _Sent(NamedTuple):
 class S3Turn(Traffic):
     """One request being answered; it counts its own traffic. What most turns never set is the class's."""
 
-    _again: Again | None = None
     _upload: FormUpload | None = None
     _region_asked = False
     _followed = False  # a region, once
 
-    def __init__(self, desk: Desk, guest: Guest, head: RequestHead, path: str, source_ip: str, *, secure: bool) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        guest: Guest,
+        head: RequestHead,
+        path: str,
+        source_ip: str,
+        *,
+        secure: bool,
+        again: Again | None = None,
+    ) -> None:
         self.head = head
+        self._again = again
         self._desk: Desk | None = desk
         self._guest = guest
         self._secure = secure
@@ -130,11 +140,6 @@ class S3Turn(Traffic):
             self._leave()
             return HandOver()
         return self._plan(story.begin(request, desk.world, int(desk.clock())))
-
-    def again(self, again: Again) -> S3Turn:
-        """Be the turn of a story that is told again."""
-        self._again = again
-        return self
 
     def _tell(self, again: Again) -> Send:
         """Send what a habit says."""
