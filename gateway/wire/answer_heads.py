@@ -65,9 +65,11 @@ class AnswerReader:
 
     def read(self, head: bytes, method: str) -> ResponseHead:
         """Return the head of an answer to a request of this method. Raises BadHead."""
-        for shape in self._shapes:
+        for place, shape in enumerate(self._shapes):
             values = shape.form.words(head)
             if values is not None:
+                if place:  # the most used stays when another one comes
+                    self._shapes.insert(0, self._shapes.pop(place))
                 return shape.head(values, method)
         found = read_response(head, method)
         what = head[: head.index(b"\r")], found.names

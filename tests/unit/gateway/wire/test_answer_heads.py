@@ -123,3 +123,13 @@ def test_the_third_answer_of_a_kind_is_recognized():
         b"HTTP/1.1 200 OK\r\nEtag: 1\r\nContent-Length: 1\r\n\r\n",
     ):
         assert reader._shapes[0].form.words(other) is None
+
+
+def test_the_shape_that_is_used_stays():
+    """Odd answers, however many, do not crowd out the common one."""
+    reader, common = AnswerReader(), b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 1\r\n\r\n"
+    for number in range(200):
+        for head in (common, common, b"HTTP/1.1 200 OK\r\nX-%d: 1\r\nContent-Length: 1\r\n\r\n" % number):
+            for _ in range(2):
+                reader.read(head, "GET")
+    assert any(shape.form.words(common) for shape in reader._shapes)
