@@ -126,10 +126,10 @@ def test_the_third_answer_of_a_kind_is_recognized():
 
 
 def test_the_shape_that_is_used_stays():
-    """Odd answers, however many, do not crowd out the common one."""
-    reader, common = AnswerReader(), b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 1\r\n\r\n"
-    for number in range(200):
-        for head in (common, common, b"HTTP/1.1 200 OK\r\nX-%d: 1\r\nContent-Length: 1\r\n\r\n" % number):
-            for _ in range(2):
-                reader.read(head, "GET")
-    assert any(shape.form.words(common) for shape in reader._shapes)
+    """Odd answers, however many, do not crowd out the common one: it is learnt once."""
+    reader, common, odd = AnswerReader(), b"HTTP/1.1 200 OK\r\nETag: 1\r\nContent-Length: 1\r\n\r\n", 40
+    for number in range(odd):
+        for _ in range(2):
+            reader.read(common, "GET")
+            reader.read(b"HTTP/1.1 200 OK\r\nX-%d: 1\r\nContent-Length: 1\r\n\r\n" % number, "GET")
+    assert reader._made == odd + 1
