@@ -1,0 +1,69 @@
+"""The only writer of users, groups, policies, accounts, attachments, keys and epochs: read, decide, compare-and-swap, again.
+
+Every change is one transaction that fails when anybody changed what it was decided upon; it is then decided again, on what is
+there now. It returns once this gateway's own view has it, so that an administrator reads what he wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from iam.model import Secret
+from iam.records import Attachment, Epoch, Group, KeyRecord, PolicyDocument, Revocation, ServiceAccount, User
+
+
+class ChangeError(Exception):
+    """The base of what a change refuses; the text is for the administrator."""
+
+
+class NoSuchUser(ChangeError):
+    """There is no such user."""
+
+
+class NoSuchGroup(ChangeError):
+    """There is no such group."""
+
+
+class NoSuchPolicy(ChangeError):
+    """There is no such policy."""
+
+
+class NoSuchAccount(ChangeError):
+    """There is no such service account."""
+
+
+class NoSuchKey(ChangeError):
+    """There is no such session key."""
+
+
+class NoSuchSession(ChangeError):
+    """No session of that access key is recorded."""
+
+
+class AlreadyExists(ChangeError):
+    """The name is taken."""
+
+
+class InvalidName(ChangeError):
+    """The text is no name of this kind."""
+
+
+class InvalidSecret(ChangeError):
+    """A secret key has 8 to 128 characters."""
+
+
+class InvalidPolicy(ChangeError):
+    """The policy does not parse; the text says where."""
+
+
+class PolicyInUse(ChangeError):
+    """The policy is attached to somebody."""
+
+
+class GroupNotEmpty(ChangeError):
+    """Only an empty group can be removed."""
+
+
+class NothingChanged(ChangeError):
+    """What was asked for is so already."""
