@@ -37,7 +37,10 @@ class WatchLost(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """One issued session, for people: never a secret, never the token. Times in epoch seconds."""
+    """One issued session, for people: never a secret, never the token. Times in epoch seconds.
+
+    `kid` is the key that minted it, `revoke_type` its TokenRevokeType.
+    """
 
     access_key_id: str
     parent: str

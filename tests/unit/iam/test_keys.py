@@ -60,7 +60,9 @@ def test_a_records_key_says_kind_and_name(kind, name):
     assert keys.parse_record(key) == (kind, name)
 
 
-@pytest.mark.parametrize("key", ["", "users", "users/", "nobody/AAA", "users/a/b", "users/%zz", "users/a b", "users/%61"])
+@pytest.mark.parametrize(
+    "key", ["", "users", "users/", "nobody/AAA", "users/a/b", "users/%zz", "users/a b", "users/%61"]
+)
 def test_other_keys_are_not_ours(key):
     """A key of another kind, without a name, or not written as we write it, is no record."""
     assert keys.parse_record(key) is None

@@ -98,7 +98,12 @@ def test_groups_of_a_user_are_the_enabled_ones():
 def test_attached_policies_are_those_of_the_subject_and_its_groups():
     """Each name once, in order; users and groups of one name are apart; what cannot be read takes all rights."""
     view = IamView().apply(
-        [Attachment("alice", ("a", "b")), Attachment("alice", ("g",), group=True), Attachment("devs", ("b", "c"), group=True)], 3
+        [
+            Attachment("alice", ("a", "b")),
+            Attachment("alice", ("g",), group=True),
+            Attachment("devs", ("b", "c"), group=True),
+        ],
+        3,
     )
     assert view.attached("alice", ("devs",)) == ("a", "b", "c")
     assert view.attached("alice") == ("a", "b")
