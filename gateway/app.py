@@ -33,7 +33,7 @@ from iam.model import Credentials, Principal, PrincipalType
 from iam.opa import OpaAuthorizer, OpaSettings
 from iam.store import IamStore
 from iam.watch import Watcher
-from sts.oidc import OidcVerifier
+from sts.openid import OpenId
 from sts.principal import principal_of
 from sts.service import StsService
 from sts.sessions import ExpiredSession, InvalidSession, Keyring, derive_keyring, open_session
@@ -139,14 +139,14 @@ class Application:
         now = lambda: int(time.time())  # noqa: E731
         keyring = derive_keyring(config.root.secret)
         identities = Identities(config, keyring, self.watcher, now)
-        self.verifier = OidcVerifier(config.openid, time.time) if config.openid else None
+        self.openid = OpenId(config.openids, time.time, region=config.region)
         world = World(
             identities.lookup, self.authorizer, keys, config.region, config.anonymous_policies,
             raw_headers=config.opa is not None and config.opa.raw_headers, filter_listings=config.filter_listings,
             amazon=is_all_amazon(self.backend),
         )  # fmt: skip
         service = StsService(
-            keyring, self.store, self.verifier, lambda name: name in config.policies, config.opa is None, now,
+            keyring, self.store, self.openid, lambda name: name in config.policies, config.opa is None, now,
             new_access_key, config.claim_name, config.claim_prefix,
         )  # fmt: skip
         self.desk = Desk(
@@ -177,7 +177,6 @@ class Application:
         await self.plane.close()
         self.desk.log.flush()
         await self.server.shutdown(1.0)
-        if self.verifier is not None:
-            await self.verifier.close()
+        await self.openid.close()
         await self.authorizer.close()
         await self.store.close()

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from gateway import backends_file
 from gateway.backends_file import BackendsFile
 from gateway.endpoints import BackendSettings, Problem, addressing_of, endpoint_parts, region_of, shown, split_url
+from gateway.openid_settings import openids
 from gateway.settings import OPA_PAIRS, ROOT_PAIRS, SETTINGS, Reader
 from iam.model import Credentials, Secret
 from iam.policy import CANNED, Policy, PolicyError, parse
@@ -65,9 +66,7 @@ class Config:
     region: str
     domains: tuple[str, ...]
     backend: BackendSettings
-    openid: OpenIdSettings | None
-    claim_name: str
-    claim_prefix: str
+    openids: tuple[OpenIdSettings, ...]
     opa: OpaConfig | None
     etcd: EtcdSettings | None
     data_dir: Path | None
@@ -86,6 +85,21 @@ class Config:
     backends: BackendsFile | None = None
     max_connections: int | None = None
     loop: str = "auto"
+
+    @property
+    def openid(self) -> OpenIdSettings | None:
+        """Return the first identity provider, None where there is none."""
+        return next(iter(self.openids), None)
+
+    @property
+    def claim_name(self) -> str:
+        """Return the first provider's policy claim."""
+        return self.openid.claim_name if self.openid else "policy"
+
+    @property
+    def claim_prefix(self) -> str:
+        """Return what is glued in front of it."""
+        return self.openid.claim_prefix if self.openid else ""
 
 
 def load(
@@ -111,8 +125,7 @@ def load(
         "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
         "backends": _backends(reader, environ, command, positional),
         "backend_connections": int(reader.number("MINIO_GW_BACKEND_CONNECTIONS", 1, 10**5, whole=True)),
-        "openid": _openid(reader), "claim_name": reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
-        "claim_prefix": reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), "opa": _opa(reader), "etcd": _etcd(reader),
+        "openids": openids(reader), "opa": _opa(reader), "etcd": _etcd(reader),
         "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,
         "anonymous_policies": _anonymous(reader, policies), "trusted_proxies": _networks(reader),
         "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6, whole=True)),
@@ -212,20 +225,6 @@ def _backends(reader: Reader, environ: Mapping[str, str], command: str, endpoint
     found, problems = backends_file.load(reader.text("MINIO_GW_BACKENDS", path), environ, reader.text)
     reader.problems += problems
     return found
-
-
-def _openid(reader: Reader) -> OpenIdSettings | None:
-    jwks, discovery = (
-        reader.url(reader.source(name), reader.get(name))
-        for name in ("MINIO_IAM_JWKS_URL", "MINIO_IDENTITY_OPENID_CONFIG_URL")
-    )
-    leeway = int(reader.number("MINIO_GW_OPENID_LEEWAY", 0, 300, whole=True))
-    if not jwks and not discovery:
-        return None
-    return OpenIdSettings(
-        jwks, discovery, reader.get("MINIO_IDENTITY_OPENID_CLIENT_ID"), reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
-        reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), leeway=leeway,
-    )  # fmt: skip
 
 
 def _opa(reader: Reader) -> OpaConfig | None:

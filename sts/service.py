@@ -9,16 +9,15 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from iam.model import Credentials
 from iam.policy import PolicyError, parse
 from iam.store import IamStore, SessionRecord, StoreError
-from sts import assume_role, client_grants, web_identity
-from sts.oidc import OidcVerifier
-from sts.principal import policies_of
+from sts import assume_role
+from sts.openid import OpenId
 from sts.sessions import OUR_CLAIMS, Keyring, mint
 from sts.wire import (
     ExpiredToken,
@@ -44,7 +43,7 @@ class StsService:
 
     keyring: Keyring
     store: IamStore
-    verifier: OidcVerifier | None
+    openid: OpenId
     policy_exists: Callable[[str], bool]
     require_policy: bool
     now: Callable[[], int]
@@ -70,21 +69,21 @@ class StsService:
         match call.action:
             case "AssumeRole":
                 return dict(assume_role.prove(call)), None
-            case "AssumeRoleWithClientGrants":
-                claims = await client_grants.prove(call, self.verifier)
-            case "AssumeRoleWithWebIdentity":
-                claims = await web_identity.prove(call, self.verifier)
+            case "AssumeRoleWithClientGrants" | "AssumeRoleWithWebIdentity":
+                proof = await self.openid.prove(call)
             case action:
                 raise InvalidParameterValue(f"The action {action[:64]} is not supported.")
-        self._authorize(claims)
-        return {n: v for n, v in claims.items() if n not in OUR_CLAIMS}, int(claims["exp"])
+        claims = {n: v for n, v in proof.claims.items() if n not in OUR_CLAIMS}
+        if proof.role_arn:
+            claims["roleArn"] = proof.role_arn
+        self._authorize(self.openid.policies(proof.provider, claims))
+        return claims, proof.expires_at
 
-    def _authorize(self, claims: Mapping[str, Any]) -> None:
+    def _authorize(self, named: Sequence[str]) -> None:
         """Refuse a token that could never do anything (minio.md 1.3): better said now than at every request."""
         if not self.require_policy:
             return
         claim = self.claim_prefix + self.claim_name
-        named = policies_of(claims, self.claim_name, self.claim_prefix)
         if not named:
             raise InvalidParameterValue(f"The token has no claim '{claim}' that names a policy.")
         if not any(self.policy_exists(name) for name in named):

@@ -13,7 +13,7 @@ import pytest
 from gateway.app import new_access_key
 from iam.embedded import EmbeddedStore
 from iam.model import Principal, PrincipalType, Secret
-from sts.oidc import OidcVerifier
+from sts.openid import OpenId
 from sts.principal import policies_of, principal_of
 from sts.service import StsService
 from sts.sessions import InvalidSession, derive_keyring, mint, open_session, secret_for
@@ -29,14 +29,14 @@ ROOT = Principal(PrincipalType.ACCOUNT, "root", owner=True)
 async def service():
     """A service over a real provider and a real store."""
     provider = Provider()
-    verifier = OidcVerifier(OpenIdSettings(jwks_url=provider.url), time.time)
+    openid = OpenId([OpenIdSettings(jwks_url=provider.url)], time.time)
     store = EmbeddedStore(None)
     await store.open()
     yield StsService(
-        KEYRING, store, verifier, lambda name: name == "readwrite", True, lambda: int(time.time()), new_access_key
+        KEYRING, store, openid, lambda name: name == "readwrite", True, lambda: int(time.time()), new_access_key
     )
     await store.close()
-    await verifier.close()
+    await openid.close()
     provider.shutdown()
     provider.server_close()
     provider.server_close()
