@@ -24,6 +24,7 @@ from gateway.regions import is_amazon
 from gateway.seal import Seal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
+from gateway.sts_settings import SEALED
 from gateway.wire.group import Limits
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool
@@ -31,15 +32,19 @@ from iam.authorize import AllOf, Authorizer, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.model import Credentials, Principal, PrincipalType
 from iam.opa import OpaAuthorizer, OpaSettings
+from iam.policy import CANNED
 from iam.store import IamStore
 from iam.watch import Watcher
+from sts import certificate, custom_token, one_provider
 from sts.assume_role import SignedCaller
+from sts.certificate import ClientCertificate
+from sts.custom_token import CustomToken
 from sts.oidc import OidcVerifier
 from sts.one_provider import OneProvider
 from sts.principal import needs_a_policy_claim, policies_of, principal_of
 from sts.proof import Proof, WayIn
 from sts.service import StsService
-from sts.sessions import ExpiredSession, InvalidSession, Keyring, derive_keyring, open_session
+from sts.sessions import ExpiredSession, InvalidSession, Keyring, Session, derive_keyring, open_session
 
 SESSIONS_KEPT = 16_384
 STORE_FILE = "iam.sqlite"
@@ -51,7 +56,7 @@ class Identities:
     def __init__(self, config: Config, keyring: Keyring, watcher: Watcher, now: Callable[[], int]) -> None:
         self._root = config.root
         self._root_principal = Principal(PrincipalType.ACCOUNT, config.root.access_key_id, owner=True)
-        self._claim = (config.claim_name, config.claim_prefix)
+        self._config = config
         self._keyring = keyring
         self._watcher = watcher
         self._now = now
@@ -81,7 +86,7 @@ class Identities:
             raise ExpiredToken(reason="session expired") from None
         except InvalidSession as error:
             raise InvalidTokenId(reason=f"session token: {error}") from None
-        policies = policies_of(session.claims, *self._claim)
+        policies = named_policies(self._config, session)
         principal = principal_of(session, root_access_key=self._root.access_key_id, policies=policies)
         if len(self._opened) >= SESSIONS_KEPT:
             self._opened.clear()
@@ -129,14 +134,39 @@ def make_ways(config: Config) -> dict[str, WayIn]:
     if config.openid is not None:
         provider = OneProvider(OidcVerifier(config.openid, time.time))
         ways |= {"AssumeRoleWithClientGrants": provider, "AssumeRoleWithWebIdentity": provider}
+    if config.tls_identity is not None:
+        ways["AssumeRoleWithCertificate"] = ClientCertificate(time.time)
+    if config.plugin is not None:
+        ways["AssumeRoleWithCustomToken"] = CustomToken(config.plugin, config.region)
     return ways
 
 
 def make_shortcoming(config: Config) -> Callable[[Proof], str]:
     """Return what says why an identity could never do anything: with a policy service nobody knows before it is asked."""
-    if config.opa is not None:
-        return lambda _: ""
-    return needs_a_policy_claim(config.policies.__contains__, config.claim_name, config.claim_prefix)
+    claim = needs_a_policy_claim(config.policies.__contains__, config.claim_name, config.claim_prefix)
+
+    def shortcoming(proof: Proof) -> str:
+        if config.opa is not None:
+            return ""
+        if proof.provider == one_provider.PROVIDER:
+            return claim(proof)
+        named = named_policies(config, proof)
+        return "" if any(name in config.policies for name in named) else f"There is no policy for {proof.parent}."
+
+    return shortcoming
+
+
+def named_policies(config: Config, who: Session | Proof) -> tuple[str, ...]:
+    """Return the names of the policies of a federated identity: as MinIO, by its claim, its role or its certificate's name.
+
+    A certificate's name is never that of a canned policy: who signs certificates does not think of those (trap 44).
+    """
+    if who.provider == custom_token.PROVIDER:
+        return config.plugin.role_policies if config.plugin else ()
+    if who.provider == certificate.PROVIDER:
+        name = who.parent.partition(":")[2]
+        return () if config.policies.get(name) is CANNED.get(name) else (name,)
+    return policies_of(who.claims, config.claim_name, config.claim_prefix)
 
 
 def is_all_amazon(where: Backend | Stores) -> bool:
@@ -166,7 +196,7 @@ class Application:
         )  # fmt: skip
         service = StsService(
             self.ways, lambda: keyring, self.store, config.policies.get, time.time, new_access_key,
-            shortcoming=make_shortcoming(config), audited=(config.claim_prefix + config.claim_name,),
+            shortcoming=make_shortcoming(config), audited=(config.claim_prefix + config.claim_name,), sealed=config.session_tokens == SEALED,
         )  # fmt: skip
         self.desk = Desk(
             world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, soon=asyncio.get_running_loop().call_soon), RequestIds(), config.domains,

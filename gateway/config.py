@@ -18,10 +18,11 @@ from gateway import backends_file
 from gateway.backends_file import BackendsFile
 from gateway.endpoints import BackendSettings, Problem, addressing_of, endpoint_parts, region_of, shown, split_url
 from gateway.settings import OPA_PAIRS, ROOT_PAIRS, SETTINGS, Reader
+from gateway.sts_settings import READABLE, SEALED, TlsIdentity, plugin, tls_identity
 from iam.model import Credentials, Secret
 from iam.policy import CANNED, Policy, PolicyError, parse
 from iam.store import EtcdSettings
-from sts.settings import OpenIdSettings
+from sts.settings import OpenIdSettings, PluginSettings
 
 AWS_ENDPOINT = "https://s3.amazonaws.com"
 _CHAIN_MARKS = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
@@ -86,6 +87,9 @@ class Config:
     backends: BackendsFile | None = None
     max_connections: int | None = None
     loop: str = "auto"
+    tls_identity: TlsIdentity | None = None
+    plugin: PluginSettings | None = None
+    session_tokens: str = READABLE
 
 
 def load(
@@ -120,6 +124,8 @@ def load(
         "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
         "head_timeout": reader.seconds("MINIO_READ_HEADER_TIMEOUT"), "body_timeout": reader.seconds("MINIO_IDLE_TIMEOUT"),
         "backend_timeout": reader.seconds("MINIO_GW_BACKEND_TIMEOUT"),
+        "tls_identity": tls_identity(reader), "plugin": plugin(reader),
+        "session_tokens": reader.choice("MINIO_GW_SESSION_TOKENS", READABLE, SEALED),
         "server_dir": Path(positional) if command == "server" else None,
         "filter_listings": reader.switch("MINIO_GW_LIST_FILTER"),
         "metrics_public": reader.choice("MINIO_PROMETHEUS_AUTH_TYPE", "jwt", "public") == "public",

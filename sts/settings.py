@@ -1,9 +1,11 @@
-"""How an OpenID provider is configured. Pure."""
+"""How an OpenID provider and the identity plugin are configured. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from iam.model import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +22,13 @@ class OpenIdSettings:
     claim_prefix: str = ""
     ca_file: Path | None = None
     leeway: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """The webhook behind AssumeRoleWithCustomToken, the policies of whom it vouches for, and the id of their role."""
+
+    url: str
+    role_policies: tuple[str, ...]
+    auth_token: Secret | None = None
+    role_id: str = ""
