@@ -88,8 +88,8 @@ class CustomToken:
             raise _failed("user is not a name")
         if type(longest) is not int or not MIN_DURATION <= longest <= MAX_DURATION:
             raise _failed(f"maxValiditySeconds is not between {MIN_DURATION} and {MAX_DURATION}")
-        if not isinstance(claims, dict):
-            raise _failed("claims is not an object")
+        if not isinstance(claims, dict) or not isinstance(claims.get("iss", ""), str):
+            raise _failed("claims is not an object, or its iss not a text")
         told = {name: value for name, value in claims.items() if name not in OUR_CLAIMS}
         return Proof(
             PROVIDER, f"{PROVIDER}:{user}", {**told, "sub": user},
