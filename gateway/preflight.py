@@ -70,6 +70,7 @@ def _certificates(config: Config) -> list[Problem]:
         for name, backend in _backends(config)
     ]
     bundles.append(("MINIO_GW_ETCD_CA", etcd.ca_file if etcd else None))
+    bundles += [(f"MINIO_GW_OPENID_CA ({one.provider})", one.ca_file) for one in config.openids]
     problems = [problem for name, path in bundles if path for problem in _bundle(name, path)]
     if config.tls_identity is not None:
         problems += _client_authorities(config.tls_identity.ca)

@@ -6,12 +6,14 @@ TLS does not ask. RFC 5280 sections 4.1.2.5, 4.2.1.9 and 4.2.1.12.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from iam.policy import CANNED
 from iam.records import is_subject
 from sts.proof import Proof
 from sts.wire import (
@@ -53,6 +55,12 @@ class ClientCertificate:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+    @staticmethod
+    def policies(_provider: str, claims: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the policy that is called like the client, as in MinIO; never a canned one, of which no CA thinks (trap 44)."""
+        name = claims.get("sub")
+        return (name,) if isinstance(name, str) and name not in CANNED else ()
 
     def _proof(self, certificate: x509.Certificate) -> Proof:
         ends = self._within(certificate.not_valid_before_utc, certificate.not_valid_after_utc)

@@ -66,6 +66,10 @@ class CustomToken:
         """Close the connections."""
         await self._client.aclose()
 
+    def policies(self, _provider: str, _claims: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the policies of everybody whom the plugin vouches for."""
+        return self._settings.role_policies
+
     async def _ask(self, token: str) -> tuple[int, bytes]:
         """Return status and body of the webhook's answer, bounded in time and size; a redirect is an answer as any other."""
         url = httpx.URL(self._settings.url).copy_add_param("token", token)

@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from iam.policy import CANNED
 from sts.certificate import ClientCertificate
 from sts.proof import Proof
 from sts.wire import StsCall, StsError
@@ -81,6 +82,14 @@ async def test_trap_44_a_name_stays_in_its_own_part(name):
     found = await prove(names=(name,))
     assert (found.parent, found.provider, found.groups, found.role_arn) == (f"tls:{name}", "tls", (), "")
     assert set(found.claims) == {"sub", "iss"}
+
+
+def test_trap_44_a_certificate_has_no_canned_policy():
+    """The policy is called like the client, as in MinIO; a client called consoleAdmin or readwrite has none."""
+    policies = ClientCertificate.policies
+    assert policies("tls", {"sub": "backup"}) == ("backup",)
+    assert [policies("tls", {"sub": name}) for name in CANNED] == [()] * len(CANNED)
+    assert policies("tls", {}) == policies("tls", {"sub": ["a"]}) == ()
 
 
 async def test_it_is_always_ready():

@@ -110,6 +110,11 @@ def test_the_role_is_minios():
     assert role_arn(PluginSettings("http://x", ()), "") == "arn:minio:iam:::role/idmp-FYtIEF5QqN_l7VQNA00FXvSK46g"
 
 
+async def test_its_policies_are_the_roles(way):
+    """Everybody whom the plugin vouches for has the policies that the operator gave it, whatever the claims say."""
+    assert way.policies("custom", {"policy": "consoleAdmin", "sub": "ann"}) == ("readonly",)
+
+
 async def test_another_role_is_not_asked_for(hook, way):
     """A RoleArn that is not the plugin's is refused, and no token leaves."""
     for arn in ("arn:minio:iam:::role/idmp-r1", way.role_arn + "x", "arn:aws:iam::1:role/admin"):

@@ -19,9 +19,8 @@ from iam.evaluate import decide
 from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType, Secret
 from iam.policy import CANNED, parse
 from sts.assume_role import SignedCaller
-from sts.oidc import OidcVerifier
-from sts.one_provider import OneProvider
-from sts.principal import needs_a_policy_claim, principal_of
+from sts.openid import OpenId
+from sts.principal import principal_of
 from sts.proof import Proof
 from sts.service import MAX_TOKEN, StsService
 from sts.sessions import OUR_CLAIMS, PRIVATE, Keyring, derive_keyring, open_session
@@ -282,9 +281,10 @@ async def test_a_way_that_is_not_configured_says_so(service):
 
 async def test_an_identity_that_could_do_nothing_is_refused(service, told):
     """A federated identity without a policy is told so; who has permanent keys is not asked."""
-    strict = replace(service, shortcoming=needs_a_policy_claim(POLICIES.__contains__, "policy"))
+    strict = replace(service, shortcoming=lambda proof: f"No policy for {proof.parent}.")
     told.proof = Proof("openid:corp", "openid:corp:s", {"policy": "nobody"})
-    assert "None of the policies" in (await refusal(strict)).text
+    error = await refusal(strict)
+    assert (error.code, error.text) == ("InvalidParameterValue", "No policy for openid:corp:s.")
     assert (await session_of(strict, "AssumeRole", ANN)).parent == "ann"
 
 
@@ -417,7 +417,7 @@ async def test_who_one_is_no_policy_refuses(service):
 async def test_a_real_token_all_the_way(service):
     """A real provider's token gives credentials that end with it, whose parent cannot be called like a user."""
     provider = Provider()
-    way = OneProvider(OidcVerifier(OpenIdSettings(jwks_url=provider.url), time.time))
+    way = OpenId([OpenIdSettings(jwks_url=provider.url)], time.time)
     real = replace(service, ways={"AssumeRoleWithClientGrants": way}, now=time.time)
     xml = await call(
         real, "AssumeRoleWithClientGrants", Token=token(sub="root", policy="readwrite"), DurationSeconds="43200"
