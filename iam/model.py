@@ -74,6 +74,9 @@ class Principal:
     token, `policies` the names of the IAM policies that its policy claim (or the configuration) names,
     `session_policy` the JSON text of the policy that narrows this session, `owner` true for the root account
     and for sessions that root assumed, `parent` the identity behind a session ("" when there is none).
+
+    `tags` are the session's tags (`aws:PrincipalTag/...`), `issued_at` when the session began (epoch seconds, None without
+    one), `provider` who proved the identity (`openid:corp`, `ldap`, `tls`; "" for users and root).
     """
 
     type: PrincipalType
@@ -84,6 +87,9 @@ class Principal:
     policies: tuple[str, ...] = ()
     session_policy: str | None = None
     parent: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    issued_at: int | None = None
+    provider: str = ""
 
 
 class UnknownFact(Exception):

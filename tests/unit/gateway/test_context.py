@@ -6,7 +6,7 @@ import pytest
 
 from gateway.context import RequestContext
 from gateway.operations import table
-from iam.conditions import _KEYS
+from iam.condition_keys import KEYS
 from iam.model import AccessRequest, Principal, PrincipalType, UnknownFact
 from iam.opa import opa_input
 
@@ -247,7 +247,7 @@ def test_trap_32_a_header_is_no_listing_parameter(name):
 
 PLAIN = ["jwt:sub", "jwt:email", "ldap:user", "ldap:username", "ldap:groups", "s3:ExistingObjectTag/color",
          "s3:RequestObjectTag/color"]  # fmt: skip
-ALL_KEYS = sorted(_KEYS) + PLAIN
+ALL_KEYS = sorted(KEYS) + PLAIN
 
 
 @pytest.mark.parametrize("key", ALL_KEYS)
