@@ -6,12 +6,6 @@ there now. It returns once this gateway's own view has it, so that an administra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from iam.model import Secret
-from iam.records import Attachment, Epoch, Group, KeyRecord, PolicyDocument, Revocation, ServiceAccount, User
-
 
 class ChangeError(Exception):
     """The base of what a change refuses; the text is for the administrator."""

@@ -4,88 +4,93 @@
 # source: iam/etcd.proto
 # Protobuf Python Version: 6.30.0
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
-_runtime_version.ValidateProtobufRuntimeVersion(_runtime_version.Domain.PUBLIC, 6, 30, 0, "", "iam/etcd.proto")
+_runtime_version.ValidateProtobufRuntimeVersion(
+    _runtime_version.Domain.PUBLIC,
+    6,
+    30,
+    0,
+    '',
+    'iam/etcd.proto'
+)
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x0eiam/etcd.proto\x12\rminio_gw.etcd"\\\n\x0eResponseHeader\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x11\n\traft_term\x18\x04 \x01(\x04"u\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x17\n\x0f\x63reate_revision\x18\x02 \x01(\x03\x12\x14\n\x0cmod_revision\x18\x03 \x01(\x03\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05value\x18\x05 \x01(\x0c\x12\r\n\x05lease\x18\x06 \x01(\x03"\x8c\x01\n\x0cRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x14\n\x0cserializable\x18\x07 \x01(\x08\x12\x11\n\tkeys_only\x18\x08 \x01(\x08\x12\x12\n\ncount_only\x18\t \x01(\x08"\x81\x01\n\rRangeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12$\n\x03kvs\x18\x02 \x03(\x0b\x32\x17.minio_gw.etcd.KeyValue\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\r\n\x05\x63ount\x18\x04 \x01(\x03"7\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\r\n\x05lease\x18\x03 \x01(\x03"<\n\x0bPutResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader"4\n\x12\x44\x65leteRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c"U\n\x13\x44\x65leteRangeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x03"\xc1\x01\n\tRequestOp\x12\x34\n\rrequest_range\x18\x01 \x01(\x0b\x32\x1b.minio_gw.etcd.RangeRequestH\x00\x12\x30\n\x0brequest_put\x18\x02 \x01(\x0b\x32\x19.minio_gw.etcd.PutRequestH\x00\x12\x41\n\x14request_delete_range\x18\x03 \x01(\x0b\x32!.minio_gw.etcd.DeleteRangeRequestH\x00\x42\t\n\x07request"\xc9\x01\n\nResponseOp\x12\x36\n\x0eresponse_range\x18\x01 \x01(\x0b\x32\x1c.minio_gw.etcd.RangeResponseH\x00\x12\x32\n\x0cresponse_put\x18\x02 \x01(\x0b\x32\x1a.minio_gw.etcd.PutResponseH\x00\x12\x43\n\x15response_delete_range\x18\x03 \x01(\x0b\x32".minio_gw.etcd.DeleteRangeResponseH\x00\x42\n\n\x08response"\x85\x03\n\x07\x43ompare\x12\x34\n\x06result\x18\x01 \x01(\x0e\x32$.minio_gw.etcd.Compare.CompareResult\x12\x34\n\x06target\x18\x02 \x01(\x0e\x32$.minio_gw.etcd.Compare.CompareTarget\x12\x0b\n\x03key\x18\x03 \x01(\x0c\x12\x11\n\x07version\x18\x04 \x01(\x03H\x00\x12\x19\n\x0f\x63reate_revision\x18\x05 \x01(\x03H\x00\x12\x16\n\x0cmod_revision\x18\x06 \x01(\x03H\x00\x12\x0f\n\x05value\x18\x07 \x01(\x0cH\x00\x12\x0f\n\x05lease\x18\x08 \x01(\x03H\x00"@\n\rCompareResult\x12\t\n\x05\x45QUAL\x10\x00\x12\x0b\n\x07GREATER\x10\x01\x12\x08\n\x04LESS\x10\x02\x12\r\n\tNOT_EQUAL\x10\x03"G\n\rCompareTarget\x12\x0b\n\x07VERSION\x10\x00\x12\n\n\x06\x43REATE\x10\x01\x12\x07\n\x03MOD\x10\x02\x12\t\n\x05VALUE\x10\x03\x12\t\n\x05LEASE\x10\x04\x42\x0e\n\x0ctarget_union"\x8b\x01\n\nTxnRequest\x12\'\n\x07\x63ompare\x18\x01 \x03(\x0b\x32\x16.minio_gw.etcd.Compare\x12)\n\x07success\x18\x02 \x03(\x0b\x32\x18.minio_gw.etcd.RequestOp\x12)\n\x07\x66\x61ilure\x18\x03 \x03(\x0b\x32\x18.minio_gw.etcd.RequestOp"}\n\x0bTxnResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\x11\n\tsucceeded\x18\x02 \x01(\x08\x12,\n\tresponses\x18\x03 \x03(\x0b\x32\x19.minio_gw.etcd.ResponseOp"7\n\x11\x43ompactionRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08physical\x18\x02 \x01(\x08"C\n\x12\x43ompactionResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader",\n\x11LeaseGrantRequest\x12\x0b\n\x03TTL\x18\x01 \x01(\x03\x12\n\n\x02ID\x18\x02 \x01(\x03"k\n\x12LeaseGrantResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\n\n\x02ID\x18\x02 \x01(\x03\x12\x0b\n\x03TTL\x18\x03 \x01(\x03\x12\r\n\x05\x65rror\x18\x04 \x01(\t" \n\x12LeaseRevokeRequest\x12\n\n\x02ID\x18\x01 \x01(\x03"D\n\x13LeaseRevokeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader"5\n\x13\x41uthenticateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t"T\n\x14\x41uthenticateResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\r\n\x05token\x18\x02 \x01(\t"\x0f\n\rStatusRequest"\xbf\x01\n\x0eStatusResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x62Size\x18\x03 \x01(\x03\x12\x0e\n\x06leader\x18\x04 \x01(\x04\x12\x11\n\traftIndex\x18\x05 \x01(\x04\x12\x10\n\x08raftTerm\x18\x06 \x01(\x04\x12\x18\n\x10raftAppliedIndex\x18\x07 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x08 \x03(\t"e\n\x12WatchCreateRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\x16\n\x0estart_revision\x18\x03 \x01(\x03\x12\x17\n\x0fprogress_notify\x18\x04 \x01(\x08"\x16\n\x14WatchProgressRequest"\x9d\x01\n\x0cWatchRequest\x12;\n\x0e\x63reate_request\x18\x01 \x01(\x0b\x32!.minio_gw.etcd.WatchCreateRequestH\x00\x12?\n\x10progress_request\x18\x03 \x01(\x0b\x32#.minio_gw.etcd.WatchProgressRequestH\x00\x42\x0f\n\rrequest_union"|\n\x05\x45vent\x12,\n\x04type\x18\x01 \x01(\x0e\x32\x1e.minio_gw.etcd.Event.EventType\x12#\n\x02kv\x18\x02 \x01(\x0b\x32\x17.minio_gw.etcd.KeyValue" \n\tEventType\x12\x07\n\x03PUT\x10\x00\x12\n\n\x06\x44\x45LETE\x10\x01"\xdc\x01\n\rWatchResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\x10\n\x08watch_id\x18\x02 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x08\x12\x18\n\x10\x63ompact_revision\x18\x05 \x01(\x03\x12\x15\n\rcancel_reason\x18\x06 \x01(\t\x12\x10\n\x08\x66ragment\x18\x07 \x01(\x08\x12$\n\x06\x65vents\x18\x0b \x03(\x0b\x32\x14.minio_gw.etcd.Eventb\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0eiam/etcd.proto\x12\rminio_gw.etcd\"\\\n\x0eResponseHeader\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x11\n\traft_term\x18\x04 \x01(\x04\"u\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x17\n\x0f\x63reate_revision\x18\x02 \x01(\x03\x12\x14\n\x0cmod_revision\x18\x03 \x01(\x03\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05value\x18\x05 \x01(\x0c\x12\r\n\x05lease\x18\x06 \x01(\x03\"\x8c\x01\n\x0cRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x14\n\x0cserializable\x18\x07 \x01(\x08\x12\x11\n\tkeys_only\x18\x08 \x01(\x08\x12\x12\n\ncount_only\x18\t \x01(\x08\"\x81\x01\n\rRangeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12$\n\x03kvs\x18\x02 \x03(\x0b\x32\x17.minio_gw.etcd.KeyValue\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\"7\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\r\n\x05lease\x18\x03 \x01(\x03\"<\n\x0bPutResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\"4\n\x12\x44\x65leteRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\"U\n\x13\x44\x65leteRangeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x03\"\xc1\x01\n\tRequestOp\x12\x34\n\rrequest_range\x18\x01 \x01(\x0b\x32\x1b.minio_gw.etcd.RangeRequestH\x00\x12\x30\n\x0brequest_put\x18\x02 \x01(\x0b\x32\x19.minio_gw.etcd.PutRequestH\x00\x12\x41\n\x14request_delete_range\x18\x03 \x01(\x0b\x32!.minio_gw.etcd.DeleteRangeRequestH\x00\x42\t\n\x07request\"\xc9\x01\n\nResponseOp\x12\x36\n\x0eresponse_range\x18\x01 \x01(\x0b\x32\x1c.minio_gw.etcd.RangeResponseH\x00\x12\x32\n\x0cresponse_put\x18\x02 \x01(\x0b\x32\x1a.minio_gw.etcd.PutResponseH\x00\x12\x43\n\x15response_delete_range\x18\x03 \x01(\x0b\x32\".minio_gw.etcd.DeleteRangeResponseH\x00\x42\n\n\x08response\"\x85\x03\n\x07\x43ompare\x12\x34\n\x06result\x18\x01 \x01(\x0e\x32$.minio_gw.etcd.Compare.CompareResult\x12\x34\n\x06target\x18\x02 \x01(\x0e\x32$.minio_gw.etcd.Compare.CompareTarget\x12\x0b\n\x03key\x18\x03 \x01(\x0c\x12\x11\n\x07version\x18\x04 \x01(\x03H\x00\x12\x19\n\x0f\x63reate_revision\x18\x05 \x01(\x03H\x00\x12\x16\n\x0cmod_revision\x18\x06 \x01(\x03H\x00\x12\x0f\n\x05value\x18\x07 \x01(\x0cH\x00\x12\x0f\n\x05lease\x18\x08 \x01(\x03H\x00\"@\n\rCompareResult\x12\t\n\x05\x45QUAL\x10\x00\x12\x0b\n\x07GREATER\x10\x01\x12\x08\n\x04LESS\x10\x02\x12\r\n\tNOT_EQUAL\x10\x03\"G\n\rCompareTarget\x12\x0b\n\x07VERSION\x10\x00\x12\n\n\x06\x43REATE\x10\x01\x12\x07\n\x03MOD\x10\x02\x12\t\n\x05VALUE\x10\x03\x12\t\n\x05LEASE\x10\x04\x42\x0e\n\x0ctarget_union\"\x8b\x01\n\nTxnRequest\x12\'\n\x07\x63ompare\x18\x01 \x03(\x0b\x32\x16.minio_gw.etcd.Compare\x12)\n\x07success\x18\x02 \x03(\x0b\x32\x18.minio_gw.etcd.RequestOp\x12)\n\x07\x66\x61ilure\x18\x03 \x03(\x0b\x32\x18.minio_gw.etcd.RequestOp\"}\n\x0bTxnResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\x11\n\tsucceeded\x18\x02 \x01(\x08\x12,\n\tresponses\x18\x03 \x03(\x0b\x32\x19.minio_gw.etcd.ResponseOp\"7\n\x11\x43ompactionRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08physical\x18\x02 \x01(\x08\"C\n\x12\x43ompactionResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\",\n\x11LeaseGrantRequest\x12\x0b\n\x03TTL\x18\x01 \x01(\x03\x12\n\n\x02ID\x18\x02 \x01(\x03\"k\n\x12LeaseGrantResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\n\n\x02ID\x18\x02 \x01(\x03\x12\x0b\n\x03TTL\x18\x03 \x01(\x03\x12\r\n\x05\x65rror\x18\x04 \x01(\t\" \n\x12LeaseRevokeRequest\x12\n\n\x02ID\x18\x01 \x01(\x03\"D\n\x13LeaseRevokeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\"5\n\x13\x41uthenticateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"T\n\x14\x41uthenticateResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\r\n\x05token\x18\x02 \x01(\t\"\x0f\n\rStatusRequest\"\xbf\x01\n\x0eStatusResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x62Size\x18\x03 \x01(\x03\x12\x0e\n\x06leader\x18\x04 \x01(\x04\x12\x11\n\traftIndex\x18\x05 \x01(\x04\x12\x10\n\x08raftTerm\x18\x06 \x01(\x04\x12\x18\n\x10raftAppliedIndex\x18\x07 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x08 \x03(\t\"e\n\x12WatchCreateRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\x16\n\x0estart_revision\x18\x03 \x01(\x03\x12\x17\n\x0fprogress_notify\x18\x04 \x01(\x08\"\x16\n\x14WatchProgressRequest\"\x9d\x01\n\x0cWatchRequest\x12;\n\x0e\x63reate_request\x18\x01 \x01(\x0b\x32!.minio_gw.etcd.WatchCreateRequestH\x00\x12?\n\x10progress_request\x18\x03 \x01(\x0b\x32#.minio_gw.etcd.WatchProgressRequestH\x00\x42\x0f\n\rrequest_union\"|\n\x05\x45vent\x12,\n\x04type\x18\x01 \x01(\x0e\x32\x1e.minio_gw.etcd.Event.EventType\x12#\n\x02kv\x18\x02 \x01(\x0b\x32\x17.minio_gw.etcd.KeyValue\" \n\tEventType\x12\x07\n\x03PUT\x10\x00\x12\n\n\x06\x44\x45LETE\x10\x01\"\xdc\x01\n\rWatchResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.minio_gw.etcd.ResponseHeader\x12\x10\n\x08watch_id\x18\x02 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x08\x12\x18\n\x10\x63ompact_revision\x18\x05 \x01(\x03\x12\x15\n\rcancel_reason\x18\x06 \x01(\t\x12\x10\n\x08\x66ragment\x18\x07 \x01(\x08\x12$\n\x06\x65vents\x18\x0b \x03(\x0b\x32\x14.minio_gw.etcd.Eventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "iam.etcd_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'iam.etcd_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_RESPONSEHEADER"]._serialized_start = 33
-    _globals["_RESPONSEHEADER"]._serialized_end = 125
-    _globals["_KEYVALUE"]._serialized_start = 127
-    _globals["_KEYVALUE"]._serialized_end = 244
-    _globals["_RANGEREQUEST"]._serialized_start = 247
-    _globals["_RANGEREQUEST"]._serialized_end = 387
-    _globals["_RANGERESPONSE"]._serialized_start = 390
-    _globals["_RANGERESPONSE"]._serialized_end = 519
-    _globals["_PUTREQUEST"]._serialized_start = 521
-    _globals["_PUTREQUEST"]._serialized_end = 576
-    _globals["_PUTRESPONSE"]._serialized_start = 578
-    _globals["_PUTRESPONSE"]._serialized_end = 638
-    _globals["_DELETERANGEREQUEST"]._serialized_start = 640
-    _globals["_DELETERANGEREQUEST"]._serialized_end = 692
-    _globals["_DELETERANGERESPONSE"]._serialized_start = 694
-    _globals["_DELETERANGERESPONSE"]._serialized_end = 779
-    _globals["_REQUESTOP"]._serialized_start = 782
-    _globals["_REQUESTOP"]._serialized_end = 975
-    _globals["_RESPONSEOP"]._serialized_start = 978
-    _globals["_RESPONSEOP"]._serialized_end = 1179
-    _globals["_COMPARE"]._serialized_start = 1182
-    _globals["_COMPARE"]._serialized_end = 1571
-    _globals["_COMPARE_COMPARERESULT"]._serialized_start = 1418
-    _globals["_COMPARE_COMPARERESULT"]._serialized_end = 1482
-    _globals["_COMPARE_COMPARETARGET"]._serialized_start = 1484
-    _globals["_COMPARE_COMPARETARGET"]._serialized_end = 1555
-    _globals["_TXNREQUEST"]._serialized_start = 1574
-    _globals["_TXNREQUEST"]._serialized_end = 1713
-    _globals["_TXNRESPONSE"]._serialized_start = 1715
-    _globals["_TXNRESPONSE"]._serialized_end = 1840
-    _globals["_COMPACTIONREQUEST"]._serialized_start = 1842
-    _globals["_COMPACTIONREQUEST"]._serialized_end = 1897
-    _globals["_COMPACTIONRESPONSE"]._serialized_start = 1899
-    _globals["_COMPACTIONRESPONSE"]._serialized_end = 1966
-    _globals["_LEASEGRANTREQUEST"]._serialized_start = 1968
-    _globals["_LEASEGRANTREQUEST"]._serialized_end = 2012
-    _globals["_LEASEGRANTRESPONSE"]._serialized_start = 2014
-    _globals["_LEASEGRANTRESPONSE"]._serialized_end = 2121
-    _globals["_LEASEREVOKEREQUEST"]._serialized_start = 2123
-    _globals["_LEASEREVOKEREQUEST"]._serialized_end = 2155
-    _globals["_LEASEREVOKERESPONSE"]._serialized_start = 2157
-    _globals["_LEASEREVOKERESPONSE"]._serialized_end = 2225
-    _globals["_AUTHENTICATEREQUEST"]._serialized_start = 2227
-    _globals["_AUTHENTICATEREQUEST"]._serialized_end = 2280
-    _globals["_AUTHENTICATERESPONSE"]._serialized_start = 2282
-    _globals["_AUTHENTICATERESPONSE"]._serialized_end = 2366
-    _globals["_STATUSREQUEST"]._serialized_start = 2368
-    _globals["_STATUSREQUEST"]._serialized_end = 2383
-    _globals["_STATUSRESPONSE"]._serialized_start = 2386
-    _globals["_STATUSRESPONSE"]._serialized_end = 2577
-    _globals["_WATCHCREATEREQUEST"]._serialized_start = 2579
-    _globals["_WATCHCREATEREQUEST"]._serialized_end = 2680
-    _globals["_WATCHPROGRESSREQUEST"]._serialized_start = 2682
-    _globals["_WATCHPROGRESSREQUEST"]._serialized_end = 2704
-    _globals["_WATCHREQUEST"]._serialized_start = 2707
-    _globals["_WATCHREQUEST"]._serialized_end = 2864
-    _globals["_EVENT"]._serialized_start = 2866
-    _globals["_EVENT"]._serialized_end = 2990
-    _globals["_EVENT_EVENTTYPE"]._serialized_start = 2958
-    _globals["_EVENT_EVENTTYPE"]._serialized_end = 2990
-    _globals["_WATCHRESPONSE"]._serialized_start = 2993
-    _globals["_WATCHRESPONSE"]._serialized_end = 3213
+  DESCRIPTOR._loaded_options = None
+  _globals['_RESPONSEHEADER']._serialized_start=33
+  _globals['_RESPONSEHEADER']._serialized_end=125
+  _globals['_KEYVALUE']._serialized_start=127
+  _globals['_KEYVALUE']._serialized_end=244
+  _globals['_RANGEREQUEST']._serialized_start=247
+  _globals['_RANGEREQUEST']._serialized_end=387
+  _globals['_RANGERESPONSE']._serialized_start=390
+  _globals['_RANGERESPONSE']._serialized_end=519
+  _globals['_PUTREQUEST']._serialized_start=521
+  _globals['_PUTREQUEST']._serialized_end=576
+  _globals['_PUTRESPONSE']._serialized_start=578
+  _globals['_PUTRESPONSE']._serialized_end=638
+  _globals['_DELETERANGEREQUEST']._serialized_start=640
+  _globals['_DELETERANGEREQUEST']._serialized_end=692
+  _globals['_DELETERANGERESPONSE']._serialized_start=694
+  _globals['_DELETERANGERESPONSE']._serialized_end=779
+  _globals['_REQUESTOP']._serialized_start=782
+  _globals['_REQUESTOP']._serialized_end=975
+  _globals['_RESPONSEOP']._serialized_start=978
+  _globals['_RESPONSEOP']._serialized_end=1179
+  _globals['_COMPARE']._serialized_start=1182
+  _globals['_COMPARE']._serialized_end=1571
+  _globals['_COMPARE_COMPARERESULT']._serialized_start=1418
+  _globals['_COMPARE_COMPARERESULT']._serialized_end=1482
+  _globals['_COMPARE_COMPARETARGET']._serialized_start=1484
+  _globals['_COMPARE_COMPARETARGET']._serialized_end=1555
+  _globals['_TXNREQUEST']._serialized_start=1574
+  _globals['_TXNREQUEST']._serialized_end=1713
+  _globals['_TXNRESPONSE']._serialized_start=1715
+  _globals['_TXNRESPONSE']._serialized_end=1840
+  _globals['_COMPACTIONREQUEST']._serialized_start=1842
+  _globals['_COMPACTIONREQUEST']._serialized_end=1897
+  _globals['_COMPACTIONRESPONSE']._serialized_start=1899
+  _globals['_COMPACTIONRESPONSE']._serialized_end=1966
+  _globals['_LEASEGRANTREQUEST']._serialized_start=1968
+  _globals['_LEASEGRANTREQUEST']._serialized_end=2012
+  _globals['_LEASEGRANTRESPONSE']._serialized_start=2014
+  _globals['_LEASEGRANTRESPONSE']._serialized_end=2121
+  _globals['_LEASEREVOKEREQUEST']._serialized_start=2123
+  _globals['_LEASEREVOKEREQUEST']._serialized_end=2155
+  _globals['_LEASEREVOKERESPONSE']._serialized_start=2157
+  _globals['_LEASEREVOKERESPONSE']._serialized_end=2225
+  _globals['_AUTHENTICATEREQUEST']._serialized_start=2227
+  _globals['_AUTHENTICATEREQUEST']._serialized_end=2280
+  _globals['_AUTHENTICATERESPONSE']._serialized_start=2282
+  _globals['_AUTHENTICATERESPONSE']._serialized_end=2366
+  _globals['_STATUSREQUEST']._serialized_start=2368
+  _globals['_STATUSREQUEST']._serialized_end=2383
+  _globals['_STATUSRESPONSE']._serialized_start=2386
+  _globals['_STATUSRESPONSE']._serialized_end=2577
+  _globals['_WATCHCREATEREQUEST']._serialized_start=2579
+  _globals['_WATCHCREATEREQUEST']._serialized_end=2680
+  _globals['_WATCHPROGRESSREQUEST']._serialized_start=2682
+  _globals['_WATCHPROGRESSREQUEST']._serialized_end=2704
+  _globals['_WATCHREQUEST']._serialized_start=2707
+  _globals['_WATCHREQUEST']._serialized_end=2864
+  _globals['_EVENT']._serialized_start=2866
+  _globals['_EVENT']._serialized_end=2990
+  _globals['_EVENT_EVENTTYPE']._serialized_start=2958
+  _globals['_EVENT_EVENTTYPE']._serialized_end=2990
+  _globals['_WATCHRESPONSE']._serialized_start=2993
+  _globals['_WATCHRESPONSE']._serialized_end=3213
 # @@protoc_insertion_point(module_scope)

@@ -1,10 +1,8 @@
 """Condition operators, one table row per rule."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from iam.conditions import _TESTS, Condition, fault, parse_operator
+from iam.conditions import Condition, fault, parse_operator
 from iam.model import UnknownFact
 
 

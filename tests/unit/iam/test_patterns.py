@@ -87,7 +87,7 @@ def test_a_default_is_for_what_is_absent():
     assert filled(text) == ("teams/", "none", "/*")
     assert resolve(text, {"aws:PrincipalTag/team": ("red",)}.get) == ("teams/", "red", "/*")
     assert resolve(text, {"aws:PrincipalTag/team": ("red", "blue")}.get) is None
-    assert resolve("teams/${aws:PrincipalTag/team}/*", dict().get) is None
+    assert resolve("teams/${aws:PrincipalTag/team}/*", {}.get) is None
 
 
 def test_values_are_not_split():
