@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from iam.model import Principal, UnknownFact
-from iam.principals import arn_of
+from iam.principals import arn_of, is_federated
 
 #: s3: keys that AWS documents; each is the header of that name, where the operation knows it.
 _HEADER_KEYS = frozenset({
@@ -69,7 +69,7 @@ _WISHES = _QUERY_KEYS | _HEADER_KEYS | {"list-type", "marker", "start-after", "s
 _AWS: Mapping[str, Callable[[RequestContext], str]] = {
     "currenttime": lambda facts: _iso(facts.now),
     "epochtime": lambda facts: str(facts.now),
-    "federatedprovider": lambda facts: facts.principal.provider,
+    "federatedprovider": lambda facts: facts.principal.provider if is_federated(facts.principal) else "",
     "principalarn": lambda facts: arn_of(facts.principal),
     "principalisawsservice": lambda _: "false",
     "principaltype": lambda facts: facts.principal.type.value,
@@ -96,8 +96,8 @@ class RequestContext(NamedTuple):
 
     `known` are the headers that cross (None: all), since one that stays behind says nothing about the request; `told` is
     what the request's document says, under the header's name that says the same, or, where no header does, under the
-    condition key in lower case: `aws:requesttag` (pairs, URL encoded), and `sts:...` of a call of STS. `existing_tags` are
-    those of the object as it is, None while nobody has looked.
+    condition key in lower case: `aws:requesttag` (pairs, URL encoded). `existing_tags` are those of the object as it is, None
+    while nobody has looked.
     """
 
     headers: Mapping[str, str]
@@ -129,8 +129,6 @@ class RequestContext(NamedTuple):
                 return self._spelled(self.principal.claims, name)
             case "ldap":
                 return self._ldap(name.lower())
-            case "sts":
-                return _one(self.told.get(f"sts:{name.lower()}"))
         return None
 
     def document(self) -> dict[str, list[str]]:

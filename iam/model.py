@@ -76,7 +76,8 @@ class Principal:
     and for sessions that root assumed, `parent` the identity behind a session ("" when there is none).
 
     `tags` are the session's tags (`aws:PrincipalTag/...`), `issued_at` when the session began (epoch seconds, None without
-    one), `provider` who proved the identity (`openid:corp`, `ldap`, `tls`; "" for users and root).
+    one), `provider` who proved the identity (`openid:corp`, `ldap`, `tls`; `user` for sessions of permanent keys, "" for
+    those keys themselves).
     """
 
     type: PrincipalType

@@ -29,7 +29,7 @@ _NAMED = re.compile(
     r"arn:aws:iam:::(root|user/[^*?/$:=,]+|role/[^*?$]+)|arn:minio:iam:[^*?:$]*:[^*?:$]*:role/[^*?$]+"
     r"|arn:aws:sts:::(federated-user/[^*?$]+|assumed-role/[^*?$]+/[^*?/$]+)"
 )
-_FOREIGN = re.compile("[:=,/]")  # a subject that a provider vouches for; users' names have none of these
+_USER, _FEDERATED_USER = "arn:aws:iam:::user/", "arn:aws:sts:::federated-user/"
 _PROVIDER = re.compile(r"[^*?$\s]+")
 _NOBODY = {
     "CanonicalUser": "no caller here has a canonical user id; name an ARN under AWS",
@@ -79,43 +79,38 @@ def names_of(principal: Principal, *, deny: bool) -> frozenset[str]:
     if principal.type is PrincipalType.ANONYMOUS:
         return frozenset()
     found = {arn_of(principal), *_session_names(principal)}
-    if principal.provider:
-        found.add(f"{_FEDERATED}{principal.provider}")
+    if is_federated(principal):
+        found |= {f"{_FEDERATED}{principal.provider}", f"{_FEDERATED_USER}{principal.parent}"}
     if deny:
-        found |= {_ROOT, f"arn:aws:iam:::user/{principal.parent or principal.access_key_id}"}
+        found |= {_ROOT, f"{_USER}{principal.parent or principal.access_key_id}"}
     return frozenset(found)
+
+
+def is_federated(principal: Principal) -> bool:
+    """Return whether a provider vouches for the identity: it is nobody's who has keys here."""
+    return principal.provider not in {"", "user"}
 
 
 def arn_of(principal: Principal) -> str:
     """Return the ARN of who is behind a caller, the condition key aws:PrincipalArn; "" for anonymous.
 
-    As on AWS the role's for a session of a role, not the session's. A session is a user's only if we wrote so into its token:
-    a subject that a provider calls like a user is not that user (trap 47).
+    As on AWS the role's for a session of a role, not the session's. A session is a user's only if its token, which we wrote,
+    says that a user's keys proved it: a subject that a provider calls like a user is not that user (trap 47).
     """
     if principal.type is PrincipalType.ANONYMOUS:
         return ""
     if principal.owner or principal.type is PrincipalType.ACCOUNT:
         return _ROOT
-    if principal.type is PrincipalType.USER:
-        return _subject_arn(principal.parent or principal.access_key_id)
-    role = principal.claims.get("roleArn")
+    role, subject = principal.claims.get("roleArn"), principal.parent or principal.access_key_id
     if isinstance(role, str) and role:
         return role
-    ours = principal.claims.get("parent") == principal.parent
-    return _subject_arn(principal.parent or principal.access_key_id, ours=ours)
-
-
-def _subject_arn(subject: str, *, ours: bool = True) -> str:
-    is_user = ours and not _FOREIGN.search(subject)
-    return f"arn:aws:iam:::user/{subject}" if is_user else f"arn:aws:sts:::federated-user/{subject}"
+    keyless = is_federated(principal) or (principal.type is PrincipalType.ASSUMED_ROLE and not principal.provider)
+    return f"{_FEDERATED_USER if keyless else _USER}{subject}"
 
 
 def _session_names(principal: Principal) -> set[str]:
-    """Return the names of a session beside that of its role or its user."""
+    """Return the name of a session beside that of its role or its user."""
     if principal.type is not PrincipalType.ASSUMED_ROLE:
         return set()
     role = str(principal.claims.get("roleArn") or "").rpartition(":role/")[2]
-    names = {f"arn:aws:sts:::assumed-role/{role or principal.parent}/{principal.access_key_id}"}
-    if _FOREIGN.search(principal.parent):
-        names.add(f"arn:aws:sts:::federated-user/{principal.parent}")
-    return names
+    return {f"arn:aws:sts:::assumed-role/{role or principal.parent}/{principal.access_key_id}"}
