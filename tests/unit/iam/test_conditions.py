@@ -2,7 +2,7 @@
 
 import pytest
 
-from iam.conditions import Condition, fault, parse_operator
+from iam.conditions import _TESTS, Condition, fault, parse_operator
 from iam.model import UnknownFact
 
 
@@ -102,6 +102,54 @@ def holds(name, listed, actual, **facts):
         ("StringNotEquals", "a", ("b", "a"), False),
         ("StringEquals", "${jwt:sub}", "a", None),
         ("StringNotEquals", "${jwt:sub}", None, None),
+        # an empty list is no value
+        ("StringEquals", "a", (), False),
+        ("StringNotEquals", "a", (), True),
+        ("ForAllValues:StringEquals", "a", (), True),
+        ("ForAnyValue:StringEquals", "a", (), False),
+        ("Null", "true", (), True),
+        ("Null", "false", (), False),
+        ("Null", "true", "", False),
+        # an empty text is a value, but under ForAllValues AWS takes it for none
+        ("StringEquals", "", "", True),
+        ("StringNotEquals", "a", "", True),
+        ("ForAllValues:StringEquals", "a", "", None),
+        ("ForAllValues:StringEquals", ("a", ""), "", True),
+        ("ForAllValues:StringEquals", "a", ("", "a"), False),
+        # a match is known, whatever another listed value is
+        ("StringEquals", ("${jwt:sub}", "a"), "a", True),
+        ("StringNotEquals", ("${jwt:sub}", "a"), "a", False),
+        ("StringEquals", ("${jwt:sub}", "a"), "b", None),
+        ("ForAllValues:StringEquals", ("${jwt:sub}", "a"), ("a", "b"), None),
+        ("ForAnyValue:StringEquals", ("${jwt:sub}", "a"), ("b", "a"), True),
+        ("NumericLessThan", "10", ("x", "5"), True),
+        ("ForAllValues:NumericLessThan", "10", ("x", "5"), None),
+        ("ForAllValues:NumericLessThan", "10", ("x", "50"), False),
+        # numbers are exact, dates have many forms
+        ("NumericEquals", "9007199254740993", "9007199254740992", False),
+        ("NumericEquals", "1" + "0" * 399, "2" + "0" * 399, False),
+        ("NumericEquals", "1" + "0" * 399, "2" + "0" * 400, None),
+        ("NumericEquals", "-0.5", "-0.50", True),
+        ("NumericLessThan", "10", "1e1", None),
+        ("DateLessThan", "2026-02", "2026-01-31T23:59:59Z", True),
+        ("DateEquals", "1767225600", "2026-01-01T00:00:00.000Z", True),
+        ("DateGreaterThan", "1767225599.5", "1767225600", True),
+        ("DateEquals", "2026-01-01T12:00:00+02:00", "2026-01-01T10:00:00Z", True),
+        ("DateLessThan", "2026-01-01", "99999-01-01", None),
+        ("BoolIfExists", "true", None, True),
+        ("BoolIfExists", "true", "false", False),
+        ("Bool", "true", None, False),
+        ("NumericNotEqualsIfExists", "1", None, True),
+        ("NotIpAddress", "10.0.0.0/8", None, True),
+        ("IpAddress", "10.0.0.0/8", None, False),
+        ("IpAddress", "2001:db8::/32", "2001:DB8:0:0::1", True),
+        ("IpAddress", "203.0.113.0", "203.0.113.0", True),
+        ("NotIpAddress", ("10.0.0.0/8", "192.0.2.0/24"), "192.0.2.9", False),
+        ("ArnLike", "arn:aws:s3:::b/*/x", "arn:aws:s3:::b/a/b/x", True),
+        ("ArnLike", "arn:aws:*:*:*:*", "arn:aws:s3:::b", True),
+        ("ArnLike", "arn:aws:s3:::b", "b", False),
+        ("ArnEquals", "arn:aws:s3:::?", "arn:aws:s3:::b", True),
+        ("ArnLike", "${jwt:sub}", "arn:aws:s3:::b", None),
     ],
 )
 def test_operators(name, listed, actual, expected):
@@ -115,6 +163,80 @@ def test_operators(name, listed, actual, expected):
 def test_unknown_operators_are_not_guessed(name):
     """A name that AWS does not have, in exactly that spelling, is no operator."""
     assert parse_operator(name) is None
+
+
+@pytest.mark.parametrize("name", sorted(_TESTS))
+@pytest.mark.parametrize("quantifier", ["", "ForAllValues:", "ForAnyValue:"])
+@pytest.mark.parametrize("suffix", ["", "IfExists"])
+def test_every_operator_has_every_form(name, quantifier, suffix):
+    """Each of AWS's operators is known with both quantifiers and IfExists, and says of a missing key what AWS documents."""
+    spelled = f"{quantifier}{name}{suffix}"
+    base, if_exists, found = parse_operator(spelled)
+    assert Condition(base, "s3:prefix", ("1",), if_exists, found).name == spelled
+    missing = {"": "Not" in name, "ForAllValues:": True, "ForAnyValue:": False}[quantifier] or bool(suffix)
+    assert holds(spelled, "1", None) is missing
+
+
+def test_the_operators_are_awss():
+    """The list of the reference, whole: nothing is missing and nothing is our own."""
+    kinds = {
+        "String": ["Equals", "NotEquals", "EqualsIgnoreCase", "NotEqualsIgnoreCase", "Like", "NotLike"],
+        "Numeric": ["Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"],
+        "Date": ["Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"],
+        "Arn": ["Equals", "NotEquals", "Like", "NotLike"],
+        "": ["Bool", "BinaryEquals", "IpAddress", "NotIpAddress"],
+    }
+    assert set(_TESTS) == {f"{kind}{name}" for kind, names in kinds.items() for name in names}
+    assert parse_operator("Null") == ("Null", False, "")
+
+
+@pytest.mark.parametrize("name", sorted(_TESTS))
+def test_what_nobody_has_read_is_unknown(name):
+    """A key, or a variable, whose value was not looked up can neither hold nor be absent, under any operator."""
+    for quantifier in ("", "ForAllValues", "ForAnyValue"):
+        assert Condition(name, "s3:unread", ("1",), True, quantifier).holds(One(None)) is None
+        assert Condition(name, "s3:prefix", ("${s3:unread}",), True, quantifier).holds(One(("1",))) is None
+    assert Condition("Null", "s3:unread", ("true",)).holds(One(None)) is None
+
+
+def test_a_variable_in_an_arn_cannot_change_its_shape():
+    """A value with a colon, where a part of the ARN would end, or with a wildcard makes the comparison unknown."""
+    for value, expected in (("1", True), ("2", False), ("*", None), ("?", None), ("1:role/x", None), ("1:x", None)):
+        assert holds("ArnLike", "arn:aws:iam::${jwt:n}:role/x", "arn:aws:iam::1:role/x", jwt__n=value) is expected
+    assert holds("ArnLike", "arn:aws:iam:::user/${jwt:n}", "arn:aws:iam:::user/openid:a", jwt__n="openid:a") is True
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wrong"),
+    [
+        ("NumericEquals", "ten", "a number such as"),
+        ("NumericEquals", "1e3", "a number such as"),
+        ("DateLessThan", "2026", "a date such as"),
+        ("DateLessThan", "tomorrow", "a date such as"),
+        ("Bool", "yes", "true or false"),
+        ("Null", "1", "true or false"),
+        ("BinaryEquals", "a", "base64"),
+        ("NotIpAddress", "10.0.0.0/33", "an address or a CIDR"),
+        ("ArnLike", "alice", "an ARN of six parts"),
+        ("ArnLike", "*", "an ARN of six parts"),
+        ("ArnEquals", "${jwt:arn}", "an ARN of six parts"),
+        ("StringLike", "${jwt:", "has a `${`"),
+        ("StringLike", "${jwt:sub, x}", "neither"),
+    ],
+)
+def test_a_value_that_is_none_is_said(name, value, wrong):
+    """The fault says what the operator takes."""
+    assert wrong in fault(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("NumericEquals", "-1.5"), ("DateLessThan", "2026-01-31T12:00:00Z"), ("DateLessThan", "2026-01"), ("DateLessThan", "0"),
+     ("Bool", "True"), ("ArnLike", "arn:aws:iam:::user/${aws:username}"), ("IpAddress", "::1"), ("StringLike", "${*}")],
+)  # fmt: skip
+def test_good_values_are_good(name, value):
+    """What AWS's reference shows is taken."""
+    assert fault(name, value) is None
 
 
 def test_variables_are_allowed_where_values_are_checked():
