@@ -1,5 +1,6 @@
 """Decisions: deny first, default deny, resources as AWS matches them, hostile variables."""
 
+import dataclasses
 import json
 from urllib.parse import urlencode
 
@@ -8,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.context import RequestContext
-from iam.evaluate import decide
+from iam.authorize import AllOf, IamPolicies
+from iam.conditions import _TESTS
+from iam.evaluate import asks_existing_tags, decide, explain
 from iam.model import AccessRequest, Principal, PrincipalType, UnknownFact
-from iam.policy import CANNED, parse
+from iam.policy import CANNED, PolicyError, parse
 
 ALICE = Principal(PrincipalType.USER, "alice")
 
@@ -203,6 +206,13 @@ def test_everything_in_s3_is_not_administration():
     assert not ask(CANNED["consoleAdmin"], policy(deny(["admin:*"], "arn:aws:s3:::b/*")), **question)
 
 
+def written(*statements):
+    """Return a parsed policy that remembers its statements as they were written."""
+    parsed = policy(*statements)
+    parsed.about["(written)"] = statements
+    return parsed
+
+
 STATEMENTS = st.fixed_dictionaries(
     {"Effect": st.sampled_from(["Allow", "Deny"])},
     optional={"Condition": st.sampled_from([
@@ -216,7 +226,7 @@ STATEMENTS = st.fixed_dictionaries(
     st.sampled_from(["Resource", "NotResource"]),
     st.sampled_from(["*", "arn:aws:s3:::b", "arn:aws:s3:::b/*", "arn:aws:s3:::*/${jwt:sub}/*", "arn:aws:s3:::?/a*"]),
 ).map(lambda drawn: members | {drawn[0]: drawn[1], drawn[2]: drawn[3]}))  # fmt: skip
-POLICIES = st.lists(st.lists(STATEMENTS, min_size=1, max_size=3).map(lambda s: policy(*s)), max_size=3)
+POLICIES = st.lists(st.lists(STATEMENTS, min_size=1, max_size=3).map(lambda s: written(*s)), max_size=3)
 QUESTIONS = st.builds(
     lambda action, bucket, key, facts: AccessRequest(ALICE, action, bucket, key, Facts(**facts)),
     st.sampled_from(["s3:GetObject", "s3:PutObject", "s3:ListBucket", "admin:ServerInfo"]),
@@ -246,6 +256,95 @@ def test_a_statement_is_never_surer_to_allow_than_to_deny(policies, statement, q
     """What lets a statement allow would also let it deny: nothing unknown opens, and no Deny is lost."""
     allows, denies = policy(statement | {"Effect": "Allow"}), policy(statement | {"Effect": "Deny"})
     assert not decide([*policies, allows, denies], question) or not decide([allows], question)
+
+
+@given(POLICIES, STATEMENTS, QUESTIONS)
+def test_one_more_allow_never_narrows(policies, statement, question):
+    """Whatever else is said, adding an Allow only gives."""
+    gift = policy(statement | {"Effect": "Allow"})
+    before = decide(policies, question)
+    assert bool(before) <= bool(decide([*policies, gift], question))
+    assert bool(decide([gift, *policies], question)) is bool(decide([*policies, gift], question))
+
+
+@given(POLICIES, POLICIES, QUESTIONS)
+def test_trap_29_a_session_is_what_both_allow(parent, session, question):
+    """Under a session policy exactly that is allowed which the parent's policies and the session's both allow."""
+    named = {f"p{number}": one for number, one in enumerate(parent)}
+    document = {"Statement": [s for one in session for s in one.about["(written)"]] or [deny()]}
+    principal = dataclasses.replace(ALICE, policies=tuple(named), session_policy=json.dumps(document))
+    narrowed = question._replace(principal=principal)
+    answer = bool(AllOf(IamPolicies(lambda: named)).decide_now(narrowed))
+    assert answer is bool(decide(parent, narrowed) and decide([parse(json.dumps(document))], narrowed))
+    assert answer <= bool(decide(parent, question))
+
+
+@given(POLICIES, QUESTIONS)
+def test_an_explanation_agrees_with_the_decision(policies, question):
+    """What is told of the statements is what was decided, to the letter of the reason, and each denial has a finding."""
+    verdict = explain(policies, question)
+    assert verdict.decision == decide(policies, question)
+    assert bool(verdict) is bool(verdict.decision)
+    assert json.loads(json.dumps(verdict.document()))["allowed"] is bool(verdict)
+    assert len(verdict.steps) == sum(len(one.statements) for one in policies)
+    assert all(step.applied or step.findings for step in verdict.steps)
+    assert all(not step.findings for step in verdict.steps if step.allow and step.applied)
+    assert verdict.words()
+
+
+ACTIONS = st.lists(st.sampled_from(["s3:*", "s3:Get*", "s3:PutObject", "s3:L?st*", "*"]), min_size=1, max_size=3)
+RESOURCES = st.lists(
+    st.sampled_from(["*", "arn:aws:s3:::b", "arn:aws:s3:::b/*", "arn:aws:s3:::?/a*", "arn:aws:s3:::c/k"]), min_size=1, max_size=3
+)
+
+
+@given(ACTIONS, RESOURCES, st.sampled_from(["s3:GetObject", "s3:PutObject", "s3:ListBucket"]), st.sampled_from(["b", "c"]),
+       st.sampled_from(["", "k", "a"]))  # fmt: skip
+def test_not_action_and_not_resource_are_complements(actions, resources, action, bucket, key):
+    """Of a statement and the same with Not, exactly one is about an action, and exactly one about a resource."""
+    question = {"action": action, "bucket": bucket, "key": key}
+    one, other = allow(actions), {"Effect": "Allow", "NotAction": actions, "Resource": "*"}
+    assert bool(ask(policy(one), **question)) is not bool(ask(policy(other), **question))
+    one, other = allow("s3:*", resources), {"Effect": "Allow", "Action": "s3:*", "NotResource": resources}
+    assert bool(ask(policy(one), **question)) is not bool(ask(policy(other), **question))
+
+
+ANY = st.text(max_size=6) | st.sampled_from(["*", "${jwt:sub}", "::1", "1", "true", "2026-01-01", "arn:aws:s3:::b", "${x}"])
+ANY_CONDITIONS = st.dictionaries(
+    st.builds(
+        "{}{}{}".format, st.sampled_from(["", "ForAllValues:", "ForAnyValue:"]), st.sampled_from([*sorted(_TESTS), "Null"]),
+        st.sampled_from(["", "IfExists"]),
+    ),
+    st.dictionaries(st.sampled_from(["jwt:sub", "s3:prefix", "aws:sourceip", "jwt:${jwt:sub}"]), ANY | st.lists(ANY), max_size=2),
+    max_size=3,
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(ANY_CONDITIONS, ANY, st.sampled_from(["Allow", "Deny"])), min_size=1, max_size=3), st.booleans(), ANY, ANY,
+       st.dictionaries(st.sampled_from(["jwt:sub", "s3:prefix", "aws:sourceip"]), ANY | st.lists(ANY).map(tuple)))  # fmt: skip
+def test_no_parsable_document_raises_for_any_request(drawn, principals, bucket, key, facts):
+    """Whatever parses can be judged, explained and asked for tags, whatever the request says."""
+    who = {"Principal": "*"} if principals else {}
+    written = [
+        {"Effect": effect, "Action": "s3:*", "Resource": f"arn:aws:s3:::{text}x", "Condition": condition, **who}
+        for condition, text, effect in drawn
+    ]
+    try:
+        document = parse(json.dumps({"Statement": written}), principals=principals)
+    except PolicyError:
+        return
+    question = AccessRequest(ALICE, "s3:GetObject", bucket, key, Facts(**facts))
+    assert explain([document], question).decision == decide([document], question)
+    assert asks_existing_tags([document], question) is False
+
+
+@given(POLICIES, QUESTIONS, st.sampled_from(["*", "b?b", "../", "..", "a/b", "\x00", ("ann", "bob")]))
+def test_trap_58_a_hostile_claim_only_narrows(policies, question, hostile):
+    """Whatever the policies: who has a bad value where others have none is allowed nothing that they are not."""
+    facts = {name: value for name, value in question.context._facts.items() if name != "jwt:sub"}
+    plain = [one for one in policies if not any(c.key == "jwt:sub" for s in one.statements for c in s.conditions)]
+    without = question._replace(context=Facts(**facts))
+    assert bool(decide(plain, question._replace(context=Facts(**facts, jwt__sub=hostile)))) is bool(decide(plain, without))
 
 
 @given(POLICIES, QUESTIONS)
@@ -296,6 +395,30 @@ ONE_BUCKET = policy(  # IAM user guide, reference_policies_examples_s3_deny-exce
     allow("s3:*", ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"]),
     {"Effect": "Deny", "NotAction": "s3:*", "NotResource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"]},
 )
+TEAM = policy(  # IAM user guide, tutorial_attribute-based-access-control, with S3's keys
+    allow(["s3:GetObject", "s3:PutObject"], "arn:aws:s3:::bucket/*",
+          Condition={"StringEquals": {"s3:ExistingObjectTag/team": "${aws:PrincipalTag/team}"}}),
+)  # fmt: skip
+HOME_OR_SHARED = policy(  # IAM user guide, reference_policies_variables: a default value
+    allow("s3:GetObject", "arn:aws:s3:::bucket/${aws:PrincipalTag/team, 'company-wide'}/*")
+)
+TODAYS_SESSIONS = policy(  # IAM user guide, id_roles_use_revoke-sessions: sessions older than a moment
+    allow(), deny("*", "*", Condition={"DateLessThan": {"aws:TokenIssueTime": "2026-01-01T00:00:00Z"}})
+)
+ONLY_ALICE = policy(  # IAM user guide, reference_policies_condition-keys: aws:PrincipalArn
+    allow(), deny(Condition={"ArnNotLike": {"aws:PrincipalArn": ["arn:aws:iam:::user/alice", "arn:aws:iam:::root"]}})
+)
+ANY_GROUP = policy(  # single-vs-multi-valued-context-keys: ForAnyValue
+    allow(Condition={"ForAnyValue:StringEquals": {"aws:groups": ["red", "blue"]}})
+)
+ALL_GROUPS = policy(  # single-vs-multi-valued-context-keys: ForAllValues, guarded by Null as the guide advises
+    allow(Condition={"ForAllValues:StringEquals": {"aws:groups": ["red", "blue"]}, "Null": {"aws:groups": "false"}})
+)
+IF_EXISTS = policy(  # reference_policies_elements_condition_operators: ...IfExists
+    allow("s3:*", "*", Condition={"StringLikeIfExists": {"s3:prefix": ["home/*"]}})
+)
+NUMBERS = policy(allow(Condition={"NumericEquals": {"s3:max-keys": ["10", "20"]}}))  # several values: any of them
+TAGGED, TAGS_OF = "s3:existingobjecttag/team", "aws:principaltag/team"
 GET, PUT, LIST, TAG = "s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:PutObjectTagging"
 ACL, SSE, MAX, KEYS = "s3:x-amz-acl", "s3:x-amz-server-side-encryption", "s3:max-keys", "s3:requestobjecttagkeys"
 
@@ -329,6 +452,32 @@ ACL, SSE, MAX, KEYS = "s3:x-amz-acl", "s3:x-amz-server-side-encryption", "s3:max
         (TAG_KEYS, TAG, "k", {KEYS: ("Owner",)}, True),
         (TAG_KEYS, TAG, "k", {KEYS: ("Owner", "Cost")}, False),
         (ONE_BUCKET, GET, "k", {}, True),
+        (TEAM, GET, "k", {TAGGED: "red", TAGS_OF: "red"}, True),
+        (TEAM, GET, "k", {TAGGED: "red", TAGS_OF: "blue"}, False),
+        (TEAM, GET, "k", {TAGGED: "red"}, False),
+        (TEAM, GET, "k", {TAGS_OF: "red"}, False),
+        (TEAM, GET, "k", {}, False),
+        (HOME_OR_SHARED, GET, "red/x", {TAGS_OF: "red"}, True),
+        (HOME_OR_SHARED, GET, "company-wide/x", {TAGS_OF: "red"}, False),
+        (HOME_OR_SHARED, GET, "company-wide/x", {}, True),
+        (HOME_OR_SHARED, GET, "company-wide/x", {TAGS_OF: "*"}, False),
+        (TODAYS_SESSIONS, GET, "k", {"aws:tokenissuetime": "2025-12-31T23:59:59Z"}, False),
+        (TODAYS_SESSIONS, GET, "k", {"aws:tokenissuetime": "2026-01-01T00:00:01Z"}, True),
+        (TODAYS_SESSIONS, GET, "k", {}, True),
+        (ONLY_ALICE, GET, "k", {"aws:principalarn": "arn:aws:iam:::user/alice"}, True),
+        (ONLY_ALICE, GET, "k", {"aws:principalarn": "arn:aws:iam:::user/alice2"}, False),
+        (ONLY_ALICE, GET, "k", {}, False),
+        (ANY_GROUP, GET, "k", {"aws:groups": ("green", "blue")}, True),
+        (ANY_GROUP, GET, "k", {"aws:groups": ("green",)}, False),
+        (ANY_GROUP, GET, "k", {}, False),
+        (ALL_GROUPS, GET, "k", {"aws:groups": ("red", "blue")}, True),
+        (ALL_GROUPS, GET, "k", {"aws:groups": ("red", "green")}, False),
+        (ALL_GROUPS, GET, "k", {}, False),
+        (IF_EXISTS, LIST, "", {"s3:prefix": "home/a"}, True),
+        (IF_EXISTS, LIST, "", {"s3:prefix": "x"}, False),
+        (IF_EXISTS, GET, "k", {}, True),
+        (NUMBERS, LIST, "", {MAX: "20"}, True),
+        (NUMBERS, LIST, "", {MAX: "30"}, False),
         (ONE_BUCKET, "admin:ServerInfo", "", {}, False),
     ],
 )
