@@ -148,7 +148,9 @@ def test_permanent_keys_have_no_session():
     """Without a session nothing is said of its time, its provider or its tags."""
     asked = context(principal=Principal(PrincipalType.USER, "ann"))
     assert asked.values("aws:PrincipalArn") == ("arn:aws:iam:::user/ann",)
-    assert [asked.values(f"aws:{key}") for key in ("TokenIssueTime", "FederatedProvider", "PrincipalTag/Team")] == [None] * 3
+    assert [asked.values(f"aws:{key}") for key in ("TokenIssueTime", "FederatedProvider", "PrincipalTag/Team")] == [
+        None
+    ] * 3
     assumed = context(principal=Principal(PrincipalType.ASSUMED_ROLE, "K", parent="ann", provider="user"))
     assert assumed.values("aws:FederatedProvider") is None
 

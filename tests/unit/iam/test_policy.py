@@ -16,7 +16,16 @@ GOOD = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b
 
 
 #: MinIO's admin actions: those that look, and those that identities and rights need.
-DIAGNOSTICS = ("Profiling", "ServerTrace", "ConsoleLog", "ServerInfo", "TopLocksInfo", "OBDInfo", "BandwidthMonitor", "Prometheus")
+DIAGNOSTICS = (
+    "Profiling",
+    "ServerTrace",
+    "ConsoleLog",
+    "ServerInfo",
+    "TopLocksInfo",
+    "OBDInfo",
+    "BandwidthMonitor",
+    "Prometheus",
+)
 ADMINISTRATION = (
     "CreateUser", "DeleteUser", "ListUsers", "EnableUser", "DisableUser", "GetUser", "AddUserToGroup", "RemoveUserFromGroup",
     "GetGroup", "ListGroups", "EnableGroup", "DisableGroup", "CreatePolicy", "DeletePolicy", "GetPolicy",
@@ -83,12 +92,21 @@ def test_a_single_statement_may_stand_without_a_list():
         (statement(Principal="*"), "Statement[0].Principal: unknown member in an identity's policy"),
         (statement(NotPrincipal={}), "Statement[0].NotPrincipal: unknown member in an identity's policy"),
         (statement(Action="s3:${*}"), "Statement[0].Action: 's3:${*}' has a variable"),
-        (statement(Resource="arn:aws:s3:::b/${aws:user}"), "has the variable ${aws:user}, a key that no request here has"),
+        (
+            statement(Resource="arn:aws:s3:::b/${aws:user}"),
+            "has the variable ${aws:user}, a key that no request here has",
+        ),
         (statement(Resource="arn:aws:s3:::b/${jwt:sub, ''}"), "neither ${key} nor"),
         (statement(Condition={"StringLike": {"s3:prefix": "${username}"}}), "has the variable ${username}, a key that"),
-        (statement(Condition={"ArnLike": {"aws:PrincipalArn": "alice"}}), "ArnLike.aws:PrincipalArn: 'alice' is no value for"),
+        (
+            statement(Condition={"ArnLike": {"aws:PrincipalArn": "alice"}}),
+            "ArnLike.aws:PrincipalArn: 'alice' is no value for",
+        ),
         (statement(Condition={"DateLessThan": {"aws:CurrentTime": "2026"}}), "'2026' is no value for DateLessThan"),
-        (statement(Condition={"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}}), "a key that no request here has"),
+        (
+            statement(Condition={"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}}),
+            "a key that no request here has",
+        ),
         (statement(effect="Allow"), "Statement[0].effect: unknown member"),
         (statement(Effect="allow"), "Statement[0].Effect: must be"),
         (statement(Effect=None), "Statement[0].Effect: must be"),

@@ -21,7 +21,9 @@ ROLE = "arn:minio:iam:::role/idmp-x"
 BOB = Principal(
     PrincipalType.ASSUMED_ROLE, "KB", parent="openid:corp:bob", provider="openid:corp", claims={"roleArn": ROLE}
 )
-EVE = Principal(PrincipalType.ASSUMED_ROLE, "KE", parent="openid:corp:alice", provider="openid:corp", claims={"sub": "alice"})
+EVE = Principal(
+    PrincipalType.ASSUMED_ROLE, "KE", parent="openid:corp:alice", provider="openid:corp", claims={"sub": "alice"}
+)
 FAKE = Principal(PrincipalType.ASSUMED_ROLE, "KF", parent="alice", claims={"sub": "alice"})
 CALLERS = {"anonymous": ANONYMOUS, "root": ROOT, "roots": ROOTS, "alice": ALICE, "svc": SVC, "alices": ALICES, "bob": BOB,
            "eve": EVE, "fake": FAKE}  # fmt: skip
@@ -138,7 +140,9 @@ def test_an_identitys_policy_names_nobody(member):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.text(max_size=5) | st.sampled_from(["*", ROLE, "arn:aws:iam:::root"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["AWS", "Federated", "x"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["AWS", "Federated", "x"]), inner, max_size=3)
+    ),
 )
 
 
