@@ -167,11 +167,11 @@ class AllOf:
             return Deny(f"session policy: {type(error).__name__}")
 
     def _session(self, text: str, request: AccessRequest) -> Deny | None:
-        """Judge by the session policy alone: here not even the owner has a shortcut."""
+        """Judge by the session policy alone: here neither the owner nor one's own affairs have a shortcut (CVE-2025-62506)."""
         policy = self._policy(text)
         if policy is None:
             return Deny("the session policy does not parse")
-        decision = decide((policy,), request)
+        decision = decide((policy,), request._replace(deny_only=False))
         return Deny(f"session policy: {decision.reason}") if isinstance(decision, Deny) else None
 
     def _policy(self, text: str) -> Policy | None:

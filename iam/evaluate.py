@@ -42,6 +42,8 @@ def decide(policies: Iterable[Policy], request: AccessRequest) -> Decision:
                 named = f"{policy.id or f'policy {number}'}/{about.name}"
                 return Deny(f"{named} denies {request.action} on {request.resource}")
             allowed = about.allow if policy.id else Allow(f"policy {number}/{about.name} allows {request.action}")
+    if allowed is None and request.deny_only:
+        return Allow(f"nothing denies {request.action} to whom it is about")
     return allowed or Deny(f"no statement allows {request.action} on {request.resource}")
 
 
