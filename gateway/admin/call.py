@@ -177,9 +177,7 @@ def _epoch(name: str, text: str) -> int:
     if text.startswith(("0001-01-01T", "1970-01-01T00:00:00")):  # Go's zero time, and the epoch's
         return 0
     try:
-        if not _RFC3339.fullmatch(text):
-            raise ValueError(text)
-        return int(datetime.fromisoformat(text).timestamp())
+        return int(datetime.fromisoformat(text if _RFC3339.fullmatch(text) else "").timestamp())
     except (ValueError, OverflowError):
         raise XMinioAdminInvalidArgument(f"{name} is no time in the form of RFC 3339.") from None
 
