@@ -38,9 +38,9 @@ class Control:
     desk: Desk
     world: World
     sts: StsService
+    administration: Administration
     not_ready: Callable[[], Awaitable[list[str]]]
     metrics_public: bool
-    administration: Administration
     gauges: Callable[[], Mapping[str, float]] = dict
 
     def server(self) -> web.Server:

@@ -40,7 +40,8 @@ class Asker:
     @property
     def is_derived(self) -> bool:
         """Return whether it is a session or a service account, which acts for somebody."""
-        return bool(self.principal.parent) or self.principal.type is PrincipalType.ASSUMED_ROLE
+        principal = self.principal
+        return principal.type is PrincipalType.ASSUMED_ROLE or self.identity != principal.access_key_id
 
     def check_body(self, body: bytes) -> None:
         """Return if the body is the one that was signed. Raises XAmzContentSHA256Mismatch."""

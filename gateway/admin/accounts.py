@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.admin.call import AdminCall, Body, Document, Reply, Route, utc
 from gateway.admin.errors import (
     ServiceAccountNotFound,
+    XMinioAdminInvalidAccessKey,
     XMinioAdminInvalidArgument,
     XMinioAdminNoAccessKey,
     XMinioAdminNoSecretKey,
@@ -26,8 +28,11 @@ from gateway.admin.errors import (
 from gateway.admin.office import Office
 from gateway.admin.subjects import directory, is_dn
 from gateway.errors import AccessDenied
-from iam.model import PrincipalType, Secret
+from iam.changes import AlreadyExists, InvalidName
+from iam.model import Secret
 from iam.records import ServiceAccount
+from sts.proof import USER
+from sts.sessions import OUR_CLAIMS, PRIVATE
 
 _NEW = ("policy", "targetUser", "accessKey", "secretKey", "name", "description", "comment", "expiration", "status")
 _CHANGED = ("newPolicy", "newSecretKey", "newStatus", "newName", "newDescription", "newExpiration")
@@ -59,11 +64,16 @@ async def _added(call: AdminCall, office: Office, document: Document) -> Reply:
     access_key, secret = _pair(document)
     parent = _maker(call) if own else _target(call, office, document.text("targetUser"))
     expires_at = _expiry(call, office, document, own=own)
-    made = await office.changes.create_account(
-        parent, access_key_id=access_key, secret=secret, policy=_policy(call, document, own=own),
-        name=_name(document.text("name")), description=_description(document), expires_at=expires_at,
-        **(_identity(call) if own else {}),
-    )  # fmt: skip
+    members = {
+        "policy": _policy(call, document, own=own), "name": _name(document.text("name")), "description": _description(document),
+        "expires_at": expires_at, **(_identity(call, office) if own else _of_target(parent)),
+    }  # fmt: skip
+    try:
+        made = await office.changes.create_account(parent, access_key_id=access_key, secret=secret, **members)
+    except InvalidName as error:
+        raise XMinioAdminInvalidAccessKey(str(error)) from None
+    except AlreadyExists as error:
+        raise XMinioIAMServiceAccountNotAllowed(str(error)) from None
     if not _status(document.text("status", "on")):
         await office.changes.update_account(made.access_key_id, enabled=False)
     credentials = {
@@ -147,12 +157,30 @@ def _future(office: Office, moment: int | None) -> int | None:
     return moment or None
 
 
-def _identity(call: AdminCall) -> dict[str, Any]:
-    """Return what a federated caller's account must know to have its maker's rights."""
-    principal = call.principal
-    if principal.type is not PrincipalType.ASSUMED_ROLE or principal.owner:
+def _identity(call: AdminCall, office: Office) -> dict[str, Any]:
+    """Return what a federated caller's account must know to have its maker's rights, nothing for a user's or root's."""
+    principal, maker = call.principal, office.view().accounts.get(call.principal.access_key_id)
+    if maker is not None:
+        return {"provider": maker.provider, "claims": maker.claims, "groups": maker.groups} if maker.provider else {}
+    if principal.tags:
+        raise XMinioIAMServiceAccountNotAllowed(
+            "A session with tags makes no service accounts: they would not have its tags."
+        )
+    private = principal.claims.get(PRIVATE)
+    provider = private.get("provider", "") if isinstance(private, dict) else ""
+    if provider in {"", USER}:
         return {}
-    return {"claims": dict(principal.claims), "groups": principal.groups}
+    return {"provider": provider, "claims": _kept(principal.claims), "groups": principal.groups}
+
+
+def _kept(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the provider's claims, and the role that was taken: without what is of the session and not of its holder."""
+    return {name: value for name, value in claims.items() if name not in OUR_CLAIMS or name == "roleArn"}
+
+
+def _of_target(parent: str) -> dict[str, Any]:
+    """Return the same for another: of a directory's user only the name is known, so that the groups' policies do not count."""
+    return {"provider": "ldap", "claims": {"ldapUser": parent}} if is_dn(parent) else {}
 
 
 def _name(text: str) -> str:

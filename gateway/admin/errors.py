@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from gateway.errors import InternalError, S3Error
+from gateway.errors import InternalError, S3Error, SlowDown
 from iam import changes
 from iam.store import StoreError
 
@@ -137,8 +137,7 @@ _REFUSED: tuple[tuple[type[Exception], type[S3Error]], ...] = (
     (changes.NoSuchAccount, ServiceAccountNotFound),
     (changes.NoSuchKey, XMinioAdminNoSuchKey),
     (changes.NoSuchSession, XMinioAdminNoSuchAccessKey),
-    (changes.AlreadyExists, XMinioIAMServiceAccountNotAllowed),
-    (changes.InvalidName, XMinioAdminInvalidAccessKey),
+    (changes.Contended, SlowDown),
     (changes.InvalidSecret, XMinioAdminInvalidSecretKey),
     (changes.InvalidPolicy, XMinioMalformedIAMPolicy),
     (changes.PolicyInUse, XMinioIAMPolicyInUse),

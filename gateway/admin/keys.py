@@ -37,7 +37,6 @@ def _described(key: KeyRecord) -> dict[str, Any]:
         "keyId": key.kid,
         "createdAt": utc(key.created_at),
         "activeAt": utc(key.active_at),
-        "withdrawn": key.withdrawn,
     }
 
 

@@ -7,12 +7,15 @@ from typing import Any
 from gateway.admin.call import AdminCall, Body, Reply, Route, utc
 from gateway.admin.errors import (
     XMinioAdminConfigBadJSON,
+    XMinioAdminInvalidAccessKey,
     XMinioAdminInvalidArgument,
+    XMinioAdminNoSuchPolicy,
     XMinioAdminNoSuchUser,
     XMinioIAMActionNotAllowed,
     XMinioInvalidIAMCredentials,
 )
 from gateway.admin.office import Office
+from iam.changes import AlreadyExists, InvalidName
 from iam.model import Secret
 from iam.records import User, attachment_name
 from iam.view import IamView
@@ -41,14 +44,22 @@ async def add(call: AdminCall, office: Office) -> Reply:
     if status not in STATUS:
         raise XMinioAdminConfigBadJSON("The status must be enabled or disabled.")
     _check_name(call, office, view, name)
-    if policy:
+    policies = names_of(policy)
+    if policies:
         await call.must("admin:AttachUserOrGroupPolicy")
+        if not set(policies) <= office.policies().keys():
+            raise XMinioAdminNoSuchPolicy
     enabled = status == STATUS[0]
     if is_self(call, office) and not enabled:
         raise XMinioAdminInvalidArgument("You cannot disable yourself.")
-    await office.changes.put_user(name, secret=Secret(secret) if secret else None, enabled=enabled)
-    if policy:
-        await office.changes.set_policies(name, names_of(policy))
+    try:
+        await office.changes.put_user(name, secret=Secret(secret) if secret else None, enabled=enabled)
+    except InvalidName as error:
+        raise XMinioAdminInvalidAccessKey(str(error)) from None
+    except AlreadyExists as error:
+        raise XMinioInvalidIAMCredentials(str(error)) from None
+    if policies:
+        await office.changes.set_policies(name, policies)
     return Reply()
 
 
