@@ -105,6 +105,8 @@ def _document(office: Office, name: str) -> Any:
     policy = office.policies().get(name)
     if policy is None:
         raise XMinioAdminNoSuchPolicy
+    if not policy.text:
+        raise XMinioMalformedIAMPolicy("The policy that is stored does not parse; put it anew.")
     return json.loads(policy.text)
 
 

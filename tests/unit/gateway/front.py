@@ -37,9 +37,8 @@ from iam.authorize import AllOf, IamPolicies
 from iam.policy import parse
 from sts.assume_role import SignedCaller
 from sts.service import StsService
-from sts.sessions import derive_keyring
 from tests.servers.processes import BACKEND
-from tests.unit.gateway.office import Iam, an_iam
+from tests.unit.gateway.office import KEYRING, Iam, an_iam
 from tests.unit.gateway.signing import ROOT, lookup, sign
 
 ANNS = {
@@ -49,7 +48,6 @@ ANNS = {
         {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::ann/mine/*"},
     ],
 }  # fmt: skip
-KEYRING = derive_keyring(ROOT.secret)  # once: it is slow on purpose
 POLICIES = {"ann": parse(json.dumps(ANNS))}
 
 

@@ -1,21 +1,27 @@
-"""Identities in a real store, in memory, watched and changed by the real parts: what the administration API works with."""
+"""Identities in a real store, in memory, watched, found and changed by the real parts: what the administration API works with."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.admin.office import Office
-from gateway.errors import InvalidAccessKeyId
+from gateway.identities import Identities, Rights
 from iam.changes import Changes
 from iam.embedded import EmbeddedStore
-from iam.model import Credentials, Principal, PrincipalType
-from iam.policy import CANNED, parse
+from iam.model import Credentials, Principal
+from iam.policy import CANNED
+from iam.policy_book import PolicyBook
+from iam.store import SessionRecord
 from iam.watch import Watcher
+from sts.proof import USER
+from sts.sessions import PRIVATE, derive_keyring, mint
 from tests.servers.iam import CODEC, changes
-from tests.unit.gateway.signing import ROOT, lookup
+from tests.unit.gateway.signing import PRINCIPALS, ROOT, lookup
+
+KEYRING = derive_keyring(ROOT.secret)  # once: it is slow on purpose
 
 
 @dataclass
@@ -25,35 +31,28 @@ class Iam:
     store: EmbeddedStore
     watcher: Watcher
     changes: Changes
+    policies: PolicyBook
+    identities: Identities
     now: float = 0.0
 
     def time(self) -> float:
         return self.now or time.time()
 
-    def policies(self):
-        """Return every policy by name."""
-        stored = self.watcher.view.policies.items()
-        return {**CANNED, **{name: replace(parse(found.text), id=name) for name, found in stored}}
-
     def lookup(self, access_key_id: str, token: str) -> tuple[Credentials, Principal]:
-        """Return who a key is: a user, a service account, or one of `signing`."""
-        view = self.watcher.view
-        user, account = view.users.get(access_key_id), view.accounts.get(access_key_id)
-        if user is not None and user.enabled and not token:
-            groups = view.groups_of(user.name)
-            names = view.attached(user.name, groups) or ()
-            return Credentials(user.name, user.secret), Principal(PrincipalType.USER, user.name, groups=groups, policies=names)
-        if account is not None and account.enabled and not token:
-            parent = account.parent
-            groups = (*view.groups_of(parent), *account.groups)
-            principal = Principal(
-                PrincipalType.USER, access_key_id, owner=parent == ROOT.access_key_id, groups=groups, parent=parent,
-                policies=view.attached(parent, groups) or (), session_policy=account.policy, claims=account.claims,
-            )  # fmt: skip
-            return Credentials(access_key_id, account.secret), principal
-        if user is not None or account is not None:
-            raise InvalidAccessKeyId(reason="disabled")
-        return lookup(access_key_id, token)
+        """Return who a key is: one of `signing`, or whom the store knows."""
+        find = lookup if access_key_id in PRINCIPALS else self.identities.lookup
+        return find(access_key_id, token)
+
+    async def session(self, parent: str, *, provider: str = USER, key: str = "", groups=(), tags=None, **claims) -> Credentials:
+        """Return a session, recorded, of an hour; `key` is its access key."""
+        name, now = (key or f"S{parent}").upper().ljust(20, "0")[:20], int(time.time())
+        private = {"provider": provider, "issued": now * 1000, "groups": list(groups), "tags": tags or {}}
+        made = mint(KEYRING, {**claims, "parent": parent, PRIVATE: private}, access_key_id=name, expires_at=now + 3600)
+        record = SessionRecord(
+            name, parent, "", provider, now, now + 3600, kid=KEYRING.current, revoke_type=claims.get("tokenRevokeType", "")
+        )
+        await self.store.record_session(record)
+        return made
 
     def office(self, not_ready, **how) -> Office:
         """Return what the administration API works with."""
@@ -71,7 +70,10 @@ async def an_iam(stack: contextlib.AsyncExitStack) -> Iam:
     stack.push_async_callback(_stopped, watching)
     await watcher.loaded()
     made = changes(store, lambda: watcher.view, watcher.reached, root=ROOT.access_key_id)
-    return Iam(store, watcher, made)
+    book = PolicyBook(CANNED, lambda: watcher.view)
+    rights = Rights(ROOT.access_key_id, {})
+    identities = Identities(ROOT, watcher, lambda: KEYRING, rights, lambda: int(time.time()), 300)
+    return Iam(store, watcher, made, book, identities)
 
 
 async def _stopped(task: asyncio.Future) -> None:

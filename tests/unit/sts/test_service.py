@@ -19,8 +19,7 @@ from iam.evaluate import decide
 from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType, Secret
 from iam.policy import CANNED, parse
 from sts.assume_role import SignedCaller
-from sts.one_provider import OneProvider
-from sts.oidc import OidcVerifier
+from sts.openid import OpenId
 from sts.principal import needs_a_policy_claim, principal_of
 from sts.proof import Proof
 from sts.service import MAX_TOKEN, StsService
@@ -419,7 +418,7 @@ async def test_who_one_is_no_policy_refuses(service):
 async def test_a_real_token_all_the_way(service):
     """A real provider's token gives credentials that end with it, whose parent cannot be called like a user."""
     provider = Provider()
-    way = OneProvider(OidcVerifier(OpenIdSettings(jwks_url=provider.url), time.time))
+    way = OpenId([OpenIdSettings(jwks_url=provider.url)], time.time)
     real = replace(service, ways={"AssumeRoleWithClientGrants": way}, now=time.time)
     xml = await call(
         real, "AssumeRoleWithClientGrants", Token=token(sub="root", policy="readwrite"), DurationSeconds="43200"
