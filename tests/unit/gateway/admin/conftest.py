@@ -58,7 +58,7 @@ class Administrated:
         route = ROUTES.get((where, method))
         body = b"" if document is None else document if isinstance(document, bytes) else json.dumps(document).encode()
         if route is not None and route.body is Body.SEALED and body:
-            body = madmin.encrypt(who.secret.reveal(), body, random=os.urandom)
+            body = madmin.encrypt(who.secret.reveal(), body, random=os.urandom, scheme=madmin.Scheme.PBKDF2_AES)
         target = f"{where}?{urlencode(pairs, quote_via=quote)}" if pairs else where
         answer = await self.front.call(method, target, None, body, who=who, payload=sha256(body).hexdigest())
         sealed = answer.headers.get("Content-Type") == "application/octet-stream"
