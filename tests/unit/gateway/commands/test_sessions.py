@@ -14,6 +14,7 @@ from gateway.app import STORE_FILE
 from gateway.config import load
 from iam.embedded import EmbeddedStore
 from iam.store import EtcdSettings, SessionRecord
+from tests.servers.iam import revocations
 
 NOW = int(time.time())
 LIST = ("sessions", "list")
