@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import admin
+from gateway.commands import sessions as admin
 from gateway.app import STORE_FILE
 from gateway.config import load
 from iam.embedded import EmbeddedStore
