@@ -55,7 +55,9 @@ class Site:
         self.keyring = Keys(lambda: self.watcher.view, lambda: self.now)
         self.identities = Identities(ROOT, self.watcher, self.keyring, rights, lambda: self.now, stale_limit)
 
-    def session(self, parent="openid:corp:ann", provider="openid:corp", *, key="A" * 20, issued=NOW * 1000, life=3600, **claims):
+    def session(
+        self, parent="openid:corp:ann", provider="openid:corp", *, key="A" * 20, issued=NOW * 1000, life=3600, **claims
+    ):
         private = {"provider": provider, "issued": issued, "groups": claims.pop("groups", ["openid:corp:staff"])}
         payload = {"parent": parent, PRIVATE: private, **claims}
         return mint(self.keyring(), payload, access_key_id=key, expires_at=NOW + life)
