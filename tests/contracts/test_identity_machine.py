@@ -12,7 +12,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -317,11 +318,8 @@ class Machine(RuleBasedStateMachine):
         """Prune keys: none goes of which a session is left."""
         if self.gateways[site].line.cut:
             return
-        before = set(self.model.keys)
-        self._keys(site, lambda c: c.prune_keys())
-        now = min(self._now(0), self._now(1))
-        left = [s for s in self.model.sessions.values() if s.kid in before and self.model.is_live(s, now)]
-        assert all(session.kid in self.model.keys for session in left)
+        with self._pruning():
+            self._keys(site, lambda c: c.prune_keys())
 
     # What happens to gateways, and time
 
@@ -345,8 +343,10 @@ class Machine(RuleBasedStateMachine):
         """Start a gateway anew: it knows what the store says, and nothing else."""
         self.run(self.gateways[site].close())
         self.gateways[site] = self._gateway(site)
-        self.run(self.gateways[site].start())
-        self._settle()
+        with self._pruning():  # as every gateway does when it starts
+            self.run(self.gateways[site].start())
+            self._settle()
+            self.model.keys = set(self.gateways[site].watcher.view.keys)
 
     @rule(seconds=st.sampled_from([0.001, 1, 6, 61, 950, 3700]))
     def pass_time(self, seconds: float) -> None:
@@ -424,6 +424,15 @@ class Machine(RuleBasedStateMachine):
         self._settle()
         self.model.keys = set(self.gateways[site].watcher.view.keys)
         return True
+
+    @contextmanager
+    def _pruning(self) -> Iterator[None]:
+        """Let keys go of which no session is left, and no others."""
+        before = set(self.model.keys)
+        yield
+        now = min(self._now(0), self._now(1))
+        left = {s.kid for s in self.model.sessions.values() if s.kid in before and self.model.is_live(s, now)}
+        assert left <= self.model.keys <= before
 
     def _issue(
         self, site: int, action: str, signer: tuple[str, str, str] | None, wanted: Session, expected: str,
