@@ -41,7 +41,9 @@ def test_the_examples_are_judged_as_the_page_says(text, action, resource, facts,
     """Every row under an example is what the gateway decides."""
     bucket, _, key = resource.partition("/")
     question = AccessRequest(Principal(PrincipalType.USER, "k"), action, bucket, key, Facts(facts))
-    assert ("allowed" if decide([parse(text)], question) else "denied") == answer, explain([parse(text)], question).words()
+    assert ("allowed" if decide([parse(text)], question) else "denied") == answer, explain(
+        [parse(text)], question
+    ).words()
 
 
 def test_every_example_has_rows_and_every_row_is_read():

@@ -77,7 +77,10 @@ def test_a_single_statement_may_stand_without_a_list():
     ("document", "problem"),
     [
         ("", "document: not JSON"),
-        ("[" * 10_000, "document: not JSON"),
+        ("[" * 10_000, "document: nested too deep"),
+        ('{"Version": "2008-10-17", "Statement": ' + "[" * 940 + "]" * 940 + "}", ""),
+        ('{"Statement": ' + '{"Statement": ' * 700 + "0" + "}" * 700 + ', "Statement": 0}', ""),
+        ('{"Statement": ' + "9" * 5000 + "}", "document: not JSON"),
         ('{"Statement": NaN}', "document: not JSON"),
         (" " * (MAX_DOCUMENT + 1), "document: longer than"),
         ([], "document: must be an object"),
