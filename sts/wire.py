@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
 from urllib.parse import parse_qsl
@@ -89,12 +89,17 @@ class STSNotInitialized(StsError):
     message = "No OpenID provider is configured."
 
 
+class Throttling(StsError):
+    status = 429
+    message = "Too many tries; please try again later."
+
+
 @dataclass(frozen=True, slots=True)
 class StsCall:
     """One call: its parameters, and who signed it (AssumeRole), already verified."""
 
     action: str
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, str] = field(repr=False)  # tokens and passwords
     signer: Principal | None
     source_ip: str
 
