@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway import backends_file
+from gateway import backends_file, ldap_config
 from gateway.backends_file import BackendsFile
 from gateway.endpoints import BackendSettings, Problem, addressing_of, endpoint_parts, region_of, shown, split_url
 from gateway.settings import OPA_PAIRS, ROOT_PAIRS, SETTINGS, Reader
 from iam.model import Credentials, Secret
 from iam.policy import CANNED, Policy, PolicyError, parse
 from iam.store import EtcdSettings
+from sts.ldap_settings import LdapSettings
 from sts.settings import OpenIdSettings
 
 AWS_ENDPOINT = "https://s3.amazonaws.com"
@@ -86,6 +87,7 @@ class Config:
     backends: BackendsFile | None = None
     max_connections: int | None = None
     loop: str = "auto"
+    ldap: LdapSettings | None = None
 
 
 def load(
@@ -111,7 +113,7 @@ def load(
         "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
         "backends": _backends(reader, environ, command, positional),
         "backend_connections": int(reader.number("MINIO_GW_BACKEND_CONNECTIONS", 1, 10**5, whole=True)),
-        "openid": _openid(reader), "claim_name": reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
+        "openid": _openid(reader), "ldap": ldap_config.read(reader), "claim_name": reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
         "claim_prefix": reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), "opa": _opa(reader), "etcd": _etcd(reader),
         "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,
         "anonymous_policies": _anonymous(reader, policies), "trusted_proxies": _networks(reader),

@@ -37,13 +37,15 @@ GOODBYE = 1.0  # seconds for a connection to end in good order
 MAX_BYTES = 2**21  # of all answers on one connection
 MAX_ANSWER = 4096  # bytes of the answer to StartTLS
 SEARCH_TIME = 8  # seconds that the directory may search
-#: Answers to a bind that say nothing of who asks, but that the directory cannot or will not do its part.
-_TROUBLE = frozenset({
+#: Answers to a bind that say nothing of who asks, but that the directory cannot or will not do its part. Numbers, and results are
+#: compared by theirs: a code that sansldap 0.1 does not know is, as the integer that it also is, 0, which is success.
+_TROUBLE = frozenset(code.value for code in (
     LDAPResultCode.OPERATIONS_ERROR, LDAPResultCode.PROTOCOL_ERROR, LDAPResultCode.TIME_LIMIT_EXCEEDED,
     LDAPResultCode.AUTH_METHOD_NOT_SUPPORTED, LDAPResultCode.STRONG_AUTH_REQUIRED, LDAPResultCode.REFERRAL,
     LDAPResultCode.ADMIN_LIMIT_EXCEEDED, LDAPResultCode.CONFIDENTIALITY_REQUIRED, LDAPResultCode.BUSY,
     LDAPResultCode.UNAVAILABLE, LDAPResultCode.OTHER,
-})  # fmt: skip
+))  # fmt: skip
+_SUCCESS, _TOO_MANY = LDAPResultCode.SUCCESS.value, LDAPResultCode.SIZE_LIMIT_EXCEEDED.value
 #: What sansldap raises on bytes that are no LDAP.
 _NOT_LDAP = (LDAPError, ValueError, LookupError, TypeError, OverflowError, NotImplementedError)
 
@@ -136,7 +138,7 @@ async def _start_tls(sock: socket.socket) -> None:
         or _length(received) != len(received)
     ):
         raise DirectoryTrouble("StartTLS was answered by something else than one answer")
-    if answer.result.result_code != LDAPResultCode.SUCCESS:
+    if answer.result.result_code.value != _SUCCESS:
         raise DirectoryTrouble(f"StartTLS was answered {_named(answer.result)}")
 
 
@@ -219,15 +221,15 @@ def _messages(session: LDAPClient, data: bytes) -> list[LDAPMessage]:
 
 
 def _taken(result: LDAPResult) -> bool:
-    if result.result_code in _TROUBLE:
+    if result.result_code.value in _TROUBLE:
         raise DirectoryTrouble(f"a bind was answered {_named(result)}")
-    return result.result_code == LDAPResultCode.SUCCESS
+    return result.result_code.value == _SUCCESS
 
 
 def _counted(found: list[Entry], limit: int, result: LDAPResult) -> list[Entry]:
-    if len(found) > limit or result.result_code == LDAPResultCode.SIZE_LIMIT_EXCEEDED:
+    if len(found) > limit or result.result_code.value == _TOO_MANY:
         raise TooManyEntries
-    if result.result_code != LDAPResultCode.SUCCESS:
+    if result.result_code.value != _SUCCESS:
         raise DirectoryTrouble(f"a search was answered {_named(result)}")
     return found
 
