@@ -19,6 +19,7 @@ ELSEWHERE = {
     "gateway/settings.py": "tests/unit/gateway/test_config.py",  # read together, told together
     "iam/etcd_cluster.py": "tests/faults/test_etcd_faults.py",  # members that die, hang and refuse
     "iam/etcd.py": "tests/contracts/test_stores.py",
+    "sts/ldap_settings.py": "tests/unit/gateway/test_ldap_config.py",  # a dataclass
     "iam/etcd_pb2.py": "tests/contracts/test_stores.py",  # generated
 }
 

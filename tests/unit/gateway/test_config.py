@@ -14,6 +14,7 @@ from gateway.settings import ROOT_PAIRS, SETTINGS
 from iam.model import Credentials, Secret
 from iam.policy import CANNED
 from iam.store import EtcdSettings
+from sts.ldap_settings import LdapSettings, Transport
 from sts.settings import OpenIdSettings
 
 STORE = "http://store.test:9000"
@@ -77,7 +78,9 @@ def test_every_setting_has_its_place():
         MINIO_GW_ETCD_PASSWORD="p", MINIO_GW_DATA_DIR="~/data", MINIO_GW_POLICY_DIR="/policies",
         MINIO_GW_ANONYMOUS_POLICY="readonly, mine", MINIO_GW_BACKEND_CREDENTIALS="chain",
         MINIO_GW_BACKEND_REGION="eu-central-1", MINIO_GW_BACKEND_ADDRESSING="virtual", MINIO_GW_BACKEND_CA="/b.pem",
-        MINIO_GW_BACKEND_CONNECTIONS="9",
+        MINIO_GW_BACKEND_CONNECTIONS="9", MINIO_IDENTITY_LDAP_SERVER_ADDR="ldap:1", MINIO_IDENTITY_LDAP_LOOKUP_BIND_DN="cn=l",
+        MINIO_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD="w", MINIO_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN="dc=x",
+        MINIO_IDENTITY_LDAP_USER_DN_SEARCH_FILTER="(uid=%s)",  # the others are in test_ldap_config.py
         MINIO_GW_MAX_INFLIGHT="7", MINIO_GW_DRAIN="1.5", MINIO_GW_TRUSTED_PROXIES="10.0.0.0/8, ::1",
         MINIO_PROMETHEUS_AUTH_TYPE="public", MINIO_READ_HEADER_TIMEOUT="5s", MINIO_IDLE_TIMEOUT="0.5", MINIO_GW_BACKEND_TIMEOUT="60s",
         files={"/policies/mine.json": POLICY}, folder=["mine.json", "readme.txt"],
@@ -88,6 +91,7 @@ def test_every_setting_has_its_place():
         root=found.root, region="eu-west-1", domains=("s3.example.test", "other.test"),
         backend=BackendSettings(STORE, "eu-central-1", "virtual", "chain", Path("/b.pem")),
         openid=OpenIdSettings("https://idp/jwks", "https://idp/config", "cid", "roles", "x-", leeway=300),
+        ldap=LdapSettings("ldap", 1, Transport.LDAPS, "cn=l", Secret("w"), ("dc=x",), "(uid=%s)"),
         loop="asyncio", max_connections=9,
         claim_name="roles", claim_prefix="x-", opa=OpaConfig("http://opa/v1", Secret("Bearer word"), 0.5, True, existing_tags=True),
         etcd=EtcdSettings(("http://a:2379", "http://b:2379"), "team/", Path("/c.pem"), Path("/k.pem"), Path("/ca.pem"),
