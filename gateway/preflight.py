@@ -69,6 +69,7 @@ def _certificates(config: Config) -> list[Problem]:
         for name, backend in _backends(config)
     ]
     bundles.append(("MINIO_GW_ETCD_CA", etcd.ca_file if etcd else None))
+    bundles += [(f"MINIO_GW_OPENID_CA ({one.provider})", one.ca_file) for one in config.openids]
     bundles.append(("MINIO_GW_LDAP_CA", config.ldap.ca_file if config.ldap else None))
     problems = [problem for name, path in bundles if path for problem in _bundle(name, path)]
     if etcd and etcd.client_cert and etcd.client_cert_key:

@@ -17,6 +17,7 @@ ELSEWHERE = {
     "gateway/wire/feed.py": "tests/unit/gateway/wire/test_under_tls.py",  # one way each under TLS
     "gateway/wire/tap.py": "tests/unit/gateway/wire/test_under_tls.py",
     "gateway/settings.py": "tests/unit/gateway/test_config.py",  # read together, told together
+    "sts/fetch.py": "tests/unit/sts/test_jwks.py",  # its bounds are those of discovery and key sets
     "iam/etcd_cluster.py": "tests/faults/test_etcd_faults.py",  # members that die, hang and refuse
     "iam/etcd.py": "tests/contracts/test_stores.py",
     "sts/ldap_settings.py": "tests/unit/gateway/test_ldap_config.py",  # a dataclass
