@@ -93,6 +93,10 @@ class Federation:
             openid = OpenId(config.openids, time.time, region=config.region)
             self.ways |= {"AssumeRoleWithClientGrants": openid, "AssumeRoleWithWebIdentity": openid}
             self.sources["openid"] = openid.policies
+        if config.ldap is not None:
+            from sts.ldap import Ldap  # noqa: PLC0415 - only who has a directory pays for its protocol
+
+            self.ways["AssumeRoleWithLDAPIdentity"] = Ldap(config.ldap)
 
     async def close(self) -> None:
         """Let go of every way's connections."""

@@ -200,6 +200,6 @@ def errors():
 def test_every_error_has_its_own_words(error):
     """Each error has a status of a refusal and a message of its own; the reason is for the log alone."""
     one = error(reason="the-reason")
-    assert one.status in {400, 403, 429, 500, 503}
+    assert one.status in {400, 403, 500, 503}
     assert one.text == error.message != StsError.message
     assert "the-reason" not in str(one)
