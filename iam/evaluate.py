@@ -46,6 +46,8 @@ def decide(policies: Iterable[Policy], request: AccessRequest) -> Decision:
             if about.allow is None:
                 return _denial(_name(policy, number), about.name, request)
             allowed = about.allow if policy.id else _allowance(_name(policy, number), about.name, request.action)
+    if allowed is None and request.deny_only:
+        return Allow(f"nothing denies {request.action} to whom it is about")
     return allowed or _silence(request)
 
 

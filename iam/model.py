@@ -130,7 +130,9 @@ _NOTHING = NoContext()
 class AccessRequest(NamedTuple):
     """One question: may this principal do this action to this resource?
 
-    `action` is an IAM action name (`s3:GetObject`); `bucket` and `key` are decoded, "" where there is none.
+    `action` is an IAM action name (`s3:GetObject`); `bucket` and `key` are decoded, "" where there is none. `deny_only`: it is
+    about the principal's own affairs, and is allowed unless something denies it (MinIO's denyOnly); a session policy must allow it
+    all the same.
     """
 
     principal: Principal
@@ -138,6 +140,7 @@ class AccessRequest(NamedTuple):
     bucket: str
     key: str = ""
     context: Context = _NOTHING
+    deny_only: bool = False
 
     @property
     def resource(self) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from sys import intern
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -73,13 +73,14 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A parsed policy document; `id` only names it in the reasons of decisions.
+    """A parsed policy document; `id` only names it in the reasons of decisions, `text` is what was parsed.
 
     `about` is for `iam.evaluate`: which statements are about an action, worked out once.
     """
 
     statements: tuple[Statement, ...]
     id: str = ""
+    text: str = field(default="", compare=False, repr=False)
     existing_tags: bool = field(init=False, compare=False)
     about: dict[str, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
@@ -103,7 +104,7 @@ def parse(text: str, *, limit: int = MAX_DOCUMENT, principals: bool = False) -> 
         raise PolicyError((f"document: nested too deep: {error}",)) from None
     if problems:
         raise PolicyError(tuple(problems))
-    return policy
+    return replace(policy, text=text)
 
 
 def _read(text: str) -> tuple[Any, list[str]]:
@@ -341,8 +342,8 @@ def _as_text(value: str | bool | float) -> str:  # noqa: FBT001 - what JSON has
 
 
 def _canned(name: str, actions: tuple[str, ...], resource: str = f"{_ARN}*") -> Policy:
-    lower = tuple(action.lower() for action in actions)
-    return Policy((Statement(allow=True, actions=lower, resources=(resource,)),), name)
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": [resource]}
+    return replace(parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]})), id=name)
 
 
 #: MinIO's canned policies, as its users know them (readonly may not list).
