@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from iam.condition_keys import is_known_key, names_existing_tags
 from iam.conditions import Condition, fault, parse_operator
-from iam.patterns import template, variables
+from iam.patterns import variables
 from iam.principals import EVERYBODY, parse_principals
 
 MAX_DOCUMENT = 20_480  # characters: AWS's largest policies fit
@@ -285,10 +285,9 @@ def _wrong_variables(text: str) -> str:
     if "${" not in text:
         return ""
     try:
-        template(text)
+        unknown = [name for name in variables(text) if not is_known_key(name)]
     except ValueError as error:
         return str(error)
-    unknown = [name for name in variables(text) if not is_known_key(name)]
     return f"has the variable ${{{unknown[0]}}}, a key that no request here has" if unknown else ""
 
 
