@@ -152,6 +152,7 @@ class StsService:
             self.rights(proof),
             parent=proof.parent,
             tags=tags,
+            provider=proof.provider,
         )
 
     def _claims(self, asked: Wanted, proof: Proof, tags: Mapping[str, str], policy: str | None) -> dict[str, Any]:
