@@ -200,5 +200,6 @@ def explain(request: AccessRequest, known: Mapping[str, Policy]) -> Verdict:
     except PolicyError:
         session = []
     named = [Policy(policy.statements, "session policy") for policy in session]
-    decision = AllOf(IamPolicies(lambda: known)).decide_now(request) or Deny("no decision")
-    return Verdict(decision, evaluate.explain([*named, *policies], request).steps)
+    decision = AllOf(IamPolicies(lambda: known)).decide_now(request)
+    steps = evaluate.explain([*named, *policies], request).steps
+    return Verdict(Deny("no decision") if decision is None else decision, steps)
