@@ -33,8 +33,10 @@ from iam.model import Credentials, Principal, PrincipalType
 from iam.opa import OpaAuthorizer, OpaSettings
 from iam.store import IamStore
 from iam.watch import Watcher
+from sts.assume_role import SignedCaller
 from sts.openid import OpenId
-from sts.principal import principal_of
+from sts.principal import needs_a_policy, principal_of
+from sts.proof import Proof, WayIn
 from sts.service import StsService
 from sts.sessions import ExpiredSession, InvalidSession, Keyring, derive_keyring, open_session
 
@@ -45,10 +47,12 @@ STORE_FILE = "iam.sqlite"
 class Identities:
     """Access key and token -> credentials and principal. Opened sessions are kept; revocation is asked every time."""
 
-    def __init__(self, config: Config, keyring: Keyring, watcher: Watcher, now: Callable[[], int]) -> None:
+    def __init__(
+        self, config: Config, keyring: Keyring, watcher: Watcher, now: Callable[[], int], openid: OpenId
+    ) -> None:
         self._root = config.root
         self._root_principal = Principal(PrincipalType.ACCOUNT, config.root.access_key_id, owner=True)
-        self._claim = (config.claim_name, config.claim_prefix)
+        self._openid = openid
         self._keyring = keyring
         self._watcher = watcher
         self._now = now
@@ -78,9 +82,8 @@ class Identities:
             raise ExpiredToken(reason="session expired") from None
         except InvalidSession as error:
             raise InvalidTokenId(reason=f"session token: {error}") from None
-        principal = principal_of(
-            session, claim_name=self._claim[0], claim_prefix=self._claim[1], root_access_key=self._root.access_key_id
-        )
+        policies = self._openid.policies(session.provider, session.claims)
+        principal = principal_of(session, root_access_key=self._root.access_key_id, policies=policies)
         if len(self._opened) >= SESSIONS_KEPT:
             self._opened.clear()
         self._opened[token] = session.credentials, principal
@@ -120,6 +123,22 @@ def make_backend(config: Config, keys: SigningKeys, pool: Pool) -> Backend | Sto
     return Stores(Places(config.backends.rules), exchanges, Seal(config.root.secret), config.region)
 
 
+def make_ways(config: Config, openid: OpenId) -> dict[str, WayIn]:
+    """Return the ways in that are configured, by the action that takes them."""
+    signed = SignedCaller()
+    ways: dict[str, WayIn] = {"AssumeRole": signed, "GetSessionToken": signed}
+    if config.openids:
+        ways |= {"AssumeRoleWithClientGrants": openid, "AssumeRoleWithWebIdentity": openid}
+    return ways
+
+
+def make_shortcoming(config: Config, openid: OpenId) -> Callable[[Proof], str]:
+    """Return what says why an identity could never do anything: with a policy service nobody knows before it is asked."""
+    if config.opa is not None:
+        return lambda _: ""
+    return needs_a_policy(config.policies.__contains__, openid.policies_of)
+
+
 def is_all_amazon(where: Backend | Stores) -> bool:
     """Return whether every backend is Amazon's own."""
     backends = [where] if isinstance(where, Backend) else [exchange.backend for exchange in where.exchanges.values()]
@@ -138,16 +157,17 @@ class Application:
         self.backend = make_backend(config, keys, pool)
         now = lambda: int(time.time())  # noqa: E731
         keyring = derive_keyring(config.root.secret)
-        identities = Identities(config, keyring, self.watcher, now)
-        self.openid = OpenId(config.openids, time.time, region=config.region)
+        openid = OpenId(config.openids, time.time, region=config.region)
+        identities = Identities(config, keyring, self.watcher, now, openid)
+        self.ways = make_ways(config, openid)
         world = World(
             identities.lookup, self.authorizer, keys, config.region, config.anonymous_policies,
             raw_headers=config.opa is not None and config.opa.raw_headers, filter_listings=config.filter_listings,
             amazon=is_all_amazon(self.backend),
         )  # fmt: skip
         service = StsService(
-            keyring, self.store, self.openid, lambda name: name in config.policies, config.opa is None, now,
-            new_access_key, config.claim_name, config.claim_prefix,
+            self.ways, lambda: keyring, self.store, config.policies.get, time.time, new_access_key,
+            shortcoming=make_shortcoming(config, openid), audited=tuple(dict.fromkeys(one.claim for one in config.openids)),
         )  # fmt: skip
         self.desk = Desk(
             world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, soon=asyncio.get_running_loop().call_soon), RequestIds(), config.domains,
@@ -177,6 +197,7 @@ class Application:
         await self.plane.close()
         self.desk.log.flush()
         await self.server.shutdown(1.0)
-        await self.openid.close()
+        for way in dict.fromkeys(self.ways.values()):
+            await way.close()
         await self.authorizer.close()
         await self.store.close()

@@ -25,7 +25,7 @@ def encode_session(record: SessionRecord) -> bytes:
     return _dump({
         "accessKey": record.access_key_id, "parent": record.parent, "issuer": record.issuer,
         "provider": record.provider, "issuedAt": record.issued_at, "expiresAt": record.expires_at,
-        "claims": dict(record.claims),
+        "claims": dict(record.claims), "kid": record.kid, "revokeType": record.revoke_type,
     })  # fmt: skip
 
 
@@ -37,7 +37,8 @@ def decode_session(access_key_id: str, value: bytes) -> SessionRecord:
     parent, issuer, provider = (_member(document, name, str) for name in ("parent", "issuer", "provider"))
     issued_at, expires_at = (_member(document, name, int) for name in ("issuedAt", "expiresAt"))
     claims = _member(document, "claims", dict) if "claims" in document else {}
-    return SessionRecord(access_key_id, parent, issuer, provider, issued_at, expires_at, claims)
+    kid, revoke_type = (_member(document, name, str) if name in document else "" for name in ("kid", "revokeType"))
+    return SessionRecord(access_key_id, parent, issuer, provider, issued_at, expires_at, claims, kid, revoke_type)
 
 
 def decode_sessions(rows: Iterable[tuple[str, bytes]], skipped: Callable[[str, str], None]) -> list[SessionRecord]:

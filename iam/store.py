@@ -36,7 +36,10 @@ class WatchLost(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """One issued session, for people: never a secret, never the token. Times in epoch seconds."""
+    """One issued session, for people: never a secret, never the token. Times in epoch seconds.
+
+    `kid` is the key that minted it, `revoke_type` its TokenRevokeType.
+    """
 
     access_key_id: str
     parent: str
@@ -45,6 +48,8 @@ class SessionRecord:
     issued_at: int
     expires_at: int
     claims: Mapping[str, Any] = field(default_factory=dict)
+    kid: str = ""
+    revoke_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

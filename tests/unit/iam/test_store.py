@@ -44,7 +44,17 @@ def test_records_never_change(record):
 def test_a_session_record_has_no_place_for_a_secret():
     """Neither the secret key nor the token of a session has a member: a store that leaks gives nobody away (trap 54)."""
     members = {field.name for field in dataclasses.fields(SessionRecord)}
-    assert members == {"access_key_id", "parent", "issuer", "provider", "issued_at", "expires_at", "claims"}
+    assert members == {
+        "access_key_id",
+        "parent",
+        "issuer",
+        "provider",
+        "issued_at",
+        "expires_at",
+        "claims",
+        "kid",
+        "revoke_type",
+    }
 
 
 def test_claims_are_not_shared():
