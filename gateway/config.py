@@ -18,12 +18,13 @@ from gateway import backends_file
 from gateway.backends_file import BackendsFile
 from gateway.endpoints import BackendSettings, Problem, addressing_of, endpoint_parts, region_of, shown, split_url
 from gateway.openid_settings import openids
-from gateway.settings import OPA_PAIRS, ROOT_PAIRS, SETTINGS, Reader
+from gateway.settings import OLD_ROOT_PAIRS, OPA_PAIRS, ROOT_PAIRS, SETTINGS, Reader
 from iam.model import Credentials, Secret
 from iam.policy import CANNED, Policy, PolicyError, parse
 from iam.store import EtcdSettings
 from sts.settings import OpenIdSettings
 
+KEY_MASTER, ROOT_MASTER = "key", "root"  # what a master key is derived from
 AWS_ENDPOINT = "https://s3.amazonaws.com"
 _CHAIN_MARKS = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
                 "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -85,6 +86,9 @@ class Config:
     backends: BackendsFile | None = None
     max_connections: int | None = None
     loop: str = "auto"
+    master_key: Secret | None = None
+    old_masters: tuple[tuple[str, Secret], ...] = ()
+    stale_limit: float = 900.0
 
     @property
     def openid(self) -> OpenIdSettings | None:
@@ -133,6 +137,7 @@ def load(
         "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
         "head_timeout": reader.seconds("MINIO_READ_HEADER_TIMEOUT"), "body_timeout": reader.seconds("MINIO_IDLE_TIMEOUT"),
         "backend_timeout": reader.seconds("MINIO_GW_BACKEND_TIMEOUT"),
+        **_masters(reader), "stale_limit": reader.number("MINIO_GW_STALE_LIMIT", 0, 31_536_000),
         "server_dir": Path(positional) if command == "server" else None,
         "filter_listings": reader.switch("MINIO_GW_LIST_FILTER"),
         "metrics_public": reader.choice("MINIO_PROMETHEUS_AUTH_TYPE", "jwt", "public") == "public",
@@ -187,6 +192,25 @@ def _root(reader: Reader, *, needed: bool) -> Credentials:
     elif len(password) < 8:
         reader.bad(names[1], "is shorter than 8 characters", "use a longer secret key")
     return Credentials(user, Secret(password))
+
+
+def _masters(reader: Reader) -> dict[str, Any]:
+    """Return what seals the secrets in the store, and what did before: each old text with the kind of master that it was."""
+    old_names = reader.pair(OLD_ROOT_PAIRS)
+    user, password = (reader.variable(name) for name in old_names)
+    if bool(user) != bool(password):
+        missing = old_names[1] if user else old_names[0]
+        reader.bad(missing, "is missing: the other half of the pair is set", "set both, or neither")
+    new, old = (reader.variable(name) for name in ("MINIO_GW_MASTER_KEY", "MINIO_GW_MASTER_KEY_OLD"))
+    if new and len(new) < 16:
+        reader.bad(
+            "MINIO_GW_MASTER_KEY", "is shorter than 16 characters", "use a longer text, as of `openssl rand -base64 32`"
+        )
+    olds = [(KEY_MASTER, old)] if old else []
+    olds += [(ROOT_MASTER, f"{user}:{password}")] if user and password else []
+    return {
+        "master_key": Secret(new) if new else None, "old_masters": tuple((kind, Secret(text)) for kind, text in olds),
+    }  # fmt: skip
 
 
 def _backend(reader: Reader, environ: Mapping[str, str], endpoint: str) -> BackendSettings:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gateway.endpoints import Problem, shown, split_url
 
+OLD_ROOT_PAIRS = (("MINIO_ROOT_USER_OLD", "MINIO_ROOT_PASSWORD_OLD"), ("MINIO_ACCESS_KEY_OLD", "MINIO_SECRET_KEY_OLD"))
 ROOT_PAIRS = (("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"), ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"))
 OPA_PAIRS = (
     ("MINIO_POLICY_PLUGIN_URL", "MINIO_POLICY_PLUGIN_AUTH_TOKEN"),
@@ -52,6 +53,11 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_LOOP", "event loop: uvloop, asyncio, or auto: uvloop where it is installed", "auto"),
     _s("MINIO_ROOT_USER MINIO_ACCESS_KEY", "access key of the root account; with _FILE appended: a file that holds it"),
     _s("MINIO_ROOT_PASSWORD MINIO_SECRET_KEY", "secret key of the root account; with _FILE: a file", secret=True),
+    _s("MINIO_ROOT_USER_OLD MINIO_ACCESS_KEY_OLD", "root's access key before it was changed, while the secrets in the store are still sealed by it"),
+    _s("MINIO_ROOT_PASSWORD_OLD MINIO_SECRET_KEY_OLD", "root's secret key before it was changed; with _FILE: a file", secret=True),
+    _s("MINIO_GW_MASTER_KEY", "text of 16 or more characters that seals the secrets in the store, in place of the root pair; with _FILE: a file", secret=True),
+    _s("MINIO_GW_MASTER_KEY_OLD", "the master key before it was changed; with _FILE: a file", secret=True),
+    _s("MINIO_GW_STALE_LIMIT", "seconds that users and sessions are honoured while the store cannot be heard; 0: not at all", "900"),
     _s("MINIO_REGION_NAME MINIO_REGION MINIO_SITE_REGION", "the only region accepted in signatures; empty: any"),
     _s("MINIO_DOMAIN", "domains for virtual-host style requests, comma separated"),
     _s("MINIO_IAM_JWKS_URL MINIO_IDENTITY_OPENID_JWKS_URL", "key set of the identity provider, as in 2018; better CONFIG_URL"),

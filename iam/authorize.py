@@ -12,8 +12,9 @@ from typing import NamedTuple, Protocol, Self
 
 from iam.evaluate import asks_existing_tags, decide
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
-from iam.policy import Policy, PolicyError, parse
+from iam.policy import Policy, PolicyError, Statement, parse
 
+_ALL = Policy((Statement(allow=True, actions=("*",), resources=("*",)),), "(allowed unless denied)")
 _NAMES_AT_MOST = 1024  # lists of policy names kept; claims choose them
 _PARSED_AT_MOST = 256  # session policies kept parsed; each may be some kilobytes
 
@@ -80,6 +81,13 @@ class IamPolicies:
     async def decide(self, request: AccessRequest) -> Decision:
         """Decide, as `decide_now`."""
         return self.decide_now(request)
+
+    def deny_only(self, request: AccessRequest) -> Decision:
+        """Decide what is allowed unless a policy says no: the making of one's own sessions, one's own secret (minio.md 4.2)."""
+        try:
+            return decide((*self._named(request.principal.policies).policies, _ALL), request)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
+            return Deny(f"policies: {type(error).__name__}")
 
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether one of the principal's policies could apply and names them."""

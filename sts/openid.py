@@ -74,10 +74,6 @@ class OpenId:
         one = self._by_name.get(provider)
         return trust.policies(one.settings, one.role_arn, claims) if one is not None else ()
 
-    def policies_of(self, proof: Proof) -> tuple[str, ...]:
-        """Return the policies that a session of this proof would have."""
-        return self.policies(proof.provider, {**proof.claims, "roleArn": proof.role_arn})
-
     async def ready(self) -> str | None:
         """Return None when every provider's keys are there (fetching them if need be), else what is missing."""
         found = await asyncio.gather(*(one.verifier.ready() for one in self._providers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from iam.model import Principal, PrincipalType
@@ -37,16 +37,19 @@ def principal_of(session: Session, *, root_access_key: str, policies: tuple[str,
     )
 
 
-def needs_a_policy(exists: Callable[[str], bool], named: Callable[[Proof], Sequence[str]]) -> Callable[[Proof], str]:
-    """Return a check of proofs for `StsService.shortcoming`: "" when `named` has a policy for it that exists, else why not.
+def needs_a_policy_claim(
+    exists: Callable[[str], bool], claim_name: str, claim_prefix: str = ""
+) -> Callable[[Proof], str]:
+    """Return a check of proofs for `StsService.shortcoming`: "" when the policy claim names a policy that exists, else why not.
 
-    An identity that could never do anything is better refused now than at every request.
+    A token that could never do anything is better refused now than at every request (minio.md 1.3).
     """
+    claim = claim_prefix + claim_name
 
     def shortcoming(proof: Proof) -> str:
-        names = named(proof)
-        if not names:
-            return "Nothing names a policy for this identity: neither a claim of its token nor a role."
-        return "" if any(map(exists, names)) else "None of the policies named for this identity exists."
+        named = policies_of(proof.claims, claim_name, claim_prefix)
+        if not named:
+            return f"The token has no claim '{claim}' that names a policy."
+        return "" if any(map(exists, named)) else f"None of the policies named by the claim '{claim}' exists."
 
     return shortcoming

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iam.model import Credentials, PrincipalType, Secret
-from sts.principal import needs_a_policy, policies_of, principal_of
+from sts.principal import needs_a_policy_claim, policies_of, principal_of
 from sts.proof import Proof
 from sts.sessions import Session
 
@@ -81,11 +81,12 @@ def test_without_a_root_nobody_is_the_owner():
 
 
 @pytest.mark.parametrize(
-    ("names", "text"),
-    [(("one",), ""), (("none", "one"), ""), ((), "Nothing names a policy"), (("none",), "None of the policies")],
-)
-def test_an_identity_that_could_do_nothing_is_told_why(names, text):
-    """The check is silent when one of the policies named for an identity exists."""
-    found = needs_a_policy(lambda name: name == "one", lambda _: names)(Proof("openid", "openid:_:s"))
+    ("claims", "text"),
+    [({"x-p": "one"}, ""), ({"x-p": "none,one"}, ""), ({}, "no claim 'x-p'"), ({"p": "one"}, "no claim 'x-p'"),
+     ({"x-p": "none"}, "None of the policies named by the claim 'x-p' exists")],
+)  # fmt: skip
+def test_an_identity_that_could_do_nothing_is_told_why(claims, text):
+    """The check names the claim, and is silent when one of its policies exists."""
+    found = needs_a_policy_claim(lambda name: name == "one", "p", "x-")(Proof("openid:_", "openid:_:s", claims))
     assert text in found
     assert bool(text) == bool(found)

@@ -20,7 +20,7 @@ from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType, Secr
 from iam.policy import CANNED, parse
 from sts.assume_role import SignedCaller
 from sts.openid import OpenId
-from sts.principal import needs_a_policy, policies_of, principal_of
+from sts.principal import needs_a_policy_claim, principal_of
 from sts.proof import Proof
 from sts.service import MAX_TOKEN, StsService
 from sts.sessions import OUR_CLAIMS, PRIVATE, Keyring, derive_keyring, open_session
@@ -281,9 +281,7 @@ async def test_a_way_that_is_not_configured_says_so(service):
 
 async def test_an_identity_that_could_do_nothing_is_refused(service, told):
     """A federated identity without a policy is told so; who has permanent keys is not asked."""
-    strict = replace(
-        service, shortcoming=needs_a_policy(POLICIES.__contains__, lambda p: policies_of(p.claims, "policy"))
-    )
+    strict = replace(service, shortcoming=needs_a_policy_claim(POLICIES.__contains__, "policy"))
     told.proof = Proof("openid:corp", "openid:corp:s", {"policy": "nobody"})
     assert "None of the policies" in (await refusal(strict)).text
     assert (await session_of(strict, "AssumeRole", ANN)).parent == "ann"
