@@ -25,6 +25,8 @@ def sign_in(config_url: str, client: str, secret: str, *, user: str, password: s
 
 def _code(browser: httpx.Client, page: httpx.Response, user: str, password: str) -> str:
     for _ in range(12):
+        for cookie in browser.cookies.jar:
+            cookie.secure = False  # to a browser loopback is as good as TLS, to Python's cookie jar it is not
         if page.is_redirect:
             address = urljoin(str(page.url), page.headers["location"])
             if address.startswith(CALLBACK):
