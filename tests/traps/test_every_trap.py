@@ -60,6 +60,7 @@ TRAPS = {
     46: "a session outlives its token",
     47: "claims make an administrator",
     48: "STS parameters are read twice, differently",
+    49: "one way in asks for less trust than another",
     50: "keys and tokens of different sessions are mixed",
     51: "a revoked session is still accepted elsewhere",
     52: "a credential is good at another site, or a signature is exchanged for one",
