@@ -112,16 +112,6 @@ async def test_without_a_certificate_everything_else_is_as_before(folder, store)
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-BAD = {
-    "another CA's": OTHER.pair,
-    "self-signed": _self_signed,
-    "for servers": lambda path: CA.pair(path, usages=(ExtendedKeyUsageOID.SERVER_AUTH,)),
-    "expired": lambda path: CA.pair(path, begins=-900, ends=-60),
-    "not yet valid": lambda path: CA.pair(path, begins=600),
-    "under a client's": _under_a_client,
-}
-
-
 def _self_signed(path):
     certificate(path.parent / "own", "ann")
     path.write_bytes(b"".join((path.parent / "own" / name).read_bytes() for name in ("public.crt", "private.key")))
@@ -136,6 +126,16 @@ def _under_a_client(path):
     middle.pair(path, ("root",))
     path.write_bytes(path.read_bytes() + middle.certificate.public_bytes(Encoding.PEM))
     return path
+
+
+BAD = {
+    "another CA's": OTHER.pair,
+    "self-signed": _self_signed,
+    "for servers": lambda path: CA.pair(path, usages=(ExtendedKeyUsageOID.SERVER_AUTH,)),
+    "expired": lambda path: CA.pair(path, begins=-900, ends=-60),
+    "not yet valid": lambda path: CA.pair(path, begins=600),
+    "under a client's": _under_a_client,
+}
 
 
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD)
