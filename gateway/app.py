@@ -8,6 +8,8 @@ import sys
 import time
 from ipaddress import ip_network
 
+from gateway.admin.office import Office
+from gateway.admin.surface import Administration
 from gateway.backend import Backend
 from gateway.case import World
 from gateway.config import KEY_MASTER, ROOT_MASTER, Config
@@ -154,7 +156,10 @@ class Application:
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
-        self.control = Control(self.desk, world, self._sts(), self.not_ready, config.metrics_public, gauges)
+        administration = Administration(self.desk, world, self._office(config))
+        self.control = Control(
+            self.desk, world, self._sts(), administration, self.not_ready, config.metrics_public, gauges
+        )
         self.server = self.control.server()
         self.plane = Plane(
             self.desk,
@@ -173,6 +178,13 @@ class Application:
             sealed=self._config.session_tokens == SEALED, audited=(self._config.claim_prefix + self._config.claim_name,),
         )  # fmt: skip
 
+    def _office(self, config: Config) -> Office:
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        return Office(
+            self.changes, lambda: self.watcher.view, self.store, self._policies, config.root.access_key_id, time.time,
+            self.not_ready, region=config.region, domains=config.domains, endpoint=f"{host}:{config.port}", started=time.time(),
+        )  # fmt: skip
+
     async def _may(self, request: AccessRequest) -> Decision:
         """Answer what a session's making may depend on: tags must be allowed, the session itself must only not be denied.
 
@@ -182,7 +194,7 @@ class Application:
             return await self.authorizer.decide(request)
         if self._config.opa is not None or request.principal.owner:
             return Allow("nobody denies it")
-        return IamPolicies(self._policies).deny_only(request)
+        return IamPolicies(self._policies).decide_now(request._replace(deny_only=True))
 
     def _shortcoming(self, proof: Proof) -> str:
         """Say why an identity could never do anything; with a policy service nobody knows before it is asked."""

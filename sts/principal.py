@@ -34,4 +34,6 @@ def principal_of(session: Session, *, root_access_key: str, policies: tuple[str,
         session_policy=session.session_policy,
         parent=session.parent,
         tags=session.tags,
+        issued_at=session.issued_at // 1000 or None,
+        provider=session.provider,
     )
