@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from iam.model import Principal, UnknownFact
+from iam.principals import arn_of, is_federated
 from sts.wire import StsCall
 
 
@@ -52,6 +53,10 @@ class Question:
             "aws:sourceip": self.call.source_ip,
             "aws:securetransport": str(self.call.secure).lower(),
             "aws:principaltype": self.principal.type.value,
+            "aws:principalarn": arn_of(self.principal),
+            "aws:federatedprovider": self.principal.provider if is_federated(self.principal) else "",
+            "aws:principalisawsservice": "false",
+            "aws:viaawsservice": "false",
             "aws:userid": who,
             "aws:username": who,
             "aws:epochtime": str(self.now),

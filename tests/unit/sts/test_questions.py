@@ -30,6 +30,7 @@ QUESTION = Question(ANN, CALL, 900, 1_700_000_000, {"a": "1"})
         ("aws:username", ("ann",)), ("aws:PrincipalType", ("User",)), ("aws:groups", ("g",)), ("aws:TagKeys", ("a",)),
         ("aws:RequestTag/a", ("1",)), ("aws:RequestTag/b", None), ("aws:PrincipalTag/b", ("2",)), ("sts:ExternalId", None),
         ("sts:RoleSessionName", ("work",)), ("aws:CurrentTime", ("2023-11-14T22:13:20Z",)), ("jwt:sub", ("s",)),
+        ("aws:PrincipalArn", ("arn:aws:iam:::user/ann",)), ("aws:FederatedProvider", None), ("aws:ViaAWSService", ("false",)),
         ("jwt:list", ("a", "b")), ("jwt:n", None), ("jwt:none", None),
     ],
 )  # fmt: skip
