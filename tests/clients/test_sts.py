@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import boto3
 import pytest
@@ -22,6 +26,7 @@ from tests.clients.test_tls import over_tls
 from tests.conftest import s3_client
 from tests.servers.certificates import Authority
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, DevIssuer, GatewayProcess, until
+from tests.unit.sts.test_custom_token import Hook
 
 ARN = "arn:aws:iam::123456789012:role/any"
 LIFETIME = 12  # seconds of a token, and so of a session: two calls of the slowest client, and no more
@@ -204,3 +209,57 @@ def test_boto3_knows_a_bad_token(gateway):
         )
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     assert "not.a.token" not in str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def hooked(tmp_path_factory, weed):
+    """A gateway that asks a webhook, and the webhook."""
+    hook, folder = Hook(), tmp_path_factory.mktemp("hooked")
+    server = GatewayProcess(
+        folder, weed.endpoint, MINIO_IDENTITY_PLUGIN_URL=hook.url, MINIO_IDENTITY_PLUGIN_AUTH_TOKEN="word of the hook",
+        MINIO_IDENTITY_PLUGIN_ROLE_POLICY="readwrite", MINIO_IDENTITY_PLUGIN_ROLE_ID="hook",
+    ).start()  # fmt: skip
+    yield server, hook
+    server.close()
+    hook.close()
+
+
+def custom(endpoint: str, token: str, form: bool = False) -> bytes:
+    """Call AssumeRoleWithCustomToken as minio-go does, in the query, or in a form."""
+    parameters = urllib.parse.urlencode({
+        "Action": "AssumeRoleWithCustomToken", "Version": "2011-06-15", "Token": token, "RoleArn": "arn:minio:iam:::role/idmp-hook",
+    })  # fmt: skip
+    target, body = (f"{endpoint}/", parameters.encode()) if form else (f"{endpoint}/?{parameters}", b"")
+    with urllib.request.urlopen(urllib.request.Request(target, body, method="POST")) as answer:
+        return answer.read()
+
+
+@pytest.mark.parametrize("form", [False, True], ids=["query", "form"])
+def test_a_custom_token(hooked, form):
+    """An opaque token that the webhook vouches for becomes credentials that work; the webhook was asked with its own token."""
+    server, hook = hooked
+    found = dict(re.findall(rb"<(\w+)>([^<]+)</", custom(server.endpoint, "opaque", form)))
+    assert found[b"AssumedUser"] == b"ann"
+    names = {"accessKey": b"AccessKeyId", "secretKey": b"SecretAccessKey", "sessionToken": b"SessionToken"}
+    assert (
+        "Buckets"
+        in s3_client(server.endpoint, {key: found[name].decode() for key, name in names.items()}).list_buckets()
+    )
+    assert hook.asked[-1][2]["Authorization"] == "word of the hook"
+
+
+def test_trap_54_a_custom_token_is_not_printed(hooked):
+    """Whatever the webhook does, neither the answer nor the gateway's log holds the token that was presented or the webhook's own."""
+    server, hook = hooked
+    for status in (200, 403, 500):
+        hook.status = status
+        answers = []
+        try:
+            answers.append(custom(server.endpoint, "hunter2-presented"))
+        except urllib.error.HTTPError as error:
+            answers.append(error.read())
+        assert b"hunter2" not in answers[0]
+    hook.status = 200
+    assert "AssumeRoleWithCustomToken" in server.process.text
+    assert "hunter2" not in server.process.text
+    assert "word of the hook" not in server.process.text
