@@ -24,6 +24,7 @@ from gateway.regions import is_amazon
 from gateway.seal import Seal as LocatorSeal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
+from gateway.sts_settings import SEALED
 from gateway.wire.group import Limits
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool
@@ -40,6 +41,8 @@ from iam.seal import Master, Seal, master_of
 from iam.store import IamStore
 from iam.watch import Watcher
 from sts.assume_role import SignedCaller
+from sts.certificate import ClientCertificate
+from sts.custom_token import CustomToken
 from sts.keyring import Keys
 from sts.openid import OpenId
 from sts.proof import Proof, WayIn
@@ -95,6 +98,14 @@ class Federation:
             openid = OpenId(config.openids, time.time, region=config.region)
             self.ways |= {"AssumeRoleWithClientGrants": openid, "AssumeRoleWithWebIdentity": openid}
             self.sources["openid"] = openid.policies
+        if config.tls_identity is not None:
+            certificate = ClientCertificate(time.time)
+            self.ways["AssumeRoleWithCertificate"] = certificate
+            self.sources["tls"] = certificate.policies
+        if config.plugin is not None:
+            plugin = CustomToken(config.plugin, config.region)
+            self.ways["AssumeRoleWithCustomToken"] = plugin
+            self.sources["custom"] = plugin.policies
 
     async def close(self) -> None:
         """Let go of every way's connections."""
@@ -164,7 +175,7 @@ class Application:
             self.federation.ways, self.keyring, self.store, lambda name: self._policies().get(name), time.time, new_access_key,
             may=self._may, rights=lambda proof: self._rights.of_proof(self.watcher.view, proof), shortcoming=self._shortcoming,
             not_before_of=lambda *session: self.watcher.view.not_before(*session),  # noqa: PLW0108 - of the view of that moment
-            audited=(self._config.claim_prefix + self._config.claim_name,),
+            sealed=self._config.session_tokens == SEALED, audited=(self._config.claim_prefix + self._config.claim_name,),
         )  # fmt: skip
 
     def _office(self, config: Config) -> Office:
@@ -183,7 +194,7 @@ class Application:
             return await self.authorizer.decide(request)
         if self._config.opa is not None or request.principal.owner:
             return Allow("nobody denies it")
-        return IamPolicies(self._policies).deny_only(request)
+        return IamPolicies(self._policies).decide_now(request._replace(deny_only=True))
 
     def _shortcoming(self, proof: Proof) -> str:
         """Say why an identity could never do anything; with a policy service nobody knows before it is asked."""

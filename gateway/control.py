@@ -124,7 +124,11 @@ class Control:
 def _certificate(http: web.BaseRequest) -> bytes | None:
     """Return the client's certificate (DER) of this very connection; what a header says of one is never believed (trap 44)."""
     handshake = http.transport.get_extra_info("ssl_object") if http.transport else None
-    return handshake.getpeercert(binary_form=True) if handshake is not None else None
+    # A resumed session brings the certificate of another connection, which nobody has verified since.
+    if handshake is None or handshake.session_reused:
+        return None
+    shown: bytes | None = handshake.getpeercert(binary_form=True)
+    return shown
 
 
 def _xml(body: bytes, request_id: str, status: int = 200) -> web.Response:

@@ -20,7 +20,13 @@ class Mc:
     def __init__(self, gateway, folder) -> None:
         self._program = installed(".tools/mc", "deploy/tools/install-mc.sh, with Go")
         self._folder = folder
-        alias = {"url": gateway.endpoint, "accessKey": ROOT_USER, "secretKey": ROOT_PASSWORD, "api": "S3v4", "path": "on"}
+        alias = {
+            "url": gateway.endpoint,
+            "accessKey": ROOT_USER,
+            "secretKey": ROOT_PASSWORD,
+            "api": "S3v4",
+            "path": "on",
+        }
         (folder / "config.json").write_text(json.dumps({"version": "10", "aliases": {"gw": alias}}))
 
     def run(self, *words: str, status: int = 0) -> list[dict]:

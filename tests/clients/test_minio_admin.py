@@ -22,7 +22,9 @@ READ_PHOTOS = {
 }  # fmt: skip
 
 
-def client(gateway, access_key: str = ROOT_USER, secret_key: str = ROOT_PASSWORD, token: str | None = None) -> MinioAdmin:
+def client(
+    gateway, access_key: str = ROOT_USER, secret_key: str = ROOT_PASSWORD, token: str | None = None
+) -> MinioAdmin:
     """Return a client as any administrator makes it."""
     provider = StaticProvider(access_key, secret_key, token)
     return MinioAdmin(endpoint=gateway.endpoint.removeprefix("http://"), credentials=provider, secure=False)
@@ -110,7 +112,10 @@ def test_policies(admin):
     admin.policy_add("photos", policy=READ_PHOTOS)
     assert json.loads(admin.policy_info("photos")) == READ_PHOTOS
     assert set(json.loads(admin.policy_list())) == {*CANNED, "photos"}
-    assert json.loads(admin.attach_policy(["photos", "writeonly"], user="alice"))["policiesAttached"] == ["photos", "writeonly"]
+    assert json.loads(admin.attach_policy(["photos", "writeonly"], user="alice"))["policiesAttached"] == [
+        "photos",
+        "writeonly",
+    ]
     with pytest.raises(MinioAdminException) as refused:
         admin.attach_policy(["photos"], user="alice")
     assert code(refused) == ("400", "XMinioAdminPolicyChangeAlreadyApplied")
@@ -199,7 +204,13 @@ def test_users_do_not_administrate(admin, gateway):
     admin.user_add("alice", "alice-secret")
     admin.policy_set("readwrite", user="alice")
     alice, nobody = client(gateway, "alice", "alice-secret"), client(gateway, "alice", "guessed-secret")
-    for call in (alice.user_list, alice.group_list, alice.policy_list, alice.info, lambda: alice.user_add("eve", "eve-secret")):
+    for call in (
+        alice.user_list,
+        alice.group_list,
+        alice.policy_list,
+        alice.info,
+        lambda: alice.user_add("eve", "eve-secret"),
+    ):
         with pytest.raises(MinioAdminException) as refused:
             call()
         assert code(refused) == ("403", "AccessDenied")

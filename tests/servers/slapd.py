@@ -183,7 +183,9 @@ def entry(dn: str, *classes: str, **attributes: str | tuple[str, ...]) -> str:
 
 def person(uid: str, dn: str, **more: str | tuple[str, ...]) -> str:
     """Return a person as LDIF; the RDN's attributes are the entry's too."""
-    names = {part.partition("=")[0].lower(): part.partition("=")[2] for part in dn.split(",ou=")[0].split("+")}
+    names = {
+        part.partition("=")[0].lower(): part.partition("=")[2] for part in dn.split(",ou=", maxsplit=1)[0].split("+")
+    }
     plain = {name: _plain(value) for name, value in names.items()}
     values = {"cn": uid, "sn": uid, "userPassword": PASSWORD} | plain | {"uid": uid} | more
     return entry(dn, "inetOrgPerson", **{name: value for name, value in values.items() if value})

@@ -43,13 +43,22 @@ class Iam:
         find = lookup if access_key_id in PRINCIPALS else self.identities.lookup
         return find(access_key_id, token)
 
-    async def session(self, parent: str, *, provider: str = USER, key: str = "", groups=(), tags=None, **claims) -> Credentials:
+    async def session(
+        self, parent: str, *, provider: str = USER, key: str = "", groups=(), tags=None, **claims
+    ) -> Credentials:
         """Return a session, recorded, of an hour; `key` is its access key."""
         name, now = (key or f"S{parent}").replace(":", "").upper().ljust(20, "0")[:20], int(time.time())
         private = {"provider": provider, "issued": now * 1000, "groups": list(groups), "tags": tags or {}}
         made = mint(KEYRING, {**claims, "parent": parent, PRIVATE: private}, access_key_id=name, expires_at=now + 3600)
         record = SessionRecord(
-            name, parent, "", provider, now, now + 3600, kid=KEYRING.current, revoke_type=claims.get("tokenRevokeType", "")
+            name,
+            parent,
+            "",
+            provider,
+            now,
+            now + 3600,
+            kid=KEYRING.current,
+            revoke_type=claims.get("tokenRevokeType", ""),
         )
         await self.store.record_session(record)
         return made

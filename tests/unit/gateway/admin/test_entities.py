@@ -36,7 +36,9 @@ async def test_only_what_is_named_is_told(filled):
     found = (await filled.call("GET", "/idp/builtin/policy-entities", user=["nobody", "bob"])).document
     assert [(u["user"], len(u["policies"])) for u in found["userMappings"]] == [("nobody", 0), ("bob", 2)]
     assert not {"groupMappings", "policyMappings"} & found.keys()
-    found = (await filled.call("GET", "/idp/builtin/policy-entities", policy=["readwrite", "diagnostics"], group="devs")).document
+    found = (
+        await filled.call("GET", "/idp/builtin/policy-entities", policy=["readwrite", "diagnostics"], group="devs")
+    ).document
     assert found["policyMappings"] == [
         {"policy": "diagnostics", "users": [], "groups": []}, {"policy": "readwrite", "users": [], "groups": ["devs"]},
     ]  # fmt: skip
@@ -47,7 +49,9 @@ async def test_a_directory_s_are_told_apart(filled):
     """The directory's call tells of distinguished names only, in whatever way they are written."""
     found = (await filled.call("GET", "/idp/ldap/policy-entities")).document
     assert [u["user"] for u in found["userMappings"]] == [DN]
-    found = (await filled.call("GET", "/idp/ldap/policy-entities", user="UID=bob, OU=people,dc=example,dc=org")).document
+    found = (
+        await filled.call("GET", "/idp/ldap/policy-entities", user="UID=bob, OU=people,dc=example,dc=org")
+    ).document
     assert found["userMappings"] == [{"user": DN, "policies": ["readonly"], "memberOfMappings": []}]
 
 

@@ -13,13 +13,20 @@ async def test_a_group_is_made_by_its_members(gateway):
     assert (await gateway.call("PUT", "/update-group-members", {"group": "devs", "members": "ann-u"})).status == 200
     await gateway.iam.changes.attach("devs", ["readonly"], group=True)
     shown = (await gateway.call("GET", "/group", group="devs")).document
-    assert (shown["name"], shown["members"], shown["policy"], shown["status"]) == ("devs", ["ann-u", "bob"], "readonly", "enabled")
+    assert (shown["name"], shown["members"], shown["policy"], shown["status"]) == (
+        "devs",
+        ["ann-u", "bob"],
+        "readonly",
+        "enabled",
+    )
     assert (await gateway.call("GET", "/groups")).document == ["devs"]
     full = await gateway.call("PUT", "/update-group-members", {"group": "devs", "isRemove": True})
     assert (full.status, full.code) == (400, "XMinioAdminGroupNotEmpty")
     remove = {"group": "devs", "members": ["ann-u", "bob"], "isRemove": True}
     assert (await gateway.call("PUT", "/update-group-members", remove)).status == 200
-    assert (await gateway.call("PUT", "/update-group-members", {"group": "devs", "members": [], "isRemove": True})).status == 200
+    assert (
+        await gateway.call("PUT", "/update-group-members", {"group": "devs", "members": [], "isRemove": True})
+    ).status == 200
     assert (await gateway.call("GET", "/groups")).document == []
 
 
@@ -31,7 +38,9 @@ async def test_a_disabled_group_is_shown_so(gateway):
     assert (await gateway.call("GET", "/group", group="devs")).document["status"] == "disabled"
     await gateway.call("PUT", "/set-group-status", group="devs", status="enabled")
     assert (await gateway.call("GET", "/group", group="devs")).document["status"] == "enabled"
-    assert (await gateway.call("PUT", "/set-group-status", group="devs", status="on")).code == "XMinioAdminInvalidArgument"
+    assert (
+        await gateway.call("PUT", "/set-group-status", group="devs", status="on")
+    ).code == "XMinioAdminInvalidArgument"
     for method, path in (("PUT", "/set-group-status"), ("GET", "/group")):
         query = {"group": "none"} | ({"status": "enabled"} if method == "PUT" else {})
         gone = await gateway.call(method, path, **query)
@@ -42,7 +51,13 @@ async def test_a_disabled_group_is_shown_so(gateway):
     ("method", "path", "document", "query", "action"),
     [
         ("PUT", "/update-group-members", {"group": "devs", "members": ["bob"]}, {}, "admin:AddUserToGroup"),
-        ("PUT", "/update-group-members", {"group": "devs", "members": ["bob"], "isRemove": True}, {}, "admin:RemoveUserFromGroup"),
+        (
+            "PUT",
+            "/update-group-members",
+            {"group": "devs", "members": ["bob"], "isRemove": True},
+            {},
+            "admin:RemoveUserFromGroup",
+        ),
         ("PUT", "/set-group-status", None, {"group": "devs", "status": "enabled"}, "admin:EnableGroup"),
         ("PUT", "/set-group-status", None, {"group": "devs", "status": "disabled"}, "admin:DisableGroup"),
         ("GET", "/group", None, {"group": "devs"}, "admin:GetGroup"),

@@ -8,7 +8,10 @@ import pytest
 
 from iam.policy import CANNED
 
-READ = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::b/*"]}]}
+READ = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::b/*"]}],
+}
 DN = "uid=bob,ou=people,dc=example,dc=org"
 
 
@@ -55,12 +58,16 @@ async def test_what_is_no_policy_is_refused(gateway, name, body, code):
 async def test_policies_are_attached_and_detached(gateway):
     """Each answer says what has changed, sealed; what is so already is an error with MinIO's code."""
     await gateway.user("bob")
-    attached = await gateway.call("POST", "/idp/builtin/policy/attach", {"policies": ["readonly", "writeonly"], "user": "bob"})
+    attached = await gateway.call(
+        "POST", "/idp/builtin/policy/attach", {"policies": ["readonly", "writeonly"], "user": "bob"}
+    )
     assert attached.sealed
     assert attached.document["policiesAttached"] == ["readonly", "writeonly"]
     again = await gateway.call("POST", "/idp/builtin/policy/attach", {"policies": ["readonly"], "user": "bob"})
     assert (again.status, again.code) == (400, "XMinioAdminPolicyChangeAlreadyApplied")
-    detached = await gateway.call("POST", "/idp/builtin/policy/detach", {"policies": ["readonly", "readwrite"], "user": "bob"})
+    detached = await gateway.call(
+        "POST", "/idp/builtin/policy/detach", {"policies": ["readonly", "readwrite"], "user": "bob"}
+    )
     assert detached.document["policiesDetached"] == ["readonly"]
     assert gateway.iam.watcher.view.attached("bob") == ("writeonly",)
 
@@ -69,7 +76,9 @@ async def test_the_old_way_sets_all_policies(gateway):
     """set-user-or-group-policy gives exactly the comma list; an empty one takes all away."""
     await gateway.user("bob")
     await gateway.iam.changes.add_members("devs", ["bob"])
-    await gateway.call("PUT", "/set-user-or-group-policy", userOrGroup="bob", policyName="readonly,writeonly", isGroup="false")
+    await gateway.call(
+        "PUT", "/set-user-or-group-policy", userOrGroup="bob", policyName="readonly,writeonly", isGroup="false"
+    )
     await gateway.call("PUT", "/set-user-or-group-policy", userOrGroup="devs", policyName="readwrite", isGroup="true")
     view = gateway.iam.watcher.view
     assert view.attached("bob", ["devs"]) == ("readonly", "writeonly", "readwrite")
@@ -80,7 +89,9 @@ async def test_the_old_way_sets_all_policies(gateway):
 async def test_subjects_of_providers_get_policies(gateway):
     """A subject or group of an OpenID provider, a certificate's name and a token's user get policies without being there."""
     for subject in ("openid:corp:alice", "tls:machine", "custom:eve"):
-        assert (await gateway.call("POST", "/idp/builtin/policy/attach", {"policies": ["readonly"], "user": subject})).status == 200
+        assert (
+            await gateway.call("POST", "/idp/builtin/policy/attach", {"policies": ["readonly"], "user": subject})
+        ).status == 200
         assert gateway.iam.watcher.view.attached(subject) == ("readonly",)
     await gateway.call("POST", "/idp/builtin/policy/attach", {"policies": ["readonly"], "group": "openid:corp:staff"})
     assert gateway.iam.watcher.view.attached("nobody", ["openid:corp:staff"]) == ("readonly",)
@@ -92,8 +103,12 @@ async def test_distinguished_names_are_normalized(gateway):
     assert (await gateway.call("POST", "/idp/ldap/policy/attach", written)).status == 200
     assert gateway.iam.watcher.view.attached(DN) == ("readonly",)
     assert (await gateway.call("POST", "/idp/ldap/policy/attach", {"policies": ["readonly"], "user": DN})).status == 400
-    assert (await gateway.call("POST", "/idp/ldap/policy/attach", {"policies": ["readonly"], "user": "bob"})).code == "XMinioAdminInvalidArgument"
-    assert (await gateway.call("POST", "/idp/builtin/policy/attach", {"policies": ["readonly"], "user": DN})).code == "XMinioAdminNoSuchUser"
+    assert (
+        await gateway.call("POST", "/idp/ldap/policy/attach", {"policies": ["readonly"], "user": "bob"})
+    ).code == "XMinioAdminInvalidArgument"
+    assert (
+        await gateway.call("POST", "/idp/builtin/policy/attach", {"policies": ["readonly"], "user": DN})
+    ).code == "XMinioAdminNoSuchUser"
     assert (await gateway.call("POST", "/idp/ldap/policy/detach", written)).document["policiesDetached"] == ["readonly"]
 
 

@@ -66,13 +66,22 @@ async def test_each_call_takes_its_own_action(gateway, method, path, query, acti
 
 async def test_users_change_their_own_secret(gateway):
     """A user with any policy changes the own secret and sees itself, unless a policy denies it; it cannot do so to others."""
-    bob, eve = await gateway.user("bob", "s3:GetObject"), await gateway.user("eve", "s3:GetObject", deny="admin:CreateUser")
-    assert (await gateway.call("PUT", "/add-user", {"secretKey": "newer-secret"}, who=bob, accessKey="bob")).status == 200
+    bob, eve = (
+        await gateway.user("bob", "s3:GetObject"),
+        await gateway.user("eve", "s3:GetObject", deny="admin:CreateUser"),
+    )
+    assert (
+        await gateway.call("PUT", "/add-user", {"secretKey": "newer-secret"}, who=bob, accessKey="bob")
+    ).status == 200
     assert gateway.iam.watcher.view.users["bob"].secret.reveal() == "newer-secret"
-    assert (await gateway.call("PUT", "/add-user", {"secretKey": "newer-secret"}, who=eve, accessKey="eve")).status == 403
+    assert (
+        await gateway.call("PUT", "/add-user", {"secretKey": "newer-secret"}, who=eve, accessKey="eve")
+    ).status == 403
     assert (await gateway.call("GET", "/user-info", who=eve, accessKey="eve")).status == 200
     assert (await gateway.call("GET", "/user-info", who=eve, accessKey="bob")).status == 403
-    assert (await gateway.call("PUT", "/add-user", {"secretKey": "newer-secret"}, who=eve, accessKey="bob")).status == 403
+    assert (
+        await gateway.call("PUT", "/add-user", {"secretKey": "newer-secret"}, who=eve, accessKey="bob")
+    ).status == 403
 
 
 async def test_own_affairs_do_not_widen_rights(gateway):
