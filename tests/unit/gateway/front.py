@@ -168,6 +168,7 @@ async def serve(
     sts = StsService(ways, lambda: KEYRING, iam.store, POLICIES.get, time.time, new_access_key)
     office = iam.office(backend.not_ready)
     administration = Administration(desk, world, office)
+    stack.callback(administration.close)
     control = Control(desk, world, sts, administration, backend.not_ready, True, pool.gauges)
     server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)

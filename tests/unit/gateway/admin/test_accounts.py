@@ -11,7 +11,10 @@ from iam.model import Secret
 from tests.unit.gateway.admin.conftest import key
 from tests.unit.gateway.signing import ROOT
 
-READ = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::b/*"]}]}
+READ = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::b/*"]}],
+}
 MAKER = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["admin:*"]}, *READ["Statement"]]}
 HERE, LATER = 1_900_000_000, "2030-06-01T00:00:00Z"
 DN = "uid=bob,ou=people,dc=example,dc=org"
@@ -36,7 +39,16 @@ async def test_a_user_makes_accounts_for_itself(gateway):
     assert made.sealed
     found = made.document["credentials"]
     assert (len(found["accessKey"]), len(found["secretKey"]), found["expiration"]) == (20, 40, "1970-01-01T00:00:00Z")
-    chosen = await add(gateway, bob, accessKey="bobs-key", secretKey="bobs-other-secret", policy=READ, name="ci", comment="old", expiration=LATER)
+    chosen = await add(
+        gateway,
+        bob,
+        accessKey="bobs-key",
+        secretKey="bobs-other-secret",
+        policy=READ,
+        name="ci",
+        comment="old",
+        expiration=LATER,
+    )
     assert chosen.document["credentials"]["expiration"] == LATER
     one = account(gateway, "bobs-key")
     assert (one.parent, json.loads(one.policy), one.name, one.description) == ("bob", READ, "ci", "old")
@@ -79,7 +91,9 @@ async def test_trap_29_one_s_own_affairs_need_the_session_policy_s_leave(gateway
     assert (await add(gateway, reader)).code == "AccessDenied"
     root = await gateway.iam.session(ROOT.access_key_id, key="SROOT", sessionPolicy=encoded(READ))
     assert (await add(gateway, root)).code == "AccessDenied"
-    await gateway.iam.changes.create_account("bob", access_key_id="bobs-reader", secret=key("bobs-reader").secret, policy=json.dumps(READ))
+    await gateway.iam.changes.create_account(
+        "bob", access_key_id="bobs-reader", secret=key("bobs-reader").secret, policy=json.dumps(READ)
+    )
     assert (await add(gateway, key("bobs-reader"))).code == "AccessDenied"
     for path in ("/list-service-accounts", "/accountinfo"):
         assert (await gateway.call("GET", path, who=reader)).code == "AccessDenied"
@@ -89,7 +103,9 @@ async def test_trap_29_one_s_own_affairs_need_the_session_policy_s_leave(gateway
 async def test_an_account_that_ends_makes_none_that_lives_longer(gateway):
     """Its children end when it does, or before; one for ever is not made."""
     await gateway.user("bob", "s3:*")
-    await gateway.iam.changes.create_account("bob", access_key_id="bobs-short", secret=key("bobs-short").secret, expires_at=HERE)
+    await gateway.iam.changes.create_account(
+        "bob", access_key_id="bobs-short", secret=key("bobs-short").secret, expires_at=HERE
+    )
     made = await add(gateway, key("bobs-short"))
     assert account(gateway, made.document["credentials"]["accessKey"]).expires_at == HERE
     assert (await add(gateway, key("bobs-short"), expiration=LATER)).code == "XMinioAdminInvalidArgument"
@@ -103,7 +119,9 @@ async def test_root_s_accounts_are_root_s_own(gateway):
     made = (await add(gateway)).document["credentials"]["accessKey"]
     assert account(gateway, made).parent == ROOT.access_key_id
     change = {"newSecretKey": "a-newer-secret"}
-    assert (await gateway.call("POST", "/update-service-account", change, who=admin, accessKey=made)).code == "AccessDenied"
+    assert (
+        await gateway.call("POST", "/update-service-account", change, who=admin, accessKey=made)
+    ).code == "AccessDenied"
     assert (await gateway.call("DELETE", "/delete-service-account", who=admin, accessKey=made)).code == "AccessDenied"
     assert (await gateway.call("POST", "/update-service-account", change, accessKey=made)).status == 204
     assert (await gateway.call("DELETE", "/delete-service-account", accessKey=made)).status == 204
@@ -120,12 +138,20 @@ async def test_an_account_is_changed(gateway):
     done = await gateway.call("POST", "/update-service-account", change, accessKey="bobs-key")
     assert (done.status, done.document) == (204, None)
     one = account(gateway, "bobs-key")
-    assert (one.policy, one.secret.reveal(), one.enabled, one.name, one.description) == (None, "a-newer-secret", False, "n", "d")
+    assert (one.policy, one.secret.reveal(), one.enabled, one.name, one.description) == (
+        None,
+        "a-newer-secret",
+        False,
+        "n",
+        "d",
+    )
     assert one.expires_at == 1_906_502_400
     never = {"newExpiration": "1970-01-01T00:00:00Z", "newStatus": "enabled"}
     await gateway.call("POST", "/update-service-account", never, accessKey="bobs-key")
     assert (account(gateway, "bobs-key").expires_at, account(gateway, "bobs-key").enabled) == (None, True)
-    assert (await gateway.call("POST", "/update-service-account", {}, accessKey="bobs-key")).code == "XMinioAdminInvalidArgument"
+    assert (
+        await gateway.call("POST", "/update-service-account", {}, accessKey="bobs-key")
+    ).code == "XMinioAdminInvalidArgument"
     gone = await gateway.call("POST", "/update-service-account", {"newName": "n"}, accessKey="nope")
     assert (gone.status, gone.code) == (404, "XMinioInvalidIAMCredentials")
 
@@ -135,7 +161,9 @@ async def test_to_change_an_account_takes_the_action(gateway):
     bob, some = await gateway.user("bob", "s3:*"), await gateway.user("someone", "admin:UpdateServiceAccount")
     await add(gateway, bob, accessKey="bobs-key", secretKey="bobs-other-secret")
     change = {"newName": "n"}
-    assert (await gateway.call("POST", "/update-service-account", change, who=bob, accessKey="bobs-key")).code == "AccessDenied"
+    assert (
+        await gateway.call("POST", "/update-service-account", change, who=bob, accessKey="bobs-key")
+    ).code == "AccessDenied"
     assert (await gateway.call("POST", "/update-service-account", change, who=some, accessKey="bobs-key")).status == 204
 
 
@@ -145,8 +173,12 @@ async def test_trap_29_a_narrowed_caller_takes_over_no_sibling(gateway):
     await add(gateway, targetUser="bob", accessKey="bobs-key", secretKey="bobs-other-secret")
     narrowed = await gateway.iam.session("bob", sessionPolicy=encoded(MAKER))
     for change in ({"newSecretKey": "a-newer-secret"}, {"newPolicy": {}}):
-        assert (await gateway.call("POST", "/update-service-account", change, who=narrowed, accessKey="bobs-key")).code == "AccessDenied"
-    assert (await gateway.call("POST", "/update-service-account", {"newName": "n"}, who=narrowed, accessKey="bobs-key")).status == 204
+        assert (
+            await gateway.call("POST", "/update-service-account", change, who=narrowed, accessKey="bobs-key")
+        ).code == "AccessDenied"
+    assert (
+        await gateway.call("POST", "/update-service-account", {"newName": "n"}, who=narrowed, accessKey="bobs-key")
+    ).status == 204
     assert account(gateway, "bobs-key").secret.reveal() == "bobs-other-secret"
 
 
@@ -166,7 +198,12 @@ async def test_a_federated_session_s_account_is_its_holder_s(gateway):
     """It keeps whose it is, by which provider, its claims and groups, and nothing of the session; its own accounts keep it too."""
     await gateway.iam.changes.attach("openid:corp:alice", ["readwrite"])
     alice = await gateway.iam.session(
-        "openid:corp:alice", provider="openid:corp", groups=["openid:corp:staff"], sub="alice", policy="x", roleArn="arn:r"
+        "openid:corp:alice",
+        provider="openid:corp",
+        groups=["openid:corp:staff"],
+        sub="alice",
+        policy="x",
+        roleArn="arn:r",
     )
     made = (await add(gateway, alice)).document["credentials"]
     one = account(gateway, made["accessKey"])
@@ -174,7 +211,12 @@ async def test_a_federated_session_s_account_is_its_holder_s(gateway):
     assert one.claims == {"sub": "alice", "policy": "x", "roleArn": "arn:r"}
     child = (await add(gateway, type(ROOT)(one.access_key_id, one.secret))).document["credentials"]
     other = account(gateway, child["accessKey"])
-    assert (other.parent, other.provider, other.groups, other.claims) == (one.parent, one.provider, one.groups, one.claims)
+    assert (other.parent, other.provider, other.groups, other.claims) == (
+        one.parent,
+        one.provider,
+        one.groups,
+        one.claims,
+    )
 
 
 async def test_a_session_with_tags_makes_no_account(gateway):
@@ -186,7 +228,9 @@ async def test_a_session_with_tags_makes_no_account(gateway):
 
 async def test_an_account_for_a_directory_s_user(gateway):
     """An administrator makes one for a distinguished name, normalized; anything else is none there."""
-    made = await gateway.call("PUT", "/idp/ldap/add-service-account", {"targetUser": "UID=Bob, OU=people,dc=example,dc=org"})
+    made = await gateway.call(
+        "PUT", "/idp/ldap/add-service-account", {"targetUser": "UID=Bob, OU=people,dc=example,dc=org"}
+    )
     one = account(gateway, made.document["credentials"]["accessKey"])
     assert (one.parent, one.provider, one.claims) == (DN, "ldap", {"ldapUser": DN})
     refused = await gateway.call("PUT", "/idp/ldap/add-service-account", {"targetUser": "bob"})

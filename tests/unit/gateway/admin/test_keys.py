@@ -17,7 +17,10 @@ async def test_keys_are_rotated_withdrawn_and_pruned(gateway):
     assert {*listed[0]} == {"keyId", "createdAt", "activeAt"}
     record = gateway.iam.watcher.view.keys[made["keyId"]]
     assert record.signing.hex() not in json.dumps(listed)
-    assert (await gateway.ours("POST", "/keys/withdraw", {"keyId": made["keyId"]})).document == {"keyId": made["keyId"], "withdrawn": True}
+    assert (await gateway.ours("POST", "/keys/withdraw", {"keyId": made["keyId"]})).document == {
+        "keyId": made["keyId"],
+        "withdrawn": True,
+    }
     assert made["keyId"] not in gateway.iam.watcher.view.keys
     gone = await gateway.ours("POST", "/keys/withdraw", {"keyId": made["keyId"]})
     assert (gone.status, gone.code) == (404, "XMinioAdminNoSuchKey")

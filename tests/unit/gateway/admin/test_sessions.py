@@ -25,7 +25,10 @@ async def test_sessions_are_listed(gateway):
     await gateway.iam.session("bob", tokenRevokeType="app")
     await gateway.iam.session("eve")
     found = (await gateway.ours("GET", "/sessions")).document["sessions"]
-    assert [(s["parent"], s["tokenRevokeType"], s["revoked"]) for s in found] == [("bob", "app", False), ("eve", "", False)]
+    assert [(s["parent"], s["tokenRevokeType"], s["revoked"]) for s in found] == [
+        ("bob", "app", False),
+        ("eve", "", False),
+    ]
     assert all(s["keyId"] and s["issuedAt"] < s["expiresAt"] for s in found)
     assert not {name.lower() for s in found for name in s} & {"secretkey", "secret", "sessiontoken", "token"}
     await gateway.iam.changes.revoke_session(found[0]["accessKey"])
@@ -46,7 +49,10 @@ async def test_one_session_is_ended(gateway):
 async def test_a_principal_s_sessions_are_ended(gateway):
     """All of them, or those of one type only."""
     await gateway.user("bob")
-    plain, typed = await gateway.iam.session("bob"), await gateway.iam.session("bob", key="TYPED", tokenRevokeType="app")
+    plain, typed = (
+        await gateway.iam.session("bob"),
+        await gateway.iam.session("bob", key="TYPED", tokenRevokeType="app"),
+    )
     told = (await gateway.ours("POST", "/sessions/revoke", {"parent": "bob", "tokenRevokeType": "app"})).document
     assert (told["parent"], told["tokenRevokeType"]) == ("bob", "app")
     assert (is_refused(gateway, plain), is_refused(gateway, typed)) == (False, True)
@@ -59,7 +65,9 @@ async def test_minio_s_call_ends_tokens(gateway):
     await gateway.user("bob", "s3:GetObject")
     eve = await gateway.user("eve", "s3:GetObject")
     typed = await gateway.iam.session("bob", tokenRevokeType="app")
-    assert (await gateway.call("POST", "/revoke-tokens/builtin", who=eve, user="bob", fullRevoke="true")).code == "AccessDenied"
+    assert (
+        await gateway.call("POST", "/revoke-tokens/builtin", who=eve, user="bob", fullRevoke="true")
+    ).code == "AccessDenied"
     done = await gateway.call("POST", "/revoke-tokens/builtin", user="bob", tokenRevokeType="other")
     assert (done.status, is_refused(gateway, typed)) == (204, False)
     assert (await gateway.call("POST", "/revoke-tokens/builtin", who=typed)).status == 204
@@ -76,16 +84,29 @@ async def test_each_provider_names_its_own(gateway):
     written = "UID=bob, OU=people,dc=example,dc=org"
     assert (await gateway.call("POST", "/revoke-tokens/ldap", user=written, fullRevoke="true")).status == 204
     assert (is_refused(gateway, of_dn), is_refused(gateway, of_openid)) == (True, False)
-    for provider, user in (("builtin", "openid:corp:alice"), ("openid", "tls:x"), ("openid", "alice"), ("saml", "alice")):
+    for provider, user in (
+        ("builtin", "openid:corp:alice"),
+        ("openid", "tls:x"),
+        ("openid", "alice"),
+        ("saml", "alice"),
+    ):
         refused = await gateway.call("POST", f"/revoke-tokens/{provider}", user=user, fullRevoke="true")
         assert (refused.status, refused.code) == (400, "XMinioAdminInvalidArgument")
-    assert (await gateway.call("POST", "/revoke-tokens/openid", user="openid:corp:alice", fullRevoke="true")).status == 204
+    assert (
+        await gateway.call("POST", "/revoke-tokens/openid", user="openid:corp:alice", fullRevoke="true")
+    ).status == 204
     assert is_refused(gateway, of_openid)
 
 
 @pytest.mark.parametrize(
     "document",
-    [{}, {"accessKey": "A", "parent": "b"}, {"accessKey": "A", "tokenRevokeType": "t"}, {"tokenRevokeType": "t"}, {"parent": "a\nb"}],
+    [
+        {},
+        {"accessKey": "A", "parent": "b"},
+        {"accessKey": "A", "tokenRevokeType": "t"},
+        {"tokenRevokeType": "t"},
+        {"parent": "a\nb"},
+    ],
 )
 async def test_what_names_nobody_is_refused(gateway, document):
     """Nothing, two things, a type of nobody, a name that is none."""
@@ -93,7 +114,14 @@ async def test_what_names_nobody_is_refused(gateway, document):
     assert (refused.status, refused.code) == (400, "XMinioAdminInvalidArgument")
 
 
-@pytest.mark.parametrize("query", [{"user": "bob"}, {"user": "bob", "fullRevoke": "true", "tokenRevokeType": "t"}, {"user": "bob", "fullRevoke": "yes"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"user": "bob"},
+        {"user": "bob", "fullRevoke": "true", "tokenRevokeType": "t"},
+        {"user": "bob", "fullRevoke": "yes"},
+    ],
+)
 async def test_what_to_end_must_be_said(gateway, query):
     """All or one type: neither, both and no boolean are refused."""
     assert (await gateway.call("POST", "/revoke-tokens/builtin", **query)).code == "XMinioAdminInvalidArgument"
@@ -103,9 +131,14 @@ async def test_both_ways_to_end_sessions_take_the_same_action(gateway):
     """admin:RemoveServiceAccount, as in MinIO; to list them takes admin:ListTemporaryAccounts."""
     await gateway.user("bob")
     await gateway.iam.session("bob")
-    some, others = await gateway.user("someone", "admin:RemoveServiceAccount"), await gateway.user("everybut", "admin:*", deny="admin:RemoveServiceAccount")
+    some, others = (
+        await gateway.user("someone", "admin:RemoveServiceAccount"),
+        await gateway.user("everybut", "admin:*", deny="admin:RemoveServiceAccount"),
+    )
     for who, status in ((some, 200), (others, 403)):
         assert (await gateway.ours("POST", "/sessions/revoke", {"parent": "bob"}, who=who)).status == status
-    assert (await gateway.call("POST", "/revoke-tokens/builtin", who=others, user="bob", fullRevoke="true")).status == 403
+    assert (
+        await gateway.call("POST", "/revoke-tokens/builtin", who=others, user="bob", fullRevoke="true")
+    ).status == 403
     assert (await gateway.ours("GET", "/sessions", who=some)).code == "AccessDenied"
     assert (await gateway.ours("GET", "/sessions", who=others)).status == 200

@@ -22,12 +22,16 @@ LIST = f"{MINIO}/groups"
 async def test_every_route_wants_a_signature(gateway):
     """Without one, with a wrong one, and with an unknown key no call gets anywhere; nobody is told more than that."""
     for path, method in ROUTES:
-        target = path.replace("{}", "builtin") + "".join(f"{'&' if n else '?'}{name}=x" for n, name in enumerate(ROUTES[path, method].needs))
+        target = path.replace("{}", "builtin") + "".join(
+            f"{'&' if n else '?'}{name}=x" for n, name in enumerate(ROUTES[path, method].needs)
+        )
         nobody = await gateway.front.call(method, target, who=None)
         assert (nobody.status, json.loads(nobody.body)["Code"]) == (403, "AccessDenied")
         wrong = await gateway.front.call(method, target, None, payload=EMPTY, unsigned={"Authorization": ""})
         assert (wrong.status, json.loads(wrong.body)["Code"]) == (403, "AccessDenied")
-        guessed = await gateway.front.call(method, target, None, who=type(ROOT)(ROOT.access_key_id, key("x").secret), payload=EMPTY)
+        guessed = await gateway.front.call(
+            method, target, None, who=type(ROOT)(ROOT.access_key_id, key("x").secret), payload=EMPTY
+        )
         assert (guessed.status, json.loads(guessed.body)["Code"]) == (403, "SignatureDoesNotMatch")
         unknown = await gateway.front.call(method, target, None, who=key("unknown"), payload=EMPTY)
         assert (unknown.status, json.loads(unknown.body)["Code"]) == (403, "InvalidAccessKeyId")
@@ -41,7 +45,9 @@ async def test_the_body_is_the_one_that_was_signed(gateway):
     other = await gateway.front.call("PUT", target, None, body.replace(b"devs", b"evil"), payload=right)
     assert (other.status, json.loads(other.body)["Code"]) == (400, "XAmzContentSHA256Mismatch")
     for payload in (None, "UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"):
-        extra = {"x-amz-decoded-content-length": str(len(body))} if payload and payload.startswith("STREAMING") else None
+        extra = (
+            {"x-amz-decoded-content-length": str(len(body))} if payload and payload.startswith("STREAMING") else None
+        )
         refused = await gateway.front.call("PUT", target, extra, body, payload=payload)
         assert (refused.status, json.loads(refused.body)["Code"]) == (403, "AccessDenied")
     assert list(gateway.iam.watcher.view.groups) == ["devs"]
@@ -69,14 +75,20 @@ async def test_sessions_bring_their_token(gateway):
     bare = type(ROOT)(session.access_key_id, session.secret)
     assert (await gateway.call("GET", "/groups", who=bare)).code == "InvalidAccessKeyId"
     other = await gateway.iam.session("bob", key="OTHER")
-    assert (await gateway.call("GET", "/groups", who=type(ROOT)(session.access_key_id, session.secret, other.session_token))).code == "InvalidTokenId"
-    assert (await gateway.call("GET", "/groups", who=type(ROOT)(bob.access_key_id, bob.secret, other.session_token))).status == 403
+    assert (
+        await gateway.call("GET", "/groups", who=type(ROOT)(session.access_key_id, session.secret, other.session_token))
+    ).code == "InvalidTokenId"
+    assert (
+        await gateway.call("GET", "/groups", who=type(ROOT)(bob.access_key_id, bob.secret, other.session_token))
+    ).status == 403
 
 
 async def test_bodies_are_bounded(gateway):
     """A body larger than MinIO reads is refused, and any body where none belongs."""
     large = b"x" * (SIZE_LIMIT + 1)
-    refused = await gateway.front.call("PUT", f"{MINIO}/add-canned-policy?name=p", None, large, payload=sha256(large).hexdigest())
+    refused = await gateway.front.call(
+        "PUT", f"{MINIO}/add-canned-policy?name=p", None, large, payload=sha256(large).hexdigest()
+    )
     assert (refused.status, json.loads(refused.body)["Code"]) == (400, "XMinioAdminConfigTooLarge")
     some = await gateway.front.call("GET", LIST, None, b"x", payload=sha256(b"x").hexdigest())
     assert (some.status, json.loads(some.body)["Code"]) == (400, "XMinioAdminConfigTooLarge")
@@ -88,7 +100,9 @@ async def test_bodies_are_sealed_with_the_caller_s_secret(gateway):
     sealed = madmin.encrypt(ROOT.secret.reveal(), document, random=os.urandom)
     foreign = madmin.encrypt("another-secret", document, random=os.urandom)
     for body in (document, foreign, sealed[:-1], sealed[:-1] + bytes([sealed[-1] ^ 1]), b""):
-        refused = await gateway.front.call("PUT", f"{MINIO}/add-user?accessKey=bob", None, body, payload=sha256(body).hexdigest())
+        refused = await gateway.front.call(
+            "PUT", f"{MINIO}/add-user?accessKey=bob", None, body, payload=sha256(body).hexdigest()
+        )
         assert (refused.status, json.loads(refused.body)["Code"]) == (400, "XMinioAdminConfigBadJSON")
     assert gateway.iam.watcher.view.users == {}
 
@@ -101,7 +115,9 @@ async def test_parameters_stand_once(gateway):
     assert lists.status == 200
 
 
-@pytest.mark.parametrize("path", ["/minio/admin/v3/nope", "/minio/admin/v4/list-users", "/minio-gw/admin/v1/nope", "/minio/admin/"])
+@pytest.mark.parametrize(
+    "path", ["/minio/admin/v3/nope", "/minio/admin/v4/list-users", "/minio-gw/admin/v1/nope", "/minio/admin/"]
+)
 async def test_unknown_paths_are_another_version_to_anybody(gateway, path):
     """426 without a signature: MinIO's clients take it as "ask for version 3"."""
     answer = await gateway.front.call("GET", path, who=None)
@@ -110,7 +126,10 @@ async def test_unknown_paths_are_another_version_to_anybody(gateway, path):
     assert document["RequestId"] == answer.headers["x-amz-request-id"]
 
 
-@pytest.mark.parametrize("path", ["/minio/%61dmin/v3/groups", "/minio/admin%2Fv3/groups", "/%6dinio/admin/v3/groups", "/minio-gw/%61dmin/v1/keys"])
+@pytest.mark.parametrize(
+    "path",
+    ["/minio/%61dmin/v3/groups", "/minio/admin%2Fv3/groups", "/%6dinio/admin/v3/groups", "/minio-gw/%61dmin/v1/keys"],
+)
 async def test_no_other_spelling_is_a_call_or_an_object(gateway, path):
     """Its signature is the same as the plain path's: it is neither the call nor an object of a bucket called minio."""
     answer = await gateway.front.call("GET", path, None, payload=EMPTY)
@@ -151,7 +170,11 @@ async def test_the_log_of_a_session_names_its_parent(gateway):
     session = await gateway.iam.session("bob")
     await gateway.call("GET", "/groups", who=session)
     (line,) = await gateway.lines()
-    assert (line["access_key_id"], line["parent"], line["operation"]) == (session.access_key_id, "bob", "admin:ListGroups")
+    assert (line["access_key_id"], line["parent"], line["operation"]) == (
+        session.access_key_id,
+        "bob",
+        "admin:ListGroups",
+    )
 
 
 async def test_a_mistake_of_ours_is_an_internal_error(gateway, monkeypatch, caplog):
