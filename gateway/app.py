@@ -106,6 +106,10 @@ class Federation:
             plugin = CustomToken(config.plugin, config.region)
             self.ways["AssumeRoleWithCustomToken"] = plugin
             self.sources["custom"] = plugin.policies
+        if config.ldap is not None:
+            from sts.ldap import Ldap  # noqa: PLC0415 - only who has a directory pays for its protocol
+
+            self.ways["AssumeRoleWithLDAPIdentity"] = Ldap(config.ldap)
 
     async def close(self) -> None:
         """Let go of every way's connections."""

@@ -29,7 +29,7 @@ class Tries:
     def take(self, name: str, now: float) -> float:
         """Take a token; return 0.0, or the seconds until there will be one. `now` never runs backwards."""
         bucket = self._filled(name, now)
-        if bucket.tokens < 1:
+        if bucket.tokens < 1 - 1e-9:
             return (1 - bucket.tokens) * self._interval
         bucket.tokens -= 1
         return 0.0
