@@ -36,6 +36,9 @@ from tests.servers.slapd import (
 )
 
 NAMESPACE = "{https://sts.amazonaws.com/doc/2011-06-15/}"
+HOME = """{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*",
+    "Resource": ["arn:aws:s3:::home-${ldap:username}-*"],
+    "Condition": {"StringEquals": {"ldap:user": "uid=slow,ou=people,dc=example,dc=org"}}}]}"""
 WRONG = "a wrong password that no log may show"
 
 
@@ -71,6 +74,8 @@ async def _attach(path) -> None:
     change = changes(store, codec=Codec(Seal((), os.urandom)))
     await change.attach(normalize(f"CN=Writers,{GROUPS}"), ["readwrite"], group=True)
     await change.attach(normalize(USERS["Bob"]), ["readonly"])
+    await change.put_policy("home", HOME)
+    await change.attach(normalize(USERS["slow"]), ["home"])
     await store.close()
 
 
@@ -111,6 +116,16 @@ def test_a_user_s_own_policy(by_ldap):
     """A policy of the user's own name counts, and nothing beyond it."""
     with pytest.raises(S3Error) as error:
         minio(by_ldap, "bob").make_bucket("never-made")
+    assert error.value.code == "AccessDenied"
+
+
+def test_policies_may_name_the_user(by_ldap):
+    """One policy gives everybody the buckets of his own name; the name that was typed is the variable, the DN a condition key."""
+    client, bucket = minio(by_ldap, "slow"), f"home-slow-{uuid.uuid4().hex[:8]}"
+    client.make_bucket(bucket)
+    client.remove_bucket(bucket)
+    with pytest.raises(S3Error) as error:
+        client.make_bucket(bucket.replace("slow", "alice"))
     assert error.value.code == "AccessDenied"
 
 
