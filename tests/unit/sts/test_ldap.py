@@ -113,6 +113,13 @@ async def test_groups_by_name_and_several_bases(slapd):
     assert proof.groups == (f"cn=readers,{GROUPS}",)
 
 
+async def test_trap_43_several_entries_are_nobody(slapd):
+    """A name that two entries have is nobody's, though another base has it once."""
+    for bases in ((PEOPLE, f"uid=twin,{PEOPLE}"), (f"uid=twin,{PEOPLE}", PEOPLE)):
+        assert (await refused(way_in(slapd, user_base_dns=bases), "twin")).reason == "several entries have the name"
+    assert await way_in(slapd, user_base_dns=(f"uid=twin,{PEOPLE}",)).prove(call("twin"))
+
+
 async def test_too_many_groups_are_none(slapd, monkeypatch):
     """Who is in more groups than can be told gets no session: one that is left out might be the one whose policy denies."""
     monkeypatch.setattr(ldap, "MAX_GROUPS", 2)
