@@ -8,6 +8,8 @@ import sys
 import time
 from ipaddress import ip_network
 
+from gateway.admin.office import Office
+from gateway.admin.surface import Administration
 from gateway.backend import Backend
 from gateway.case import World
 from gateway.config import KEY_MASTER, ROOT_MASTER, Config
@@ -22,6 +24,7 @@ from gateway.regions import is_amazon
 from gateway.seal import Seal as LocatorSeal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
+from gateway.sts_settings import SEALED
 from gateway.wire.group import Limits
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool
@@ -38,6 +41,8 @@ from iam.seal import Master, Seal, master_of
 from iam.store import IamStore
 from iam.watch import Watcher
 from sts.assume_role import SignedCaller
+from sts.certificate import ClientCertificate
+from sts.custom_token import CustomToken
 from sts.keyring import Keys
 from sts.openid import OpenId
 from sts.proof import Proof, WayIn
@@ -93,6 +98,14 @@ class Federation:
             openid = OpenId(config.openids, time.time, region=config.region)
             self.ways |= {"AssumeRoleWithClientGrants": openid, "AssumeRoleWithWebIdentity": openid}
             self.sources["openid"] = openid.policies
+        if config.tls_identity is not None:
+            certificate = ClientCertificate(time.time)
+            self.ways["AssumeRoleWithCertificate"] = certificate
+            self.sources["tls"] = certificate.policies
+        if config.plugin is not None:
+            plugin = CustomToken(config.plugin, config.region)
+            self.ways["AssumeRoleWithCustomToken"] = plugin
+            self.sources["custom"] = plugin.policies
         if config.ldap is not None:
             from sts.ldap import Ldap  # noqa: PLC0415 - only who has a directory pays for its protocol
 
@@ -147,7 +160,10 @@ class Application:
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
-        self.control = Control(self.desk, world, self._sts(), self.not_ready, config.metrics_public, gauges)
+        administration = Administration(self.desk, world, self._office(config))
+        self.control = Control(
+            self.desk, world, self._sts(), administration, self.not_ready, config.metrics_public, gauges
+        )
         self.server = self.control.server()
         self.plane = Plane(
             self.desk,
@@ -163,7 +179,14 @@ class Application:
             self.federation.ways, self.keyring, self.store, lambda name: self._policies().get(name), time.time, new_access_key,
             may=self._may, rights=lambda proof: self._rights.of_proof(self.watcher.view, proof), shortcoming=self._shortcoming,
             not_before_of=lambda *session: self.watcher.view.not_before(*session),  # noqa: PLW0108 - of the view of that moment
-            audited=(self._config.claim_prefix + self._config.claim_name,),
+            sealed=self._config.session_tokens == SEALED, audited=(self._config.claim_prefix + self._config.claim_name,),
+        )  # fmt: skip
+
+    def _office(self, config: Config) -> Office:
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        return Office(
+            self.changes, lambda: self.watcher.view, self.store, self._policies, config.root.access_key_id, time.time,
+            self.not_ready, region=config.region, domains=config.domains, endpoint=f"{host}:{config.port}", started=time.time(),
         )  # fmt: skip
 
     async def _may(self, request: AccessRequest) -> Decision:
@@ -175,7 +198,7 @@ class Application:
             return await self.authorizer.decide(request)
         if self._config.opa is not None or request.principal.owner:
             return Allow("nobody denies it")
-        return IamPolicies(self._policies).deny_only(request)
+        return IamPolicies(self._policies).decide_now(request._replace(deny_only=True))
 
     def _shortcoming(self, proof: Proof) -> str:
         """Say why an identity could never do anything; with a policy service nobody knows before it is asked."""

@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report([*errors.problems, *more], as_json=_wants_json(options))
     _logging(config)
     if options.command == "admin":
-        from gateway import admin  # noqa: PLC0415 - the other commands need none of it
+        from gateway.commands import sessions  # noqa: PLC0415 - the other commands need none of it
 
-        return asyncio.run(admin.run(config, tuple(options.words)))
+        return asyncio.run(sessions.run(config, tuple(options.words)))
     return _serve(config, words)
 
 

@@ -19,11 +19,12 @@ from gateway.backends_file import BackendsFile
 from gateway.endpoints import BackendSettings, Problem, addressing_of, endpoint_parts, region_of, shown, split_url
 from gateway.openid_settings import openids
 from gateway.settings import OLD_ROOT_PAIRS, OPA_PAIRS, ROOT_PAIRS, SETTINGS, Reader
+from gateway.sts_settings import READABLE, SEALED, TlsIdentity, plugin, tls_identity
 from iam.model import Credentials, Secret
 from iam.policy import CANNED, Policy, PolicyError, parse
 from iam.store import EtcdSettings
 from sts.ldap_settings import LdapSettings
-from sts.settings import OpenIdSettings
+from sts.settings import OpenIdSettings, PluginSettings
 
 KEY_MASTER, ROOT_MASTER = "key", "root"  # what a master key is derived from
 AWS_ENDPOINT = "https://s3.amazonaws.com"
@@ -87,6 +88,9 @@ class Config:
     backends: BackendsFile | None = None
     max_connections: int | None = None
     loop: str = "auto"
+    tls_identity: TlsIdentity | None = None
+    plugin: PluginSettings | None = None
+    session_tokens: str = READABLE
     master_key: Secret | None = None
     old_masters: tuple[tuple[str, Secret], ...] = ()
     stale_limit: float = 900.0
@@ -139,6 +143,8 @@ def load(
         "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
         "head_timeout": reader.seconds("MINIO_READ_HEADER_TIMEOUT"), "body_timeout": reader.seconds("MINIO_IDLE_TIMEOUT"),
         "backend_timeout": reader.seconds("MINIO_GW_BACKEND_TIMEOUT"),
+        "tls_identity": tls_identity(reader), "plugin": plugin(reader),
+        "session_tokens": reader.choice("MINIO_GW_SESSION_TOKENS", READABLE, SEALED),
         **_masters(reader), "stale_limit": reader.number("MINIO_GW_STALE_LIMIT", 0, 31_536_000),
         "server_dir": Path(positional) if command == "server" else None,
         "filter_listings": reader.switch("MINIO_GW_LIST_FILTER"),

@@ -151,7 +151,7 @@ class Identities:
         owner, groups, policies = self._parent(view, account)
         principal = Principal(
             PrincipalType.USER, account.access_key_id, owner=owner, claims=account.claims, groups=groups,
-            policies=policies, session_policy=account.policy, parent=account.parent,
+            policies=policies, session_policy=account.policy, parent=account.parent, provider=account.provider,
         )  # fmt: skip
         return Known(
             view, (Credentials(account.access_key_id, account.secret), principal), account.expires_at or _NEVER

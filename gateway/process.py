@@ -31,7 +31,7 @@ async def serve(config: Config, inherited: Inheritance | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     limit = raise_limit()
-    certificates = listener_certificates(config.certs_dir)
+    certificates = listener_certificates(config.certs_dir, config.tls_identity.ca if config.tls_identity else None)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hang_up, certificates)
     application = Application(config, config.max_connections or connections_within(limit, config.max_inflight))
     try:

@@ -12,9 +12,8 @@ from typing import NamedTuple, Protocol, Self
 
 from iam.evaluate import asks_existing_tags, decide
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
-from iam.policy import Policy, PolicyError, Statement, parse
+from iam.policy import Policy, PolicyError, parse
 
-_ALL = Policy((Statement(allow=True, actions=("*",), resources=("*",)),), "(allowed unless denied)")
 _NAMES_AT_MOST = 1024  # lists of policy names kept; claims choose them
 _PARSED_AT_MOST = 256  # session policies kept parsed; each may be some kilobytes
 
@@ -82,13 +81,6 @@ class IamPolicies:
         """Decide, as `decide_now`."""
         return self.decide_now(request)
 
-    def deny_only(self, request: AccessRequest) -> Decision:
-        """Decide what is allowed unless a policy says no: the making of one's own sessions, one's own secret (minio.md 4.2)."""
-        try:
-            return decide((*self._named(request.principal.policies).policies, _ALL), request)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
-            return Deny(f"policies: {type(error).__name__}")
-
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether one of the principal's policies could apply and names them."""
         if request.principal.owner:
@@ -108,7 +100,7 @@ class IamPolicies:
 
     def _judge(self, request: AccessRequest) -> Decision:
         named = self._named(request.principal.policies)
-        if not named.policies:
+        if not named.policies and not request.deny_only:
             return Deny(f"none of the principal's policies exists: {named.missing or '(none named)'}")
         decision = decide(named.policies, request)
         if named.missing:
@@ -175,11 +167,11 @@ class AllOf:
             return Deny(f"session policy: {type(error).__name__}")
 
     def _session(self, text: str, request: AccessRequest) -> Deny | None:
-        """Judge by the session policy alone: here not even the owner has a shortcut."""
+        """Judge by the session policy alone: here neither the owner nor one's own affairs have a shortcut (CVE-2025-62506)."""
         policy = self._policy(text)
         if policy is None:
             return Deny("the session policy does not parse")
-        decision = decide((policy,), request)
+        decision = decide((policy,), request._replace(deny_only=False))
         return Deny(f"session policy: {decision.reason}") if isinstance(decision, Deny) else None
 
     def _policy(self, text: str) -> Policy | None:

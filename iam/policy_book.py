@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from iam.policy import Policy, PolicyError, Statement, parse
 from iam.records import PolicyDocument
@@ -56,6 +57,6 @@ class _Pages(Mapping[str, Policy]):
 def _read(document: PolicyDocument) -> Policy:
     """Return the policy of a document; one that does not parse denies everything to whoever it is attached to."""
     try:
-        return Policy(parse(document.text).statements, document.name)
+        return replace(parse(document.text), id=document.name)
     except PolicyError:
         return Policy((_EVERYTHING,), document.name)

@@ -1,4 +1,4 @@
-"""How an OpenID provider is configured. Pure."""
+"""How an OpenID provider and the identity plugin are configured. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from iam.model import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +62,13 @@ class OpenIdSettings:
             return ""
         digest = hashlib.sha1(self.client_id.encode(), usedforsecurity=False).digest()
         return f"arn:minio:iam:{region}::role/{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """The webhook behind AssumeRoleWithCustomToken, the policies of whom it vouches for, and the id of their role."""
+
+    url: str
+    role_policies: tuple[str, ...]
+    auth_token: Secret | None = None
+    role_id: str = ""

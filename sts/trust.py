@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from iam.conditions import glob
+from iam.patterns import matches
 from iam.records import is_subject
 from sts.principal import policies_of
 from sts.sessions import OUR_CLAIMS
@@ -41,7 +41,7 @@ def is_trusted(settings: OpenIdSettings, claims: Mapping[str, Any]) -> bool:
     if not settings.subjects:
         return not settings.role_policies
     subject = str(claims.get("sub") or "")
-    return bool(subject) and any(glob((pattern,)).fullmatch(subject) for pattern in settings.subjects)
+    return bool(subject) and any(matches((pattern,), subject) for pattern in settings.subjects)
 
 
 def parent(settings: OpenIdSettings, claims: Mapping[str, Any]) -> str:

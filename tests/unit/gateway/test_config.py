@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from gateway.config import BackendSettings, Config, ConfigErrors, OpaConfig, load, shown
 from gateway.settings import ROOT_PAIRS, SETTINGS
+from gateway.sts_settings import TlsIdentity
 from iam.model import Credentials, Secret
 from iam.policy import CANNED
 from iam.store import EtcdSettings
 from sts.ldap_settings import LdapSettings, Transport
-from sts.settings import OpenIdSettings
+from sts.settings import OpenIdSettings, PluginSettings
 
 STORE = "http://store.test:9000"
 ROOT = {"MINIO_ROOT_USER": "rootaccess", "MINIO_ROOT_PASSWORD": "root-secret", "HOME": "/home/somebody"}
@@ -86,6 +87,9 @@ def test_every_setting_has_its_place():
         MINIO_IDENTITY_LDAP_USER_DN_SEARCH_FILTER="(uid=%s)",  # the others are in test_ldap_config.py
         MINIO_GW_MAX_INFLIGHT="7", MINIO_GW_DRAIN="1.5", MINIO_GW_TRUSTED_PROXIES="10.0.0.0/8, ::1",
         MINIO_PROMETHEUS_AUTH_TYPE="public", MINIO_READ_HEADER_TIMEOUT="5s", MINIO_IDLE_TIMEOUT="0.5", MINIO_GW_BACKEND_TIMEOUT="60s",
+        MINIO_IDENTITY_TLS_ENABLE="on", MINIO_GW_CLIENT_CA="/clients", MINIO_IDENTITY_PLUGIN_URL="https://hook/x",
+        MINIO_IDENTITY_PLUGIN_AUTH_TOKEN="hook word", MINIO_IDENTITY_PLUGIN_ROLE_POLICY="mine,readonly",
+        MINIO_IDENTITY_PLUGIN_ROLE_ID="r1", MINIO_GW_SESSION_TOKENS="sealed",
         files={"/policies/mine.json": POLICY}, folder=["mine.json", "readme.txt"],
     )  # fmt: skip
     assert set(found.policies) == {*CANNED, "mine"}
@@ -105,6 +109,8 @@ def test_every_setting_has_its_place():
         data_dir=Path("/home/somebody/data"), policies=found.policies, anonymous_policies=("readonly", "mine"),
         trusted_proxies=("10.0.0.0/8", "::1"), max_inflight=7, drain=1.5, metrics_public=True,
         head_timeout=5.0, body_timeout=0.5, backend_connections=9, backend_timeout=60.0,
+        tls_identity=TlsIdentity(Path("/clients")), session_tokens="sealed",
+        plugin=PluginSettings("https://hook/x", ("mine", "readonly"), Secret("hook word"), "r1"),
     )  # fmt: skip
     for field in dataclasses.fields(Config):
         assert getattr(found, field.name) == getattr(expected, field.name), field.name
@@ -228,6 +234,11 @@ def test_names_of_ours_that_nobody_knows_are_refused():
         ("MINIO_GW_OPA_EXISTING_TAGS", ["on", "off"], ["tags"]),
         ("MINIO_GW_BACKEND_CREDENTIALS", ["auto", "root", "chain"], ["Root", "none"]),
         ("MINIO_GW_BACKEND_ADDRESSING", ["auto", "path", "virtual"], ["host"]),
+        ("MINIO_IDENTITY_TLS_ENABLE", ["on", "off"], ["yes"]),
+        ("MINIO_IDENTITY_TLS_SKIP_VERIFY", ["off"], ["on", "maybe"]),
+        ("MINIO_IDENTITY_PLUGIN_AUTH_TOKEN", ["Bearer x"], ["a\nb", "\u00e9"]),
+        ("MINIO_IDENTITY_PLUGIN_ROLE_ID", ["x-1"], ["a/b", "a b", "x" * 65]),
+        ("MINIO_GW_SESSION_TOKENS", ["readable", "sealed"], ["Sealed", "jwt"]),
         ("MINIO_PROMETHEUS_AUTH_TYPE", ["jwt", "public"], ["Public", "none", "public "]),
         ("MINIO_GW_TRUSTED_PROXIES", ["10.0.0.1/8", "::/0", " , "], ["10.0.0.0/33", "proxy"]),
         ("MINIO_ADDRESS", [":0", ":65535", "[::1]:9000", "host:1"], [":65536", "9000", "::1:9000", "a b:1", "host:"]),

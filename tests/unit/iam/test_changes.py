@@ -87,7 +87,9 @@ async def test_a_change_is_in_the_view_when_it_returns(site):
     assert site.view.users["alice"].secret == SECRET
 
 
-@pytest.mark.parametrize("name", ["", "ab", "a b", "a=b", "a,b", "a/b", "openid:x", "tls:root", "ü" * 4, "a" * 129, "x\n"])
+@pytest.mark.parametrize(
+    "name", ["", "ab", "a b", "a=b", "a,b", "a/b", "openid:x", "tls:root", "ü" * 4, "a" * 129, "x\n"]
+)
 async def test_trap_16_names_that_break_scopes_are_refused(site, name):
     """No user, group or account is made whose name could break a scope, a list, or be taken for somebody else's."""
     for call in (

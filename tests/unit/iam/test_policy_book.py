@@ -10,7 +10,9 @@ from iam.records import Kind, PolicyDocument
 from iam.view import Gone, IamView
 
 READ = '{"Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}]}'
-VIEW = IamView().apply([PolicyDocument("read-b", READ), PolicyDocument("readonly", READ), PolicyDocument("junk", "{")], 1)
+VIEW = IamView().apply(
+    [PolicyDocument("read-b", READ), PolicyDocument("readonly", READ), PolicyDocument("junk", "{")], 1
+)
 
 
 class Book(PolicyBook):
