@@ -8,7 +8,7 @@ import sys
 import time
 from ipaddress import ip_network
 
-from gateway.admin.office import Office
+from gateway.admin.office import Office, no_dns
 from gateway.admin.surface import Administration
 from gateway.backend import Backend
 from gateway.case import World
@@ -43,6 +43,7 @@ from iam.watch import Watcher
 from sts.assume_role import SignedCaller
 from sts.certificate import ClientCertificate
 from sts.custom_token import CustomToken
+from sts.dn import normalize
 from sts.keyring import Keys
 from sts.openid import OpenId
 from sts.proof import Proof, WayIn
@@ -179,7 +180,7 @@ class Application:
             self.federation.ways, self.keyring, self.store, lambda name: self._policies().get(name), time.time, new_access_key,
             may=self._may, rights=lambda proof: self._rights.of_proof(self.watcher.view, proof), shortcoming=self._shortcoming,
             not_before_of=lambda *session: self.watcher.view.not_before(*session),  # noqa: PLW0108 - of the view of that moment
-            sealed=self._config.session_tokens == SEALED, audited=(self._config.claim_prefix + self._config.claim_name,),
+            sealed=self._config.session_tokens == SEALED, audited=tuple(dict.fromkeys(one.claim for one in self._config.openids)),
         )  # fmt: skip
 
     def _office(self, config: Config) -> Office:
@@ -187,6 +188,7 @@ class Application:
         return Office(
             self.changes, lambda: self.watcher.view, self.store, self._policies, config.root.access_key_id, time.time,
             self.not_ready, region=config.region, domains=config.domains, endpoint=f"{host}:{config.port}", started=time.time(),
+            normalize_dn=normalize if config.ldap else no_dns,
         )  # fmt: skip
 
     async def _may(self, request: AccessRequest) -> Decision:
