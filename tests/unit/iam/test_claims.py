@@ -25,6 +25,14 @@ def test_trap_58_no_text_is_unknown(value):
         values_of({"x": value}, "x")
 
 
+def test_two_spellings_are_no_value_for_a_third():
+    """Where claims differ in case only, a key must name one of them exactly; else it is unknown which is meant."""
+    claims = {"team": "red", "Team": "blue"}
+    assert (values_of(claims, "team"), values_of(claims, "Team")) == (("red",), ("blue",))
+    with pytest.raises(UnknownFact):
+        values_of(claims, "TEAM")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
