@@ -167,6 +167,8 @@ class RequestContext(NamedTuple):
         return None
 
     def _given_tags(self) -> list[tuple[str, str]]:
+        if self.operation == "PutBucketTagging":  # its document crosses unread
+            raise UnknownFact("aws:RequestTag")
         return parse_qsl(self.told.get("aws:requesttag", ""), keep_blank_values=True)
 
     def _user(self) -> str:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol, Self
 
+from iam import evaluate
 from iam.evaluate import asks_existing_tags, decide
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
 from iam.policy import Policy, PolicyError, parse
+from iam.verdicts import Verdict
 
 _NAMES_AT_MOST = 1024  # lists of policy names kept; claims choose them
 _PARSED_AT_MOST = 256  # session policies kept parsed; each may be some kilobytes
@@ -191,3 +193,21 @@ class AllOf:
             except PolicyError:
                 self._parsed[text] = None
         return self._parsed[text]
+
+
+def explain(request: AccessRequest, known: Mapping[str, Policy]) -> Verdict:
+    """Return what `AllOf(IamPolicies)` decides of a request under these policies, and how every statement came to it.
+
+    First the statements of the session policy, as of a policy `session policy`, then those of the principal's named policies;
+    the owner has no need of those, and they are left out.
+    """
+    principal = request.principal
+    policies = [] if principal.owner else [known[name] for name in principal.policies if name in known]
+    try:
+        session = [] if principal.session_policy is None else [parse(principal.session_policy)]
+    except PolicyError:
+        session = []
+    named = [Policy(policy.statements, "session policy") for policy in session]
+    decision = AllOf(IamPolicies(lambda: known)).decide_now(request)
+    steps = evaluate.explain([*named, *policies], request).steps
+    return Verdict(Deny("no decision") if decision is None else decision, steps)
