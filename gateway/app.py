@@ -160,9 +160,9 @@ class Application:
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
-        administration = Administration(self.desk, world, self._office(config))
+        self.administration = Administration(self.desk, world, self._office(config))
         self.control = Control(
-            self.desk, world, self._sts(), administration, self.not_ready, config.metrics_public, gauges
+            self.desk, world, self._sts(), self.administration, self.not_ready, config.metrics_public, gauges
         )
         self.server = self.control.server()
         self.plane = Plane(
@@ -241,6 +241,7 @@ class Application:
         await self.plane.close()
         self.desk.log.flush()
         await self.server.shutdown(1.0)
+        self.administration.close()
         await self.federation.close()
         await self.authorizer.close()
         await self.store.close()
