@@ -33,8 +33,11 @@ from iam.model import Credentials, Principal, PrincipalType
 from iam.opa import OpaAuthorizer, OpaSettings
 from iam.store import IamStore
 from iam.watch import Watcher
+from sts.assume_role import SignedCaller
 from sts.oidc import OidcVerifier
-from sts.principal import principal_of
+from sts.one_provider import OneProvider
+from sts.principal import needs_a_policy_claim, policies_of, principal_of
+from sts.proof import Proof, WayIn
 from sts.service import StsService
 from sts.sessions import ExpiredSession, InvalidSession, Keyring, derive_keyring, open_session
 
@@ -78,9 +81,8 @@ class Identities:
             raise ExpiredToken(reason="session expired") from None
         except InvalidSession as error:
             raise InvalidTokenId(reason=f"session token: {error}") from None
-        principal = principal_of(
-            session, claim_name=self._claim[0], claim_prefix=self._claim[1], root_access_key=self._root.access_key_id
-        )
+        policies = policies_of(session.claims, *self._claim)
+        principal = principal_of(session, root_access_key=self._root.access_key_id, policies=policies)
         if len(self._opened) >= SESSIONS_KEPT:
             self._opened.clear()
         self._opened[token] = session.credentials, principal
@@ -120,6 +122,23 @@ def make_backend(config: Config, keys: SigningKeys, pool: Pool) -> Backend | Sto
     return Stores(Places(config.backends.rules), exchanges, Seal(config.root.secret), config.region)
 
 
+def make_ways(config: Config) -> dict[str, WayIn]:
+    """Return the ways in that are configured, by the action that takes them."""
+    signed = SignedCaller()
+    ways: dict[str, WayIn] = {"AssumeRole": signed, "GetSessionToken": signed}
+    if config.openid is not None:
+        provider = OneProvider(OidcVerifier(config.openid, time.time))
+        ways |= {"AssumeRoleWithClientGrants": provider, "AssumeRoleWithWebIdentity": provider}
+    return ways
+
+
+def make_shortcoming(config: Config) -> Callable[[Proof], str]:
+    """Return what says why an identity could never do anything: with a policy service nobody knows before it is asked."""
+    if config.opa is not None:
+        return lambda _: ""
+    return needs_a_policy_claim(config.policies.__contains__, config.claim_name, config.claim_prefix)
+
+
 def is_all_amazon(where: Backend | Stores) -> bool:
     """Return whether every backend is Amazon's own."""
     backends = [where] if isinstance(where, Backend) else [exchange.backend for exchange in where.exchanges.values()]
@@ -139,15 +158,15 @@ class Application:
         now = lambda: int(time.time())  # noqa: E731
         keyring = derive_keyring(config.root.secret)
         identities = Identities(config, keyring, self.watcher, now)
-        self.verifier = OidcVerifier(config.openid, time.time) if config.openid else None
+        self.ways = make_ways(config)
         world = World(
             identities.lookup, self.authorizer, keys, config.region, config.anonymous_policies,
             raw_headers=config.opa is not None and config.opa.raw_headers, filter_listings=config.filter_listings,
             amazon=is_all_amazon(self.backend),
         )  # fmt: skip
         service = StsService(
-            keyring, self.store, self.verifier, lambda name: name in config.policies, config.opa is None, now,
-            new_access_key, config.claim_name, config.claim_prefix,
+            self.ways, lambda: keyring, self.store, config.policies.get, time.time, new_access_key,
+            shortcoming=make_shortcoming(config), audited=(config.claim_prefix + config.claim_name,),
         )  # fmt: skip
         self.desk = Desk(
             world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, soon=asyncio.get_running_loop().call_soon), RequestIds(), config.domains,
@@ -177,7 +196,7 @@ class Application:
         await self.plane.close()
         self.desk.log.flush()
         await self.server.shutdown(1.0)
-        if self.verifier is not None:
-            await self.verifier.close()
+        for way in dict.fromkeys(self.ways.values()):
+            await way.close()
         await self.authorizer.close()
         await self.store.close()

@@ -136,7 +136,10 @@ class Control:
                 request, self.world.lookup, self.world.keys, now=int(time.time()), service="sts", payload=payload
             ).principal
         query = http.raw_path.partition("?")[2]
-        call = parse_call(query, body, request.header("content-type"), signer=signer, source_ip=line.source_ip)
+        call = parse_call(
+            query, body, request.header("content-type"), signer=signer, source_ip=line.source_ip,
+            certificate=_certificate(http), secure=request.secure,
+        )  # fmt: skip
         line.operation = call.action if call.action in ACTIONS else "STS"  # an invented name is no label
         return _xml(await self.sts.call(call, request_id=line.request_id), line.request_id)
 
@@ -167,6 +170,12 @@ def _continue(http: web.BaseRequest) -> None:
 def _peer(http: web.BaseRequest) -> str:
     peer = http.transport.get_extra_info("peername") if http.transport else None
     return peer[0] if isinstance(peer, tuple) else ""
+
+
+def _certificate(http: web.BaseRequest) -> bytes | None:
+    """Return the client's certificate (DER) of this very connection; what a header says of one is never believed (trap 44)."""
+    handshake = http.transport.get_extra_info("ssl_object") if http.transport else None
+    return handshake.getpeercert(binary_form=True) if handshake is not None else None
 
 
 def _xml(body: bytes, request_id: str, status: int = 200) -> web.Response:

@@ -1,59 +1,64 @@
 """The store in one SQLite file (or in memory): for one machine, all processes of it.
 
-Every call runs on one thread of its own, so the event loop never waits for the disk. Each revocation carries the number
+Every call runs on one thread of its own, so the event loop never waits for the disk. Each record carries the number
 of its change, and the watch asks five times a second for numbers after the last one it saw: an index lookup of a few
-microseconds that sees this and every other process's writes alike. Purging expired revocations is this store's
-compaction: a watch from before it is lost. A session is written without waiting for the disk (WAL, synchronous=NORMAL:
-safe when the process dies, the last moments may be lost when the power does); a revocation waits for it.
+microseconds that sees this and every other process's writes alike. What is removed, or expires, stays as an empty row for an
+hour so that every watch hears of it; dropping those rows is this store's compaction: a watch from before it is lost. A session is
+written without waiting for the disk (WAL, synchronous=NORMAL: safe when the process dies, the last moments may be lost when the
+power does); a record waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from iam import codec, keys
+from iam.records import Kind
 from iam.store import (
     SLACK,
     Batch,
-    Revocation,
+    Check,
+    Conflict,
+    Row,
     SessionRecord,
     Snapshot,
     StoreError,
     StoreUnavailable,
-    UnknownSession,
     WatchLost,
+    Write,
 )
-from iam.view import Change, Lifted, Revoked
 
 POLL = 0.2  # seconds between two looks of a watch
 PURGE = 60.0  # seconds between two removals of what has expired
+HEARD = 3600  # seconds that an empty row stays for watches that were away
 BUSY = 3.0  # seconds to wait for another process's write
-_VERSION = 1  # of the schema, which says so itself
+_VERSION = 2  # of the schema, which says so itself
 _log = logging.getLogger("minio_gw.store")
 _T = TypeVar("_T")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
-CREATE TABLE IF NOT EXISTS revocations (
-  access_key_id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL, record BLOB NOT NULL, revision INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS revocations_by_expiry ON revocations (expires_at);
-CREATE INDEX IF NOT EXISTS revocations_by_revision ON revocations (revision);
+CREATE TABLE IF NOT EXISTS records (
+  kind TEXT NOT NULL, name TEXT NOT NULL, value BLOB, revision INTEGER NOT NULL, expires_at INTEGER, PRIMARY KEY (kind, name));
+CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS records_by_revision ON records (revision);
 CREATE TABLE IF NOT EXISTS state (
   only INTEGER PRIMARY KEY CHECK (only = 1), revision INTEGER NOT NULL, compacted INTEGER NOT NULL);
 INSERT OR IGNORE INTO state VALUES (1, 1, 0);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
+_FROM_1 = "INSERT INTO records SELECT 'revocations', access_key_id, record, revision, expires_at FROM revocations"
 
 
 class EmbeddedStore:
@@ -77,10 +82,14 @@ class EmbeddedStore:
         row = (record.access_key_id, record.expires_at, codec.encode_session(record))
         await self._run(lambda: self._record(row))
 
-    async def session(self, access_key_id: str) -> SessionRecord | None:
-        """Return a recorded session that has not expired."""
-        found = await self._recorded(access_key_id)
-        return found if found is not None and found.expires_at > time.time() else None
+    async def session(self, access_key_id: str, *, expired: bool = False) -> SessionRecord | None:
+        """Return a recorded session, one that has expired only when asked for."""
+        if not keys.is_name(access_key_id):
+            return None
+        query = "SELECT access_key_id, record FROM sessions WHERE access_key_id = ?"
+        rows = await self._run(lambda: self._rows(query, access_key_id))
+        found = next(iter(codec.decode_sessions(rows, _skipped)), None)
+        return found if found is not None and (expired or found.expires_at > time.time()) else None
 
     async def sessions(self) -> list[SessionRecord]:
         """Return the sessions that have not expired."""
@@ -88,24 +97,24 @@ class EmbeddedStore:
         rows = await self._run(lambda: self._rows(query, int(time.time())))
         return codec.decode_sessions(rows, _skipped)
 
-    async def revoke(self, access_key_id: str, *, now: int) -> Revocation:
-        """Revoke a session; on the disk when this returns."""
-        record = await self._recorded(access_key_id)
-        if record is None:
-            raise UnknownSession(access_key_id)
-        revocation = Revocation(access_key_id, now, record.expires_at)
-        await self._run(lambda: self._revoke(revocation))
-        return revocation
+    async def get(self, kind: Kind, name: str) -> Row | None:
+        """Return a record as it is now."""
+        return await self._run(lambda: self._record_now(kind, name))
+
+    async def swap(self, writes: Sequence[Write], checks: Sequence[Check] = ()) -> int:
+        """Write all or nothing; on the disk when this returns."""
+        return await self._run(lambda: self._swap(writes, checks))
 
     async def snapshot(self) -> Snapshot:
-        """Return the revocations in force."""
+        """Return all records."""
         return await self._run(self._snapshot)
 
     async def watch(self, after: int) -> AsyncGenerator[Batch, None]:
-        """Yield what changes after a revision, and what time lifts."""
-        follower = await self._run(lambda: _Follower(self._db, after, self._slack))
+        """Yield what changes after a revision, and what expires."""
         while True:
-            yield await self._run(follower.look)
+            batch = await self._run(partial(self._look, after))
+            yield batch
+            after = batch.revision
             await asyncio.sleep(POLL)
 
     async def ping(self) -> None:
@@ -129,13 +138,6 @@ class EmbeddedStore:
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"{self._path or 'memory'}: {error}") from error
 
-    async def _recorded(self, access_key_id: str) -> SessionRecord | None:
-        if not keys.is_name(access_key_id):
-            return None
-        query = "SELECT access_key_id, record FROM sessions WHERE access_key_id = ?"
-        rows = await self._run(lambda: self._rows(query, access_key_id))
-        return next(iter(codec.decode_sessions(rows, _skipped)), None)
-
     # What follows runs on the store's thread.
 
     def _open(self) -> None:
@@ -158,10 +160,13 @@ class EmbeddedStore:
         self._db.execute("PRAGMA synchronous = NORMAL")
         with self._writing():
             ((version,),) = self._rows("PRAGMA user_version")
-            if version not in {0, _VERSION}:
+            if version not in {0, 1, _VERSION}:
                 raise StoreUnavailable(f"{self._path}: written by another version of this program (schema {version})")
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
+            if version == 1:
+                self._db.execute(_FROM_1)
+                self._db.execute("DROP TABLE revocations")
 
     def _close(self) -> None:
         database, self._database = self._database, None
@@ -176,6 +181,15 @@ class EmbeddedStore:
 
     def _rows(self, query: str, *values: object) -> list[Any]:
         return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One read transaction: all its statements see the same moment."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
 
     @contextmanager
     def _writing(self, synchronous: str = "NORMAL") -> Iterator[sqlite3.Connection]:
@@ -197,68 +211,77 @@ class EmbeddedStore:
                 self._purged = time.monotonic()
 
     def _purge(self, before: int) -> None:
-        """Remove what expired before a time; a watch that started before may have missed revocations: compaction."""
+        """Remove the sessions that expired before a time."""
         self._db.execute("DELETE FROM sessions WHERE expires_at <= ?", (before,))
-        if self._db.execute("DELETE FROM revocations WHERE expires_at <= ?", (before,)).rowcount:
-            self._db.execute("UPDATE state SET compacted = revision")
 
-    def _revoke(self, revocation: Revocation) -> None:
-        row = (revocation.access_key_id, revocation.expires_at, codec.encode_revocation(revocation))
+    def _record_now(self, kind: Kind, name: str) -> Row | None:
+        query = "SELECT value, revision, expires_at FROM records WHERE kind = ? AND name = ? AND value IS NOT NULL"
+        for value, revision, expires_at in self._rows(query, kind, name):
+            if expires_at is None or expires_at > time.time() - self._slack:
+                return Row(kind, name, value, revision)
+        return None
+
+    def _swap(self, writes: Sequence[Write], checks: Sequence[Check]) -> int:
         with self._writing("FULL") as db:
+            demanded: list[Write | Check] = [*checks, *writes]
+            for one in demanded:
+                found = self._record_now(one.kind, one.name)
+                if one.expected is not None and (found.revision if found else 0) != one.expected:
+                    raise Conflict(f"{one.kind}/{one.name} was changed by somebody else")
             db.execute("UPDATE state SET revision = revision + 1")
-            db.execute("INSERT OR REPLACE INTO revocations SELECT ?, ?, ?, revision FROM state", row)
+            ((revision,),) = self._rows("SELECT revision FROM state")
+            heard = int(time.time()) + HEARD
+            db.executemany(
+                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)",
+                [(w.kind, w.name, w.value, revision, w.expires_at if w.value is not None else heard) for w in writes],
+            )
+        return int(revision)
 
     def _snapshot(self) -> Snapshot:
-        """One SELECT each for the number and the rows, in one read transaction."""
-        self._db.execute("BEGIN")
-        try:
+        query = (
+            "SELECT kind, name, value, revision FROM records"
+            " WHERE value IS NOT NULL AND (expires_at IS NULL OR expires_at > ?) ORDER BY kind, name"
+        )
+        with self._reading():
             ((revision,),) = self._rows("SELECT revision FROM state")
-            query = "SELECT access_key_id, record FROM revocations WHERE expires_at > ?"
-            rows = self._rows(query, int(time.time()) - self._slack)
-        finally:
-            self._db.execute("COMMIT")
-        return Snapshot(revision, tuple(codec.decode_revocation(name, value) for name, value in rows))
+            return Snapshot(revision, _known(self._rows(query, int(time.time()) - self._slack)))
+
+    def _look(self, after: int) -> Batch:
+        """Return what changed after a number, what expired among it; raise WatchLost when that is not known any more."""
+        self._expire(int(time.time()) - self._slack)
+        query = "SELECT kind, name, value, revision FROM records WHERE revision > ? ORDER BY revision"
+        with self._reading():
+            ((revision, compacted),) = self._rows("SELECT revision, compacted FROM state")
+            if not compacted <= after <= revision:
+                raise WatchLost(f"the watch is after {after}, the store knows {compacted} to {revision}")
+            rows = self._rows(query, after)
+        return Batch(max([after, *(row[3] for row in rows)]), _known(rows))
+
+    def _expire(self, before: int) -> None:
+        """Empty the rows that expired before a time, drop those that were empty for long enough."""
+        ((soonest,),) = self._rows("SELECT min(expires_at) FROM records WHERE expires_at IS NOT NULL")
+        if soonest is None or soonest > before:
+            return
+        with self._writing() as db:
+            db.execute(
+                "UPDATE state SET compacted = max(compacted, coalesce((SELECT max(revision) FROM records"
+                " WHERE value IS NULL AND expires_at <= ?), 0))", (before,),
+            )  # fmt: skip
+            db.execute("DELETE FROM records WHERE value IS NULL AND expires_at <= ?", (before,))
+            db.execute("UPDATE state SET revision = revision + 1")
+            db.execute(
+                "UPDATE records SET value = NULL, expires_at = ?, revision = (SELECT revision FROM state)"
+                " WHERE expires_at <= ?", (int(time.time()) + HEARD, before),
+            )  # fmt: skip
 
 
-class _Follower:
-    """One watch's memory: the last number it saw, and what it will have to lift, soonest first."""
-
-    def __init__(self, db: sqlite3.Connection, after: int, slack: int) -> None:
-        ((revision, compacted),) = db.execute("SELECT revision, compacted FROM state").fetchall()
-        if not compacted <= after <= revision:
-            raise WatchLost(f"the watch is after {after}, the store knows {compacted} to {revision}")
-        self._db, self._revision, self._slack = db, after, slack
-        self._expiries: dict[str, int] = {}
-        self._queue: list[tuple[int, str]] = []
-        for name, expires_at in db.execute(
-            "SELECT access_key_id, expires_at FROM revocations WHERE revision <= ?", (after,)
-        ):
-            self._remember(name, expires_at)
-
-    def look(self) -> Batch:
-        """Return what is new since the last look."""
-        changes: list[Change] = []
-        query = "SELECT access_key_id, record, revision FROM revocations WHERE revision > ? ORDER BY revision"
-        for name, record, revision in self._db.execute(query, (self._revision,)).fetchall():
-            revocation = codec.decode_revocation(name, record)
-            if revocation.problem:
-                _log.warning("revocation of %s cannot be read, it revokes: %s", name, revocation.problem)
-            self._remember(name, revocation.expires_at)
-            changes.append(Revoked(name, revocation.expires_at))
-            self._revision = revision
-        return Batch(self._revision, (*changes, *self._lifted(int(time.time()) - self._slack)))
-
-    def _remember(self, name: str, expires_at: int) -> None:
-        self._expiries[name] = expires_at
-        heapq.heappush(self._queue, (expires_at, name))
-
-    def _lifted(self, before: int) -> Iterator[Lifted]:
-        """Take out what expired before a time, unless it was revoked again for longer."""
-        while self._queue and self._queue[0][0] <= before:
-            expires_at, name = heapq.heappop(self._queue)
-            if self._expiries.get(name) == expires_at:
-                del self._expiries[name]
-                yield Lifted(name)
+def _known(rows: Iterable[tuple[str, str, bytes | None, int]]) -> tuple[Row, ...]:
+    """Return the rows of the kinds that this version knows."""
+    return tuple(
+        Row(Kind(kind), name, value, revision)
+        for kind, name, value, revision in rows
+        if kind in Kind._value2member_map_
+    )
 
 
 def _skipped(access_key_id: str, reason: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,18 +20,20 @@ import grpc.aio
 
 from iam import codec, etcd_pb2, keys
 from iam.etcd_cluster import SILENCE, Cluster, LeaseUnknown
+from iam.records import Kind
 from iam.store import (
     SLACK,
     Batch,
+    Check,
+    Conflict,
     EtcdSettings,
-    Revocation,
+    Row,
     SessionRecord,
     Snapshot,
     StoreError,
-    UnknownSession,
     WatchLost,
+    Write,
 )
-from iam.view import Change, Lifted, Revoked
 
 WINDOW = 300  # seconds of expiry that share a lease; twelve times that for sessions longer than a day
 PROGRESS = 1.0  # seconds between two progress requests of a quiet watch
@@ -49,7 +51,7 @@ class EtcdStore:
         self._cluster = Cluster(settings)
         self._leases = _Leases(self._cluster, window, slack)
         self._sessions = keys.sessions(settings.path_prefix).encode()
-        self._revocations = keys.revocations(settings.path_prefix).encode()
+        self._records = keys.records(settings.path_prefix).encode()
         self._cluster_id = 0
 
     async def open(self) -> None:
@@ -61,10 +63,14 @@ class EtcdStore:
         key = self._sessions + _name(record.access_key_id)
         await self._put(key, codec.encode_session(record), record.expires_at)
 
-    async def session(self, access_key_id: str) -> SessionRecord | None:
-        """Return a recorded session that has not expired (a linearizable read)."""
-        found = await self._recorded(access_key_id)
-        return found if found is not None and found.expires_at > time.time() else None
+    async def session(self, access_key_id: str, *, expired: bool = False) -> SessionRecord | None:
+        """Return a recorded session, one that has expired only when asked for (a linearizable read)."""
+        if not keys.is_name(access_key_id):
+            return None
+        found = await self._read(self._sessions + _name(access_key_id))
+        rows = ((access_key_id, kv.value) for kv in found)
+        record = next(iter(codec.decode_sessions(rows, _skipped)), None)
+        return record if record is not None and (expired or record.expires_at > time.time()) else None
 
     async def sessions(self) -> list[SessionRecord]:
         """Return the sessions that have not expired."""
@@ -72,27 +78,45 @@ class EtcdStore:
         rows = ((_suffix(kv.key, self._sessions), kv.value) for kv in found)
         return [record for record in codec.decode_sessions(rows, _skipped) if record.expires_at > time.time()]
 
-    async def revoke(self, access_key_id: str, *, now: int) -> Revocation:
-        """Put a revocation that outlives the session; return when etcd has committed it."""
-        record = await self._recorded(access_key_id)
-        if record is None:
-            raise UnknownSession(access_key_id)
-        revocation = Revocation(access_key_id, now, record.expires_at)
-        key = self._revocations + _name(access_key_id)
-        await self._put(key, codec.encode_revocation(revocation), record.expires_at)
-        return revocation
+    async def get(self, kind: Kind, name: str) -> Row | None:
+        """Return a record as it is now (a linearizable read)."""
+        for kv in await self._read(self._record(kind, name)):
+            return Row(kind, name, kv.value, kv.mod_revision)
+        return None
+
+    async def swap(self, writes: Sequence[Write], checks: Sequence[Check] = ()) -> int:
+        """Write all or nothing; return when etcd has committed it.
+
+        A call that failed may have happened and is repeated; a repetition that finds what it wanted to write was the second one.
+        """
+        failed: list[str] = []
+        for last in (False, True):
+            leases = {
+                (w.kind, w.name): await self._leases.lease(w.expires_at) for w in writes if w.expires_at and w.value
+            }
+            request = self._transaction(writes, checks, leases)
+            try:
+                answer = await self._cluster.call("KV/Txn", request, etcd_pb2.TxnResponse, failed)
+                break
+            except LeaseUnknown:
+                if last:
+                    raise
+                for lease in leases.values():
+                    self._leases.forget(lease)
+        if answer.succeeded or (failed and _is_done(writes, answer.responses)):
+            return int(answer.header.revision)
+        raise Conflict(f"{writes[0].kind}/{writes[0].name} was changed by somebody else")
 
     async def snapshot(self) -> Snapshot:
-        """Return all revocations at one revision (a linearizable read)."""
-        header, found = await self._all(self._revocations)
+        """Return all records at one revision (a linearizable read)."""
+        header, found = await self._all(self._records)
         self._cluster_id = header.cluster_id
-        rows = ((_suffix(kv.key, self._revocations), kv.value) for kv in found)
-        return Snapshot(header.revision, tuple(codec.decode_revocation(name, value) for name, value in rows))
+        return Snapshot(header.revision, tuple(row for kv in found if (row := self._row(kv, kv.value)) is not None))
 
     async def watch(self, after: int) -> AsyncGenerator[Batch, None]:
-        """Yield the changes of the revocations after a revision, and an empty batch for each other sign of life."""
+        """Yield the changes of the records after a revision, and an empty batch for each other sign of life."""
         create = etcd_pb2.WatchCreateRequest(
-            key=self._revocations, range_end=keys.range_end(self._revocations), start_revision=after + 1
+            key=self._records, range_end=keys.range_end(self._records), start_revision=after + 1
         )
         revision = after
         async with self._cluster.stream("Watch/Watch", etcd_pb2.WatchRequest, etcd_pb2.WatchResponse) as call:
@@ -104,13 +128,16 @@ class EtcdStore:
                     self._doubt(answer, after)
                     reading = asyncio.get_running_loop().create_task(call.read())
                     revision = max([revision, *(event.kv.mod_revision for event in answer.events)])
-                    yield Batch(revision, tuple(self._change(event) for event in answer.events))
+                    changed = [
+                        self._row(e.kv, None if e.type == etcd_pb2.Event.DELETE else e.kv.value) for e in answer.events
+                    ]
+                    yield Batch(revision, tuple(row for row in changed if row is not None))
             finally:
                 await _end(reading)
 
     async def ping(self) -> None:
         """Return when a linearizable read succeeds: a member answers and the cluster has a leader."""
-        request = etcd_pb2.RangeRequest(key=self._revocations, count_only=True)
+        request = etcd_pb2.RangeRequest(key=self._records, count_only=True)
         await self._cluster.call("KV/Range", request, etcd_pb2.RangeResponse)
 
     async def close(self) -> None:
@@ -128,22 +155,36 @@ class EtcdStore:
         if self._cluster_id and answer.header.cluster_id != self._cluster_id:
             raise WatchLost("another cluster answers")
 
-    def _change(self, event: Any) -> Change:
-        name = _suffix(event.kv.key, self._revocations)
-        if event.type == etcd_pb2.Event.DELETE:
-            return Lifted(name)
-        revocation = codec.decode_revocation(name, event.kv.value)
-        if revocation.problem:
-            _log.warning("revocation of %s cannot be read, it revokes: %s", name, revocation.problem)
-        return Revoked(name, revocation.expires_at)
+    def _record(self, kind: Kind, name: str) -> bytes:
+        return self._records + keys.record(kind, name).encode()
 
-    async def _recorded(self, access_key_id: str) -> SessionRecord | None:
-        if not keys.is_name(access_key_id):
-            return None
-        request = etcd_pb2.RangeRequest(key=self._sessions + _name(access_key_id))
-        answer = await self._cluster.call("KV/Range", request, etcd_pb2.RangeResponse)
-        rows = ((access_key_id, kv.value) for kv in answer.kvs)
-        return next(iter(codec.decode_sessions(rows, _skipped)), None)
+    def _row(self, kv: Any, value: bytes | None) -> Row | None:
+        """Return the row of a key and a value; None for what is not ours, or of a kind of later versions."""
+        found = keys.parse_record(_suffix(kv.key, self._records))
+        return Row(*found, value, kv.mod_revision) if found else None
+
+    def _transaction(
+        self, writes: Sequence[Write], checks: Sequence[Check], leases: Mapping[tuple[Kind, str], int]
+    ) -> Any:
+        """Return the transaction; when it does not apply it says what is there instead."""
+        demanded: list[Write | Check] = [*checks, *writes]
+        compare = [
+            etcd_pb2.Compare(
+                result=etcd_pb2.Compare.EQUAL, target=etcd_pb2.Compare.MOD, key=self._record(one.kind, one.name),
+                mod_revision=one.expected,
+            )
+            for one in demanded if one.expected is not None
+        ]  # fmt: skip
+        keyed = [(self._record(write.kind, write.name), write) for write in writes]
+        return etcd_pb2.TxnRequest(
+            compare=compare,
+            success=[_operation(key, write, leases.get((write.kind, write.name), 0)) for key, write in keyed],
+            failure=[etcd_pb2.RequestOp(request_range=etcd_pb2.RangeRequest(key=key)) for key, _ in keyed],
+        )
+
+    async def _read(self, key: bytes) -> Any:
+        answer = await self._cluster.call("KV/Range", etcd_pb2.RangeRequest(key=key), etcd_pb2.RangeResponse)
+        return answer.kvs
 
     async def _all(self, prefix: bytes) -> tuple[Any, list[Any]]:
         """Return the first page's header and every record of a prefix, all pages at that header's revision."""
@@ -220,6 +261,21 @@ async def _end(reading: asyncio.Task[Any]) -> None:
     reading.cancel()
     with suppress(asyncio.CancelledError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
         await reading
+
+
+def _operation(key: bytes, write: Write, lease: int) -> Any:
+    if write.value is None:
+        return etcd_pb2.RequestOp(request_delete_range=etcd_pb2.DeleteRangeRequest(key=key))
+    return etcd_pb2.RequestOp(request_put=_put_request(key, write.value, lease))
+
+
+def _is_done(writes: Sequence[Write], responses: Any) -> bool:
+    """Return whether everything is already as it was to be written."""
+    there = [response.response_range.kvs for response in responses]
+    return all(
+        [kv.value for kv in found] == ([] if write.value is None else [write.value])
+        for write, found in zip(writes, there, strict=True)
+    )
 
 
 def _put_request(key: bytes, value: bytes, lease: int) -> Any:

@@ -2,7 +2,7 @@
 
 Every call has a deadline, each endpoint is tried in turn, the last good one first. All that goes through here may be repeated
 without harm (reads, puts of the same value, grants of leases, logins), because a call that failed may still have happened; a
-transaction would not be such a call and must not be sent this way.
+transaction is such a call only because `EtcdStore.swap` looks whether its own first sending was the one that came before.
 """
 
 from __future__ import annotations
@@ -83,8 +83,10 @@ class Cluster:
         for channel in channels:
             await channel.close()
 
-    async def call(self, method: str, request: Any, answer: Any) -> Any:
+    async def call(self, method: str, request: Any, answer: Any, failed: list[str] | None = None) -> Any:
         """Call a method when there is room. Raises StoreUnavailable, after 1.5 times the settings' timeout at most.
+
+        `failed` is told of each attempt that brought no answer and may have happened all the same.
 
         A call that has room gets the whole timeout; one that found none in half of it is turned away unsent. Were the
         waiting time taken from the call's own, a burst would time out at every member in turn and help nobody.
@@ -96,11 +98,11 @@ class Cluster:
             raise StoreUnavailable("too many calls wait for etcd") from None
         try:
             await self._bury()
-            return await self._ask(method, request, answer)
+            return await self._ask(method, request, answer, [] if failed is None else failed)
         finally:
             self._room.release()
 
-    async def _ask(self, method: str, request: Any, answer: Any) -> Any:
+    async def _ask(self, method: str, request: Any, answer: Any, failed: list[str]) -> Any:
         """Ask one endpoint after another, in a few rounds, until one answers or refuses for good."""
         reason = "the store is not open"
         for index, seconds in self._turns(time.monotonic() + self._settings.timeout):
@@ -112,6 +114,7 @@ class Cluster:
                 result = await self._attempt(channel, method, request, answer, seconds)
             except (grpc.aio.AioRpcError, TimeoutError) as error:
                 reason = self._judge(error, index, channel)
+                failed.append(reason)
             except grpc.aio.UsageError as error:  # closed under our feet
                 raise StoreUnavailable("the store is closed") from error
             else:

@@ -73,7 +73,8 @@ class Principal:
     `access_key_id` is the key that signed ("" for anonymous), `claims` the verified claims of the session
     token, `policies` the names of the IAM policies that its policy claim (or the configuration) names,
     `session_policy` the JSON text of the policy that narrows this session, `owner` true for the root account
-    and for sessions that root assumed, `parent` the identity behind a session ("" when there is none).
+    and for sessions that root assumed, `parent` the identity behind a session ("" when there is none), `tags` the
+    session's (aws:PrincipalTag).
     """
 
     type: PrincipalType
@@ -84,6 +85,7 @@ class Principal:
     policies: tuple[str, ...] = ()
     session_policy: str | None = None
     parent: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class UnknownFact(Exception):

@@ -20,6 +20,9 @@ _POLICY_NAME = re.compile(r"[A-Za-z0-9_.@+=-]{1,128}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
+DATA_KEY = "data"
+
+
 class Kind(StrEnum):
     """The kinds of records; the value is the part of the key that names it."""
 
@@ -124,14 +127,13 @@ def attachment_name(subject: str, *, group: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """One generation of session keys. It mints from `active_at` on; a withdrawn one opens nothing any more."""
+    """One generation of session keys. It mints from `active_at` on, and opens for as long as it is there."""
 
     kid: str
     signing: bytes = field(repr=False)
     derivation: bytes = field(repr=False)
     created_at: int = 0
     active_at: int = 0
-    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,11 @@ class SealRecord:
 
     id: str
     wraps: Mapping[str, tuple[int, bytes]] = field(default_factory=dict)
+
+    @property
+    def record_name(self) -> str:
+        """Return the name of the record: there is one data key."""
+        return DATA_KEY
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,20 @@
-"""Where sessions and revocations live: the words, and what every store must do.
+"""Where sessions and records live: the words, and what every store must do.
 
 A session is *recorded* for listing, audit and revocation; it is never looked up to verify a request (that is the
-token's work), so a store that is away stops new sessions and nothing else. Revocations are few and watched by every
-gateway. One contract suite runs over every store: tests/contracts/test_stores.py.
+token's work), so a store that is away stops new sessions and changes and nothing else. Records (`iam.records`) are what every
+gateway knows: a store holds their bytes, changes them by compare-and-swap, and tells of every change. One contract suite runs
+over every store: tests/contracts/test_stores.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from iam.model import Secret
-from iam.view import Change
+from iam.records import Kind
 
 SLACK = 300  # seconds a record outlives its session, for clocks that differ or are set back
 
@@ -26,8 +27,8 @@ class StoreUnavailable(StoreError):
     """The store did not answer in time, or refused; whether a write happened is not known."""
 
 
-class UnknownSession(StoreError):
-    """No session of that access key is recorded."""
+class Conflict(StoreError):
+    """A record is not at the revision that a write expected: nothing was written."""
 
 
 class WatchLost(StoreError):
@@ -36,7 +37,10 @@ class WatchLost(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """One issued session, for people: never a secret, never the token. Times in epoch seconds."""
+    """One issued session, for people: never a secret, never the token. Times in epoch seconds.
+
+    `kid` is the key that minted it, `revoke_type` its TokenRevokeType.
+    """
 
     access_key_id: str
     parent: str
@@ -45,27 +49,50 @@ class SessionRecord:
     issued_at: int
     expires_at: int
     claims: Mapping[str, Any] = field(default_factory=dict)
+    kid: str = ""
+    revoke_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Revocation:
-    """A session that is to be refused until it would have expired anyway. Times in epoch seconds.
+class Row:
+    """One record as it is stored: its bytes (None: it is gone), and the revision of its last change."""
 
-    `problem` is "" or why the record could not be read; such a revocation counts all the same.
+    kind: Kind
+    name: str
+    value: bytes | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What shall become of a record: `value` None removes it.
+
+    `expected` is the revision that it must have, 0 that it must not be there, None any. `expires_at` (epoch seconds): it goes by
+    itself some time after.
     """
 
-    access_key_id: str
-    revoked_at: int
-    expires_at: int
-    problem: str = ""
+    kind: Kind
+    name: str
+    value: bytes | None
+    expected: int | None = None
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A record that must be at a revision for others to be written; 0: it must not be there."""
+
+    kind: Kind
+    name: str
+    expected: int
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All revocations at one revision of the store."""
+    """All records at one revision of the store."""
 
     revision: int
-    revocations: tuple[Revocation, ...]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +100,7 @@ class Batch:
     """Changes that became visible together; a watch after `revision` continues behind them."""
 
     revision: int
-    changes: tuple[Change, ...]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +135,27 @@ class IamStore(Protocol):
         """
         ...
 
-    async def session(self, access_key_id: str) -> SessionRecord | None:
-        """Return a recorded session; None when there is none, it has expired or it cannot be read."""
+    async def session(self, access_key_id: str, *, expired: bool = False) -> SessionRecord | None:
+        """Return a recorded session; None when there is none, it cannot be read, or it has expired.
+
+        With `expired` also one that has, as long as its record is there.
+        """
         ...
 
     async def sessions(self) -> list[SessionRecord]:
         """Return all recorded sessions that have not expired, by access key."""
         ...
 
-    async def revoke(self, access_key_id: str, *, now: int) -> Revocation:
-        """Revoke a session; return when it is committed. Raises UnknownSession."""
+    async def get(self, kind: Kind, name: str) -> Row | None:
+        """Return a record as it is now (a linearizable read), None when there is none."""
+        ...
+
+    async def swap(self, writes: Sequence[Write], checks: Sequence[Check] = ()) -> int:
+        """Write all of it or nothing; return the revision once it is committed, on the disk. Raises Conflict."""
         ...
 
     async def snapshot(self) -> Snapshot:
-        """Return all revocations at one revision."""
+        """Return all records at one revision."""
         ...
 
     def watch(self, after: int) -> AsyncGenerator[Batch, None]:

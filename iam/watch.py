@@ -12,14 +12,16 @@ import logging
 import random
 import time
 from contextlib import aclosing
-from types import MappingProxyType
 
-from iam.store import Batch, IamStore, StoreError, StoreUnavailable
-from iam.view import IamView
+from iam.codec import Codec, Unreadable
+from iam.records import Kind
+from iam.store import Batch, IamStore, Row, StoreError, StoreUnavailable
+from iam.view import Change, Gone, IamView
 
 STALE = 5.0  # seconds without a sign of life after which the view counts as old
 RESUME = 60.0  # seconds of silence after which a watch is not resumed: list again
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts
+_PIECE = 1000  # records read before others have their turn
 _log = logging.getLogger("minio_gw.watch")
 
 
@@ -27,11 +29,14 @@ class Watcher:
     """The one who swaps the view.
 
     `view` is replaced whole, never changed. `last_seen` is the monotonic time of the store's last sign of life, 0.0
-    before the first.
+    before the first. `unreadable` names the records that could not be read.
     """
 
-    def __init__(self, store: IamStore) -> None:
+    def __init__(self, store: IamStore, codec: Codec) -> None:
         self._store = store
+        self._codec = codec
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self.unreadable: frozenset[str] = frozenset()
         self._loaded = asyncio.Event()
         self._doubt = True
         self._interrupted = True
@@ -46,9 +51,24 @@ class Watcher:
         return not self._interrupted and time.monotonic() - self.last_seen < STALE
 
     @property
+    def age(self) -> float:
+        """How long ago (seconds) the view was known to be true; infinite before the first."""
+        return time.monotonic() - self.last_seen if self.is_loaded else float("inf")
+
+    @property
     def is_loaded(self) -> bool:
         """Whether a first view is there."""
         return self._loaded.is_set()
+
+    async def reached(self, revision: int, within: float = 3.0) -> None:
+        """Return once the view is at this revision or behind it, or when that takes longer than `within` seconds."""
+        if self.view.revision >= revision:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((revision, waiter))
+        await asyncio.wait({waiter}, timeout=within)
+        if not waiter.done():
+            self._waiters.remove((revision, waiter))
 
     async def loaded(self) -> None:
         """Return once a first view is there."""
@@ -79,25 +99,52 @@ class Watcher:
 
     async def _list(self) -> None:
         snapshot = await self._store.snapshot()
-        for revocation in snapshot.revocations:
-            if revocation.problem:
-                _log.warning(
-                    "revocation of %s cannot be read, it revokes: %s", revocation.access_key_id, revocation.problem
-                )
-        expiries = {r.access_key_id: r.expires_at for r in snapshot.revocations}
-        self.view = IamView(snapshot.revision, MappingProxyType(expiries))
+        self.unreadable = frozenset()
+        changes: list[Change] = []
+        # The data key first: the others' secrets are sealed with it. In pieces, since requests are served meanwhile.
+        rows = sorted(snapshot.rows, key=lambda row: row.kind is not Kind.SEAL)
+        for begin in range(0, len(rows), _PIECE):
+            changes += [self._read(row) for row in rows[begin : begin + _PIECE]]
+            await asyncio.sleep(0)
+        self._swap(IamView().apply(changes, snapshot.revision))
         self._doubt = False
-        self.last_seen = time.monotonic()
         self._loaded.set()
 
     def _take(self, batch: Batch) -> None:
-        if batch.changes:
-            self.view = self.view.apply(batch.changes, batch.revision)
+        rows = sorted(batch.rows, key=lambda row: row.kind is not Kind.SEAL)
+        if rows:
+            self._swap(self.view.apply([self._read(row) for row in rows], batch.revision))
         self.last_seen = time.monotonic()
         self._interrupted = False
         if self._complained:
             _log.warning("the IAM store's watch is back")
             self._complained = False
+
+    def _read(self, row: Row) -> Change:
+        """Return what a row says; one that cannot be read is told once, and counts as gone or as its safe side."""
+        name = f"{row.kind}/{row.name}"
+        self.unreadable -= {name}
+        if row.value is None:
+            return Gone(row.kind, row.name)
+        record: Change
+        try:
+            record = self._codec.decode(row.kind, row.name, row.value)
+            problem = getattr(record, "problem", "") or ("it is broken" if getattr(record, "broken", False) else "")
+        except Unreadable as error:
+            record, problem = Gone(row.kind, row.name), str(error)
+        if problem:
+            self.unreadable |= {name}
+            _log.warning("the record %s cannot be read and counts against its bearer: %s", ascii(name), problem)
+        return record
+
+    def _swap(self, view: IamView) -> None:
+        self.view = view
+        self.last_seen = time.monotonic()
+        for revision, waiter in [*self._waiters]:
+            if revision <= view.revision:
+                self._waiters.remove((revision, waiter))
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _complain(self, reason: str) -> None:
         """Say once per interruption that there is one."""

@@ -1,11 +1,12 @@
-"""Session -> Principal: which policies it names, whose it is. Pure."""
+"""Session -> Principal: whose it is, and what it brings to a decision. Its policies are found elsewhere, per request. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from iam.model import Principal, PrincipalType
+from sts.proof import USER, Proof
 from sts.sessions import Session
 
 
@@ -16,26 +17,39 @@ def policies_of(claims: Mapping[str, Any], name: str, prefix: str = "") -> tuple
     return tuple(dict.fromkeys(t.strip() for t in texts if isinstance(t, str) and t.strip()))
 
 
-def principal_of(session: Session, *, claim_name: str, claim_prefix: str, root_access_key: str) -> Principal:
-    """Return who a session is.
+def principal_of(session: Session, *, root_access_key: str, policies: tuple[str, ...] = ()) -> Principal:
+    """Return who a session is; `policies` are those that were found for it.
 
-    Only a session that root itself assumed is the owner; a session policy narrows the owner's too, since
-    `iam.authorize.AllOf` judges by it before anybody looks at `owner`.
+    Only a session that root itself assumed is the owner: one of the way in that permanent keys prove, whose parent is root's
+    access key (trap 47). A session policy narrows the owner's too, since `iam.authorize.AllOf` judges by it before anybody
+    looks at `owner`.
     """
-    groups = session.claims.get("groups")
     return Principal(
         PrincipalType.ASSUMED_ROLE,
         session.credentials.access_key_id,
-        owner=bool(session.parent) and session.parent == root_access_key,
+        owner=session.provider == USER and session.parent == root_access_key != "",
         claims=session.claims,
-        groups=tuple(g for g in groups if isinstance(g, str)) if isinstance(groups, list) else (),
-        policies=policies_of(session.claims, claim_name, claim_prefix),
+        groups=session.groups,
+        policies=policies,
         session_policy=session.session_policy,
-        parent=session.parent or _federated(session.claims, root_access_key),
+        parent=session.parent,
+        tags=session.tags,
     )
 
 
-def _federated(claims: Mapping[str, Any], root_access_key: str) -> str:
-    """Return the IdP's name for its subject; one called like root stays nameless, or conditions would mix them up (trap 47)."""
-    name = str(claims.get("sub") or claims.get("azp") or "")
-    return "" if name == root_access_key else name
+def needs_a_policy_claim(
+    exists: Callable[[str], bool], claim_name: str, claim_prefix: str = ""
+) -> Callable[[Proof], str]:
+    """Return a check of proofs for `StsService.shortcoming`: "" when the policy claim names a policy that exists, else why not.
+
+    A token that could never do anything is better refused now than at every request (minio.md 1.3).
+    """
+    claim = claim_prefix + claim_name
+
+    def shortcoming(proof: Proof) -> str:
+        named = policies_of(proof.claims, claim_name, claim_prefix)
+        if not named:
+            return f"The token has no claim '{claim}' that names a policy."
+        return "" if any(map(exists, named)) else f"None of the policies named by the claim '{claim}' exists."
+
+    return shortcoming

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from sts.wire import StsCall
 
+USER = "user"  # the provider of who has permanent keys here
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:

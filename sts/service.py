@@ -1,113 +1,189 @@
-"""The phases every STS call shares, in order: validate, prove, authorize, clamp, mint, record.
+"""The phases every STS call shares, in order: validate, prove, clamp, authorize, mint, record.
 
-An action module only proves its caller; it cannot forget a shared step. The session is in the store before the answer
-leaves.
+A way in only proves its caller; it cannot forget a shared step. The session is in the store before the answer leaves.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from iam.model import Credentials
-from iam.policy import PolicyError, parse
+from iam.model import AccessRequest, Credentials, Decision, Principal, PrincipalType
+from iam.policy import Policy
 from iam.store import IamStore, SessionRecord, StoreError
-from sts import assume_role, client_grants, web_identity
-from sts.oidc import OidcVerifier
-from sts.principal import policies_of
-from sts.sessions import OUR_CLAIMS, Keyring, mint
+from sts.caller_identity import identity_of
+from sts.narrowing import narrowed
+from sts.parameters import ACTIONS, MAX_DURATION, Wanted, tags_of, wanted
+from sts.proof import USER, Proof, WayIn
+from sts.questions import Question
+from sts.sessions import OUR_CLAIMS, PRIVATE, Keyring, mint
 from sts.wire import (
-    ExpiredToken,
+    AccessDenied,
+    ExpiredTokenException,
+    IDPRejectedClaim,
     InvalidParameterValue,
-    MalformedPolicyDocument,
+    Named,
     PackedPolicyTooLarge,
     ServiceUnavailable,
     StsCall,
+    STSNotInitialized,
+    render_identity,
     render_result,
 )
 
-ACTIONS = frozenset({"AssumeRole", "AssumeRoleWithClientGrants", "AssumeRoleWithWebIdentity"})
-MIN_DURATION, MAX_DURATION, DEFAULT_DURATION = 900, 31_536_000, 3600  # seconds
-MAX_POLICY = 2048  # characters of compact JSON
-MAX_TOKEN = 12_288  # characters of a session token: it must fit into one header and into a presigned URL
-_NOT_TEXT = re.compile("[\ud800-\udfff]")
+__all__ = ["ACTIONS", "StsService"]
+
+MAX_TOKEN = 4096  # characters of a session token: it travels in a header, or a URL, of every request
+AWS_TAGS = "https://aws.amazon.com/tags"  # the claim in which a provider names session tags, as AWS reads it
+_NAMED_AT_MOST = 3  # claims in the message about a token that is too long
 _AUDITED = ("sub", "azp", "iss", "preferred_username", "policy", "groups", "jti")
+
+
+def _nothing(_: Proof) -> str:
+    return ""
+
+
+def _never(_parent: str, _type: str) -> int:
+    return 0
 
 
 @dataclass(frozen=True)
 class StsService:
-    """Issues sessions. `require_policy`: without an external policy service a token must name a known policy."""
+    """Issues sessions.
 
-    keyring: Keyring
+    `ways` are the ways in by action; `keyring` returns the keys of this moment (`current` "" while there is none), `policy` a
+    policy by its name (PolicyArns). `now` is in epoch seconds. `may` answers two questions (None: always yes, but nobody
+    except root may give tags): `sts:<Action>`, to be allowed unless a policy denies it, and `sts:TagSession`, to be denied
+    unless a policy allows it. `shortcoming` says why a federated identity could never do anything, "" when it could.
+    `not_before_of` (parent, TokenRevokeType) is the epoch millisecond up to which sessions of that parent are revoked.
+    """
+
+    ways: Mapping[str, WayIn]
+    keyring: Callable[[], Keyring]
     store: IamStore
-    verifier: OidcVerifier | None
-    policy_exists: Callable[[str], bool]
-    require_policy: bool
-    now: Callable[[], int]
+    policy: Callable[[str], Policy | None]
+    now: Callable[[], float]
     new_access_key: Callable[[], str]
-    claim_name: str = "policy"
-    claim_prefix: str = ""
+    may: Callable[[AccessRequest], Awaitable[Decision]] | None = None
+    shortcoming: Callable[[Proof], str] = _nothing
+    not_before_of: Callable[[str, str], int] = _never
+    sealed: bool = False
+    audited: tuple[str, ...] = ()
 
     async def call(self, call: StsCall, *, request_id: str) -> bytes:
         """Carry a call out and return its XML. Raises StsError."""
-        duration, policy = _duration(call), _policy(call)
-        claims, expiry = await self._prove(call)
-        expires_at = self._clamp(duration, expiry)
-        if policy is not None:
-            claims["sessionPolicy"] = base64.b64encode(policy.encode()).decode()
-        credentials = mint(self.keyring, claims, access_key_id=self.new_access_key(), expires_at=expires_at)
-        if credentials.session_token is None or len(credentials.session_token.reveal()) > MAX_TOKEN:
-            raise PackedPolicyTooLarge
-        await self._record(call, claims, credentials)
-        return render_result(call, credentials, subject=str(claims.get("sub", "")), request_id=request_id)
+        asked = wanted(call)
+        if call.action == "GetCallerIdentity":
+            who = identity_of(call)
+            return render_identity(arn=who.arn, user_id=who.user_id, account=who.account, request_id=request_id)
+        policy = self._narrowed(asked)
+        proof = await self._prove(call)
+        expires_at = self._clamp(asked, proof)
+        tags = {**_tags_of(proof), **asked.tags}
+        await self._authorize(call, asked, proof, tags, expires_at)
+        claims, keyring = self._claims(asked, proof, tags, policy), self._keyring()
+        credentials = self._mint(keyring, claims, expires_at)
+        await self._record(asked, proof, claims, credentials, keyring.current)
+        packed = len(policy or "") + sum(len(key) + len(value) for key, value in tags.items())
+        named = Named(proof.subject, proof.audience, proof.issuer, -(-100 * packed // MAX_TOKEN) if packed else None)
+        return render_result(call, credentials, named, request_id=request_id)
 
-    async def _prove(self, call: StsCall) -> tuple[dict[str, Any], int | None]:
-        """Return the claims for the token and when the proof itself ends."""
-        match call.action:
-            case "AssumeRole":
-                return dict(assume_role.prove(call)), None
-            case "AssumeRoleWithClientGrants":
-                claims = await client_grants.prove(call, self.verifier)
-            case "AssumeRoleWithWebIdentity":
-                claims = await web_identity.prove(call, self.verifier)
-            case action:
-                raise InvalidParameterValue(f"The action {action[:64]} is not supported.")
-        self._authorize(claims)
-        return {n: v for n, v in claims.items() if n not in OUR_CLAIMS}, int(claims["exp"])
+    def _narrowed(self, asked: Wanted) -> str | None:
+        """Return the session policy of `Policy` and `PolicyArns`."""
+        named = []
+        for parameter, name in asked.policies:
+            policy = self.policy(name)
+            if policy is None:
+                raise InvalidParameterValue(f"{parameter}: there is no policy {name}.")
+            named.append(policy)
+        return narrowed(asked.policy, named)
 
-    def _authorize(self, claims: Mapping[str, Any]) -> None:
-        """Refuse a token that could never do anything (minio.md 1.3): better said now than at every request."""
-        if not self.require_policy:
-            return
-        claim = self.claim_prefix + self.claim_name
-        named = policies_of(claims, self.claim_name, self.claim_prefix)
-        if not named:
-            raise InvalidParameterValue(f"The token has no claim '{claim}' that names a policy.")
-        if not any(self.policy_exists(name) for name in named):
-            raise InvalidParameterValue(f"None of the policies named by the claim '{claim}' exists.")
+    async def _prove(self, call: StsCall) -> Proof:
+        way = self.ways.get(call.action)
+        if way is None:
+            raise STSNotInitialized(f"{call.action} is not configured here.")
+        proof = await way.prove(call)
+        if proof.provider != USER and (missing := self.shortcoming(proof)):
+            raise InvalidParameterValue(missing)
+        return proof
 
-    def _clamp(self, duration: int | None, expiry: int | None) -> int:
-        """Return the expiry: never past the proof's own (trap 46)."""
+    def _clamp(self, asked: Wanted, proof: Proof) -> int:
+        """Return the expiry (epoch seconds): never past the proof's own, nor longer than its maximum (trap 46)."""
+        now = int(self.now())
+        if proof.expires_at is not None and proof.expires_at <= now:
+            raise ExpiredTokenException
+        length = min(asked.duration or MAX_DURATION, proof.max_duration or MAX_DURATION, MAX_DURATION)
+        return now + length if proof.expires_at is None else min(proof.expires_at, now + length)
+
+    async def _authorize(
+        self, call: StsCall, asked: Wanted, proof: Proof, tags: Mapping[str, str], expires_at: int
+    ) -> None:
+        """Ask whether this session may be made, and whether its caller may give it tags of his own choice."""
+        principal = self._asker(call, proof, tags)
         now = self.now()
-        if expiry is None:
-            return now + (duration or DEFAULT_DURATION)
-        if expiry <= now:
-            raise ExpiredToken
-        return min(expiry, now + (duration or MAX_DURATION))
+        about = Question(principal, call, expires_at - int(now), int(now), asked.tags)
+        for action in (f"sts:{call.action}", *(("sts:TagSession",) if asked.tags else ())):
+            if self.may is None:
+                if action == "sts:TagSession" and not principal.owner:
+                    raise AccessDenied("Tags: not allowed.", reason="nobody but root may tag sessions")
+                continue
+            decision = await self.may(AccessRequest(principal, action, "", context=about))
+            if not decision:
+                raise AccessDenied(reason=f"{action}: {decision.reason}")
 
-    async def _record(self, call: StsCall, claims: Mapping[str, Any], credentials: Credentials) -> None:
+    def _asker(self, call: StsCall, proof: Proof, tags: Mapping[str, str]) -> Principal:
+        """Return who asks for the session: the signer, or whom the proof has made known; with the session's tags."""
+        if proof.provider == USER and call.signer is not None:
+            return replace(call.signer, tags=tags)
+        return Principal(
+            PrincipalType.ASSUMED_ROLE, "", False, proof.claims, proof.groups, parent=proof.parent, tags=tags
+        )
+
+    def _claims(self, asked: Wanted, proof: Proof, tags: Mapping[str, str], policy: str | None) -> dict[str, Any]:
+        """Return what the token says: of the proof nothing that only we may say (trap 47)."""
+        claims = {n: v for n, v in proof.claims.items() if n not in OUR_CLAIMS and n != AWS_TAGS}
+        issued = max(int(self.now() * 1000), self.not_before_of(proof.parent, asked.revoke_type) + 1)
+        private = {
+            "provider": proof.provider, "issued": issued, "groups": list(proof.groups), "tags": dict(tags),
+            "transitive": list(asked.transitive), "session": asked.session_name,
+        }  # fmt: skip
+        ours = {
+            "parent": proof.parent, "roleArn": proof.role_arn, "tokenRevokeType": asked.revoke_type,
+            "sessionPolicy": base64.b64encode(policy.encode()).decode() if policy is not None else "",
+            PRIVATE: {name: value for name, value in private.items() if value},
+        }  # fmt: skip
+        return claims | {name: value for name, value in ours.items() if value or name == "parent"}
+
+    def _keyring(self) -> Keyring:
+        keyring = self.keyring()
+        if keyring.current not in keyring.keys:
+            raise ServiceUnavailable("There is no key for session tokens yet; please try again.", reason="no key")
+        return keyring
+
+    def _mint(self, keyring: Keyring, claims: Mapping[str, Any], expires_at: int) -> Credentials:
+        access_key = self.new_access_key()
+        credentials = mint(keyring, claims, access_key_id=access_key, expires_at=expires_at, sealed=self.sealed)
+        length = len(credentials.session_token.reveal()) if credentials.session_token else 0
+        if length > MAX_TOKEN:
+            raise PackedPolicyTooLarge(_too_large(claims, length))
+        return credentials
+
+    async def _record(
+        self, asked: Wanted, proof: Proof, claims: Mapping[str, Any], credentials: Credentials, kid: str
+    ) -> None:
         record = SessionRecord(
             credentials.access_key_id,
-            parent=str(claims.get("parent") or claims.get("sub") or claims.get("azp") or ""),
-            issuer=str(claims.get("iss", "")),
-            provider=call.action,
-            issued_at=self.now(),
+            parent=proof.parent,
+            issuer=proof.issuer,
+            provider=proof.provider,
+            issued_at=claims[PRIVATE]["issued"] // 1000,
             expires_at=credentials.expires_at or 0,
-            claims={n: claims[n] for n in (*_AUDITED, self.claim_prefix + self.claim_name) if n in claims},
+            claims={name: claims[name] for name in (*_AUDITED, *self.audited) if name in claims},
+            kid=kid,
+            revoke_type=asked.revoke_type,
         )
         try:
             await self.store.record_session(record)
@@ -115,27 +191,30 @@ class StsService:
             raise ServiceUnavailable(reason=str(error)) from error
 
 
-def _duration(call: StsCall) -> int | None:
-    text = call.parameters.get("DurationSeconds", "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and MIN_DURATION <= int(text) <= MAX_DURATION):
-        raise InvalidParameterValue(f"DurationSeconds must be between {MIN_DURATION} and {MAX_DURATION}.")
-    return int(text)
+def _too_large(claims: Mapping[str, Any], length: int) -> str:
+    """Name the largest claims, and nothing of what they say."""
+    sizes = {name: len(json.dumps(value, separators=(",", ":"), default=str)) for name, value in claims.items()}
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:_NAMED_AT_MOST]
+    told = ", ".join(f"{name[:64]} ({size})" for name, size in largest)
+    return f"The session token would have {length} characters and may have {MAX_TOKEN}; its largest claims: {told}."
 
 
-def _policy(call: StsCall) -> str | None:
-    """Return the session policy as compact JSON: its length counts, since it travels in every request."""
-    text = call.parameters.get("Policy", "")
-    if not text:
-        return None
+def _tags_of(proof: Proof) -> dict[str, str]:
+    """Return the session tags that an identity provider vouches for, each with one value.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html#id_session-tags_adding-assume-role-idp
+    """
+    given = proof.claims.get(AWS_TAGS)
+    tags = given.get("principal_tags") if isinstance(given, dict) else None
+    if given is None or not tags:
+        return {}
+    pairs = []
+    for key, values in tags.items() if isinstance(tags, dict) else [("", None)]:
+        value = values[0] if isinstance(values, list) and len(values) == 1 else values
+        if not isinstance(value, str):
+            raise IDPRejectedClaim(f"The claim {AWS_TAGS} does not name tags of one value each.")
+        pairs.append((key, value))
     try:
-        parse(text)
-    except PolicyError as error:
-        raise MalformedPolicyDocument("; ".join(error.problems)[:1000]) from None
-    compact = json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
-    if len(compact) > MAX_POLICY:
-        raise MalformedPolicyDocument(f"The policy is longer than {MAX_POLICY} characters.")
-    if _NOT_TEXT.search(compact):
-        raise MalformedPolicyDocument("The policy holds half a character.")
-    return compact
+        return tags_of(pairs)
+    except InvalidParameterValue as error:
+        raise IDPRejectedClaim(f"The claim {AWS_TAGS}: {error.text}") from None

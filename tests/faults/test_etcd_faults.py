@@ -13,6 +13,7 @@ from iam.etcd import EtcdStore
 from iam.model import Secret
 from iam.store import EtcdSettings, SessionRecord, StoreUnavailable, WatchLost
 from iam.watch import STALE, Watcher
+from tests.servers.iam import CODEC, revocations, revoke
 from tests.servers.etcd import Etcd, make_pki
 from tests.servers.proxy import Proxy, eventually
 
@@ -57,7 +58,7 @@ async def opened(endpoints, prefix, **settings):
 @asynccontextmanager
 async def watching(store):
     """Run a Watcher until the block ends; it starts current."""
-    watcher = Watcher(store)
+    watcher = Watcher(store, CODEC)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(watcher.run())
         await eventually(lambda: watcher.current, "current")
@@ -74,7 +75,7 @@ def record(name):
 async def issue_and_revoke(store, name):
     """Record a session and revoke it."""
     await store.record_session(record(name))
-    await store.revoke(name, now=NOW)
+    await revoke(store, name, now=NOW)
 
 
 async def timed(awaitable):
@@ -133,7 +134,7 @@ async def test_the_leader_is_killed(cluster, prefix):
         while (await timed(store.record_session(record("AFTER"))))[1] is not None:
             assert time.monotonic() - started < 2 * STS_PATIENCE
         assert time.monotonic() - started < 2 * STS_PATIENCE
-        await store.revoke("AFTER", now=NOW)
+        await revoke(store, "AFTER", now=NOW)
         await eventually(lambda: watcher.view.is_revoked("AFTER"), "seen")
 
 
@@ -259,7 +260,7 @@ async def test_trap_51_a_black_hole_is_noticed(cluster, prefix):
         async with opened([proxy.endpoint], prefix) as store, watching(store) as watcher:
             proxy.swallowing = True
             assert await eventually(lambda: not watcher.current, "noticed") < STALE + 1
-            await writer.revoke("AKEY", now=NOW)
+            await revoke(writer, "AKEY", now=NOW)
             assert not watcher.view.is_revoked("AKEY"), "the black hole let something through"
             proxy.swallowing = False
             assert await eventually(lambda: watcher.view.is_revoked("AKEY"), "in force") < STS_PATIENCE
@@ -276,7 +277,7 @@ async def test_trap_51_a_black_hole_on_the_way_to_one_member_is_left(cluster, pr
         ):
             assert proxy.connections, "the proxied member is the one in use"
             proxy.swallowing = True
-            await writer.revoke("AKEY", now=NOW)
+            await revoke(writer, "AKEY", now=NOW)
             assert await eventually(lambda: watcher.view.is_revoked("AKEY"), "in force") < STALE + 1
             assert proxy.swallowing
 

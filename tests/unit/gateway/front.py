@@ -35,6 +35,7 @@ from gateway.wire.steps import Send
 from iam.authorize import AllOf, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.policy import parse
+from sts.assume_role import SignedCaller
 from sts.service import StsService
 from sts.sessions import derive_keyring
 from tests.servers.processes import BACKEND
@@ -161,7 +162,9 @@ async def serve(
     desk = Doubting(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
     desk.habits = Habits(world, after=0)
     stack.callback(desk.must_agree)
-    sts = StsService(KEYRING, iam, None, POLICIES.__contains__, True, lambda: int(time.time()), new_access_key)
+    signed = SignedCaller()
+    ways = {"AssumeRole": signed, "GetSessionToken": signed}
+    sts = StsService(ways, lambda: KEYRING, iam, POLICIES.get, time.time, new_access_key)
     control = Control(desk, world, sts, backend.not_ready, True, pool.gauges)
     server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)

@@ -73,7 +73,7 @@ async def test_a_revocation_is_in_the_store(directory, capsys, as_json):
     assert json.loads(out)["access_key_id"] == "BBB" if as_json else out == "revoked BBB\n"
     store = EmbeddedStore(directory / STORE_FILE)
     await store.open()
-    assert [(r.access_key_id, r.expires_at) for r in (await store.snapshot()).revocations] == [("BBB", NOW + 3600)]
+    assert [(r.access_key_id, r.expires_at) for r in revocations(await store.snapshot())] == [("BBB", NOW + 3600)]
     await store.close()
 
 

@@ -1,6 +1,8 @@
 """Records as bytes: what was written is read, junk is skipped with a reason, and a junk revocation still revokes."""
 
+import base64
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,21 @@ from hypothesis import strategies as st
 
 from iam import codec
 from iam.model import Secret
-from iam.store import Revocation, SessionRecord
+from iam.records import (
+    Attachment,
+    Epoch,
+    Group,
+    KeyRecord,
+    Kind,
+    PolicyDocument,
+    Revocation,
+    SealRecord,
+    ServiceAccount,
+    User,
+)
+from iam.seal import CannotOpen, Seal
+from iam.store import SessionRecord
+from tests.servers.iam import CODEC, a_codec
 
 NAMES = st.from_regex(r"[0-9A-Za-z]{3,20}", fullmatch=True)
 TIMES = st.integers(0, 2**40)
@@ -37,11 +53,59 @@ def test_a_session_survives_its_bytes(record):
     assert codec.decode_session(record.access_key_id, codec.encode_session(record)) == record
 
 
-@given(NAMES, TIMES, TIMES)
-def test_a_revocation_survives_its_bytes(name, revoked_at, expires_at):
-    """A revocation is read back as it was, under its key's name."""
-    revocation = Revocation(name, revoked_at, expires_at)
-    assert codec.decode_revocation(name, codec.encode_revocation(revocation)) == revocation
+TEXTS = st.lists(st.text()).map(tuple)
+SECRETS = st.text(min_size=8).map(Secret)
+RECORDS = st.one_of(
+    st.builds(User, NAMES, SECRETS, st.booleans(), TIMES),
+    st.builds(Group, NAMES, TEXTS, st.booleans(), TIMES),
+    st.builds(PolicyDocument, NAMES, st.text(), TIMES, TIMES),
+    st.builds(
+        ServiceAccount, NAMES, SECRETS, st.text(), st.booleans(), st.none() | st.text(), st.text(), st.text(),
+        st.none() | TIMES, st.text(), st.dictionaries(st.text(), JSON), TEXTS, TIMES,
+    ),
+    st.builds(Attachment, st.text(), TEXTS, st.booleans(), TIMES),
+    st.builds(KeyRecord, NAMES, st.binary(min_size=64, max_size=64), st.binary(min_size=64, max_size=64), TIMES, TIMES),
+    st.builds(SealRecord, NAMES, st.dictionaries(NAMES, st.tuples(TIMES, st.binary()))),
+    st.builds(Revocation, NAMES, TIMES, TIMES),
+    st.builds(Epoch, st.text(), TIMES, st.dictionaries(st.text(), TIMES), TIMES),
+)  # fmt: skip
+
+
+@given(RECORDS)
+def test_every_record_survives_its_bytes(record):
+    """Each kind of record is read back as it was, under its name."""
+    kind, name = codec.record_key(record)
+    assert CODEC.decode(kind, name, CODEC.encode(record)) == record
+
+
+@given(RECORDS)
+def test_trap_54_no_secret_is_stored_in_the_clear(record):
+    """Neither a secret key nor key material stands in the bytes of a record, as text or in base64."""
+    value = CODEC.encode(record)
+    secrets = [record.secret.reveal().encode()] if isinstance(record, User | ServiceAccount) else []
+    secrets += [record.signing, record.derivation] if isinstance(record, KeyRecord) else []
+    for secret in secrets:
+        # Short texts of one sign may stand there by chance, in a member's name or in the sealed text.
+        assert len(set(secret)) < 6 or (secret not in value and base64.b64encode(secret)[:10] not in value)
+
+
+def test_a_sealed_secret_opens_for_its_own_record_only():
+    """A secret that is moved to another name, or kind, or store, is not read: swapping two users' records gives nobody in."""
+    value = CODEC.encode(User("alice", Secret("alices-secret")))
+    for place in ((Kind.USER, "bob"), (Kind.ACCOUNT, "alice")):
+        with pytest.raises(codec.Unreadable):
+            CODEC.decode(*place, value)
+    with pytest.raises(codec.Unreadable):
+        a_codec().decode(Kind.USER, "alice", value)
+
+
+def test_without_a_data_key_nothing_secret_is_written_or_read():
+    """A codec that knows no data key neither writes a user nor reads one."""
+    blank = codec.Codec(Seal((), lambda n: bytes(n)))
+    with pytest.raises(CannotOpen):
+        blank.encode(User("alice", Secret("alices-secret")))
+    with pytest.raises(codec.Unreadable):
+        blank.decode(Kind.USER, "alice", CODEC.encode(User("alice", Secret("alices-secret"))))
 
 
 def test_the_records_say_their_version():
@@ -49,16 +113,18 @@ def test_the_records_say_their_version():
     session = json.loads(codec.encode_session(GOOD))
     assert session == {
         "version": 1, "accessKey": "AKEY", "parent": "sub", "issuer": "https://idp", "provider": "AssumeRole",
-        "issuedAt": 1, "expiresAt": 2, "claims": {"sub": "x"},
+        "issuedAt": 1, "expiresAt": 2, "claims": {"sub": "x"}, "kid": "", "revokeType": "",
     }  # fmt: skip
-    assert json.loads(codec.encode_revocation(Revocation("A", 3, 4))) == {"version": 1, "revokedAt": 3, "expiresAt": 4}
+    revocation = json.loads(CODEC.encode(Revocation("A", 3, 4)))
+    assert revocation == {"version": 1, "accessKeyId": "A", "revokedAt": 3, "expiresAt": 4}
 
 
 def test_unknown_members_are_tolerated():
     """A newer program may add members: the record is read all the same."""
     value = json.dumps(json.loads(codec.encode_session(GOOD)) | {"colour": ["blue"]}).encode()
     assert codec.decode_session("AKEY", value) == GOOD
-    assert codec.decode_revocation("A", b'{"version":1,"revokedAt":1,"expiresAt":5,"x":{}}') == Revocation("A", 1, 5)
+    value = b'{"version":1,"revokedAt":1,"expiresAt":5,"x":{}}'
+    assert CODEC.decode(Kind.REVOCATION, "A", value) == Revocation("A", 1, 5)
 
 
 @pytest.mark.parametrize("value", JUNK, ids=lambda v: repr(v[:40]))
@@ -71,17 +137,24 @@ def test_junk_sessions_are_skipped_with_a_reason(value):
 
 
 @pytest.mark.parametrize("value", JUNK, ids=lambda v: repr(v[:40]))
-def test_junk_revocations_fail_closed(value):
-    """A revocation that cannot be read revokes its key for good, and says why."""
-    revocation = codec.decode_revocation("AKEY", value)
+def test_junk_fails_closed(value):
+    """What cannot be read falls to the safe side: it revokes, it takes all rights, or its bearer is unknown."""
+    revocation = CODEC.decode(Kind.REVOCATION, "AKEY", value)
     assert (revocation.access_key_id, revocation.expires_at) == ("AKEY", codec.FOREVER)
     assert revocation.problem
+    epoch = CODEC.decode(Kind.EPOCH, "alice", value)
+    assert epoch.not_before == codec.FOREVER
+    assert CODEC.decode(Kind.ATTACHMENT, "group/devs", value) == Attachment("devs", (), group=True, broken=True)
+    for kind in (Kind.USER, Kind.GROUP, Kind.ACCOUNT, Kind.KEY, Kind.SEAL):
+        with pytest.raises(codec.Unreadable):
+            CODEC.decode(kind, "AKEY", value)
 
 
-@given(st.binary() | JSON.map(lambda document: json.dumps(document).encode()))
-def test_no_bytes_crash_the_reader(value):
+@given(st.sampled_from(Kind), st.binary() | JSON.map(lambda document: json.dumps(document).encode()))
+def test_no_bytes_crash_the_reader(kind, value):
     """Any bytes at all give a record or Unreadable, never another error."""
-    assert codec.decode_revocation("AKEY", value).access_key_id == "AKEY"
+    with suppress(codec.Unreadable):
+        CODEC.decode(kind, "AKEY", value)
     assert codec.decode_sessions([("AKEY", value)], lambda *_: None) in ([], [GOOD])
 
 

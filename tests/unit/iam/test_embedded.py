@@ -12,8 +12,10 @@ import pytest
 
 from iam import embedded
 from iam.embedded import EmbeddedStore
-from iam.store import SessionRecord, StoreError, StoreUnavailable, UnknownSession
-from iam.view import Lifted, Revoked
+from iam.records import Revocation
+from iam.refusals import NoSuchSession
+from iam.store import SessionRecord, StoreError, StoreUnavailable
+from tests.servers.iam import CODEC, revoke
 from tests.servers.proxy import eventually
 
 NOW = int(time.time())
@@ -54,7 +56,7 @@ async def test_what_was_written_is_there_after_a_restart(path):
     async with opened(path) as store:
         await store.record_session(record("AAA"))
         await store.record_session(record("BBB"))
-        await store.revoke("BBB", now=NOW)
+        await revoke(store, "BBB", now=NOW)
         before = await store.snapshot()
     async with opened(path) as store:
         assert [r.access_key_id for r in await store.sessions()] == ["AAA", "BBB"]
@@ -100,13 +102,13 @@ async def test_a_write_that_fails_is_undone(path):
     async with opened(path) as store:
         await store.record_session(record())
         before = await store.snapshot()
-        refuse = "CREATE TRIGGER refuse BEFORE INSERT ON revocations BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        refuse = "CREATE TRIGGER refuse BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'disk full'); END"
         await store._run(lambda: store._db.execute(refuse))
         with pytest.raises(StoreUnavailable, match="disk full"):
-            await store.revoke("AAA", now=NOW)
+            await revoke(store, "AAA", now=NOW)
         assert await store.snapshot() == before
         await store._run(lambda: store._db.execute("DROP TRIGGER refuse"))
-        await store.revoke("AAA", now=NOW)
+        await revoke(store, "AAA", now=NOW)
         assert (await store.snapshot()).revision == before.revision + 1
 
 
@@ -116,7 +118,7 @@ async def test_a_revocation_waits_for_the_disk(path, revoking, level):
     async with opened(path) as store:
         await store.record_session(record())
         if revoking:
-            await store.revoke("AAA", now=NOW)
+            await revoke(store, "AAA", now=NOW)
         assert await store._run(lambda: store._rows("PRAGMA synchronous")) == [(level,)]
         assert await store._run(lambda: store._rows("PRAGMA journal_mode")) == [("wal",)]
 
@@ -170,8 +172,8 @@ async def test_names_never_reach_sql():
         await store.record_session(record())
         with pytest.raises(StoreError):
             await store.record_session(record(hostile))
-        with pytest.raises(UnknownSession):
-            await store.revoke(hostile, now=NOW)
+        with pytest.raises(NoSuchSession):
+            await revoke(store, hostile, now=NOW)
         assert await store.session(hostile) is None
         assert await store.session("AAA") == record()
 
@@ -180,7 +182,7 @@ async def test_a_watch_begins_with_a_sign_of_life():
     """The first batch comes at once, empty when nothing changed: who watches knows that the store is there."""
     async with opened() as store:
         watch = store.watch((await store.snapshot()).revision)
-        assert (await anext(watch)).changes == ()
+        assert (await anext(watch)).rows == ()
         await watch.aclose()
 
 
@@ -195,9 +197,9 @@ async def test_a_batch_holds_all_that_came_since_the_last_look(monkeypatch):
         watch = store.watch(start)
         await anext(watch)
         for name in names:
-            await store.revoke(name, now=NOW)
+            await revoke(store, name, now=NOW)
         batch = await anext(watch)
-        assert batch.changes == tuple(Revoked(name, NOW + 3600) for name in names)
+        assert [row.name for row in batch.rows] == names
         assert batch.revision == start + 3 == (await store.snapshot()).revision
         await watch.aclose()
 
@@ -210,10 +212,11 @@ async def test_who_is_revoked_again_for_longer_is_not_lifted(monkeypatch):
         watch = store.watch((await store.snapshot()).revision)
         for life in (600, 3600):
             await store.record_session(record(life=life))
-            await store.revoke("AAA", now=NOW)
-            assert (await anext(watch)).changes == (Revoked("AAA", NOW + life),)
+            await revoke(store, "AAA", now=NOW)
+            ((kind, name, value),) = [(row.kind, row.name, row.value) for row in (await anext(watch)).rows]
+            assert CODEC.decode(kind, name, value) == Revocation("AAA", NOW, NOW + life)
         monkeypatch.setattr(embedded.time, "time", lambda: NOW + 601)
-        assert (await anext(watch)).changes == ()
+        assert (await anext(watch)).rows == ()
         monkeypatch.setattr(embedded.time, "time", lambda: NOW + 3601)
-        assert (await anext(watch)).changes == (Lifted("AAA"),)
+        assert [(row.name, row.value) for row in (await anext(watch)).rows] == [("AAA", None)]
         await watch.aclose()

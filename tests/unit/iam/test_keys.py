@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iam import keys
+from iam.records import Kind
 
 
 @pytest.mark.parametrize("prefix", ["", "team-a/", "team-a", "ü/"])
 def test_the_path_prefix_is_glued_in_front(prefix):
     """MINIO_ETCD_PATH_PREFIX precedes every key as it is: nothing is added between."""
     assert keys.sessions(prefix) == prefix + "minio-gw/v1/sessions/"
-    assert keys.revocations(prefix) == prefix + "minio-gw/v1/revocations/"
+    assert keys.records(prefix) == prefix + "minio-gw/v1/iam/"
 
 
 @pytest.mark.parametrize("name", ["ABC", "A" * 128, "0Z9a", "ABCDEFGHIJKLMNOPQRST"])
@@ -49,3 +50,19 @@ def test_the_range_of_the_last_prefix_goes_to_the_end():
     """A prefix without a successor ends at etcd's "last key", a zero byte."""
     assert keys.range_end(b"\xff\xff") == b"\0"
     assert keys.range_end(b"a\xff") == b"b"
+
+
+@given(st.sampled_from(Kind), st.text(min_size=1).filter(lambda text: text.isprintable()))
+def test_a_records_key_says_kind_and_name(kind, name):
+    """Any name, whatever separators it holds, makes a key one level below its kind, and is read back from it."""
+    key = keys.record(kind, name)
+    assert key.count("/") == 1
+    assert keys.parse_record(key) == (kind, name)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "users", "users/", "nobody/AAA", "users/a/b", "users/%zz", "users/a b", "users/%61"]
+)
+def test_other_keys_are_not_ours(key):
+    """A key of another kind, without a name, or not written as we write it, is no record."""
+    assert keys.parse_record(key) is None

@@ -12,23 +12,27 @@ from iam.etcd import EtcdStore
 from iam.model import Secret
 from iam.store import (
     Batch,
+    Check,
+    Conflict,
     EtcdSettings,
     IamStore,
-    Revocation,
+    Row,
     SessionRecord,
     Snapshot,
     StoreError,
     StoreUnavailable,
-    UnknownSession,
     WatchLost,
+    Write,
 )
-from iam.view import Revoked
+from iam.records import Kind
 
 RECORDS = [
     SessionRecord("AAA", "sub", "https://idp", "AssumeRole", 1, 2),
-    Revocation("AAA", 1, 2),
-    Snapshot(7, (Revocation("AAA", 1, 2),)),
-    Batch(7, (Revoked("AAA", 2),)),
+    Row(Kind.USER, "AAA", b"", 2),
+    Write(Kind.USER, "AAA", b""),
+    Check(Kind.USER, "AAA", 0),
+    Snapshot(7, (Row(Kind.USER, "AAA", b"", 2),)),
+    Batch(7, (Row(Kind.USER, "AAA", None, 2),)),
     EtcdSettings(("http://127.0.0.1:2379",)),
 ]
 METHODS = sorted(name for name in vars(IamStore) if inspect.isfunction(vars(IamStore)[name]) and name[0] != "_")
@@ -44,7 +48,17 @@ def test_records_never_change(record):
 def test_a_session_record_has_no_place_for_a_secret():
     """Neither the secret key nor the token of a session has a member: a store that leaks gives nobody away (trap 54)."""
     members = {field.name for field in dataclasses.fields(SessionRecord)}
-    assert members == {"access_key_id", "parent", "issuer", "provider", "issued_at", "expires_at", "claims"}
+    assert members == {
+        "access_key_id",
+        "parent",
+        "issuer",
+        "provider",
+        "issued_at",
+        "expires_at",
+        "claims",
+        "kid",
+        "revoke_type",
+    }
 
 
 def test_claims_are_not_shared():
@@ -60,11 +74,11 @@ def test_trap_54_etcds_password_is_not_shown():
     assert "hunter2" not in repr(settings)
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable, UnknownSession, WatchLost])
+@pytest.mark.parametrize("error", [StoreUnavailable, Conflict, WatchLost])
 def test_one_base_for_all_errors(error):
     """Who catches StoreError catches all that a store raises, and the kinds stay apart."""
     assert issubclass(error, StoreError)
-    assert not any(issubclass(error, other) for other in {StoreUnavailable, UnknownSession, WatchLost} - {error})
+    assert not any(issubclass(error, other) for other in {StoreUnavailable, Conflict, WatchLost} - {error})
 
 
 @pytest.mark.parametrize("store", [EmbeddedStore, EtcdStore])

@@ -13,6 +13,7 @@ from iam import embedded, watch
 from iam.embedded import EmbeddedStore
 from iam.store import SessionRecord, StoreUnavailable, WatchLost
 from iam.watch import Watcher
+from tests.servers.iam import CODEC, revoke
 from tests.servers.proxy import eventually
 
 NOW = int(time.time())
@@ -46,7 +47,7 @@ class Troubled(EmbeddedStore):
         for name in names:
             await self.record_session(SessionRecord(name, "", "", "", NOW, NOW + 3600))
             if revoked:
-                await self.revoke(name, now=NOW)
+                await revoke(self, name, now=NOW)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +70,7 @@ async def store():
 @asynccontextmanager
 async def watching(store):
     """A running watcher."""
-    watcher = Watcher(store)
+    watcher = Watcher(store, CODEC)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(watcher.run())
         yield watcher
@@ -78,7 +79,7 @@ async def watching(store):
 
 async def test_before_the_first_list_nothing_is_known(store):
     """A watcher that has not listed is neither loaded nor current, and says so instead of passing an empty view off as true."""
-    watcher = Watcher(store)
+    watcher = Watcher(store, CODEC)
     assert (watcher.is_loaded, watcher.current, watcher.view.revision) == (False, False, 0)
 
 
@@ -186,7 +187,7 @@ async def test_the_pauses_grow_to_their_bound(store, monkeypatch):
     monkeypatch.setattr(watch.random, "uniform", lambda _low, high: high)
     store.trouble = StoreUnavailable("away")
     with pytest.raises(asyncio.CancelledError):
-        await Watcher(store).run()
+        await Watcher(store, CODEC).run()
     assert pauses[:4] == [0.002, 0.004, 0.008, 0.01]
     assert set(pauses[4:]) == {0.01}
 
@@ -210,11 +211,11 @@ async def test_an_interruption_is_told_once(store, caplog):
 async def test_a_revocation_that_cannot_be_read_revokes_and_is_told(store, caplog):
     """Junk under a key in the list revokes that key, and the log says which."""
     await store.issue("AAA")
-    await store._run(lambda: store._db.execute("UPDATE revocations SET record = x'ff'"))
+    await store._run(lambda: store._db.execute("UPDATE records SET value = x'ff'"))
     async with watching(store) as watcher:
         await watcher.loaded()
         assert watcher.view.is_revoked("AAA")
-    assert "revocation of AAA cannot be read, it revokes" in caplog.text
+    assert "the record 'revocations/AAA' cannot be read" in caplog.text
 
 
 async def test_a_view_in_hand_is_never_changed(store):
@@ -230,7 +231,7 @@ async def test_a_view_in_hand_is_never_changed(store):
 async def test_cancelling_ends_it(store):
     """A watcher that is cancelled ends, also in the middle of trouble: it has one owner."""
     store.trouble = StoreUnavailable("away")
-    running = asyncio.get_running_loop().create_task(Watcher(store).run())
+    running = asyncio.get_running_loop().create_task(Watcher(store, CODEC).run())
     await eventually(lambda: store.lists > 1, "running")
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

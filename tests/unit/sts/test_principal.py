@@ -1,18 +1,20 @@
-"""Who a session is: its policies, its groups, whether it is the owner's."""
+"""Who a session is: its groups, its tags, whether it is the owner's."""
 
 from __future__ import annotations
 
 import pytest
 
 from iam.model import Credentials, PrincipalType, Secret
-from sts.principal import policies_of, principal_of
+from sts.principal import needs_a_policy_claim, policies_of, principal_of
+from sts.proof import Proof
 from sts.sessions import Session
 
 
-def principal(claims=None, *, parent="", session_policy=None):
+def principal(claims=None, *, parent="", session_policy=None, policies=(), root="root", **more):
     """Return the principal of a session with these claims; root is called `root`."""
-    session = Session(Credentials("A" * 20, Secret("s"), Secret("t"), 2**40), claims or {}, parent, session_policy)
-    return principal_of(session, claim_name="policy", claim_prefix="", root_access_key="root")
+    credentials = Credentials("A" * 20, Secret("s"), Secret("t"), 2**40)
+    session = Session(credentials, claims or {}, parent, session_policy, **more)
+    return principal_of(session, root_access_key=root, policies=policies)
 
 
 @pytest.mark.parametrize(
@@ -49,31 +51,42 @@ def test_trap_58_a_hostile_claim_is_a_name_and_nothing_more(value):
 
 
 def test_a_federated_session():
-    """A session from an identity token: claims, groups and policies of the token, named by its sub, and never the owner."""
-    claims = {"sub": "s", "azp": "a", "policy": "p", "groups": ["g", 1]}
-    found = principal(claims)
-    assert (found.type, found.owner, found.parent) == (PrincipalType.ASSUMED_ROLE, False, "s")
-    assert (found.claims, found.groups, found.policies) == (claims, ("g",), ("p",))
-
-
-def test_without_sub_the_client_is_the_parent():
-    """WSO2's tokens have no sub: azp names who is behind the session."""
-    assert principal({"azp": "a"}).parent == "a"
+    """A federated session has the token's claims, the subjects that were proved, and the policies that were found for it."""
+    claims = {"sub": "s", "groups": ["not", "these"]}
+    found = principal(
+        claims, parent="openid:_:s", provider="openid:_", groups=("openid:_:g",), tags={"team": "red"}, policies=("p",)
+    )
+    assert (found.type, found.owner, found.parent) == (PrincipalType.ASSUMED_ROLE, False, "openid:_:s")
+    assert (found.claims, found.groups, found.policies) == (claims, ("openid:_:g",), ("p",))
+    assert found.tags == {"team": "red"}
 
 
 @pytest.mark.parametrize("policy", [None, "{}"])
 def test_roots_own_session_is_the_owner(policy):
     """A session that root assumed is the owner, and carries the policy by which AllOf narrows it before all else."""
-    found = principal(parent="root", session_policy=policy)
+    found = principal(parent="root", provider="user", session_policy=policy)
     assert (found.owner, found.session_policy) == (True, policy)
 
 
-def test_trap_47_a_subject_called_like_root_is_not_root():
-    """A federated subject with root's name is neither the owner nor, for any condition, called root."""
-    for claims in (
-        {"sub": "root"},
-        {"azp": "root"},
-        {"sub": "root", "preferred_username": "root", "policy": "consoleAdmin"},
-    ):
-        found = principal(claims)
-        assert (found.owner, found.parent) == (False, "")
+@pytest.mark.parametrize("provider", ["", "openid:_", "openid:user", "ldap", "tls", "custom", "User", "user "])
+def test_trap_47_a_subject_called_like_root_is_not_root(provider):
+    """Whoever another way in calls like root is not the owner, whatever it claims."""
+    found = principal({"sub": "root", "policy": "consoleAdmin", "parent": "root"}, parent="root", provider=provider)
+    assert not found.owner
+
+
+def test_without_a_root_nobody_is_the_owner():
+    """Where no root account is known, an empty parent is not it."""
+    assert not principal(parent="", provider="user", root="").owner
+
+
+@pytest.mark.parametrize(
+    ("claims", "text"),
+    [({"x-p": "one"}, ""), ({"x-p": "none,one"}, ""), ({}, "no claim 'x-p'"), ({"p": "one"}, "no claim 'x-p'"),
+     ({"x-p": "none"}, "None of the policies named by the claim 'x-p' exists")],
+)  # fmt: skip
+def test_an_identity_that_could_do_nothing_is_told_why(claims, text):
+    """The check names the claim, and is silent when one of its policies exists."""
+    found = needs_a_policy_claim(lambda name: name == "one", "p", "x-")(Proof("openid:_", "openid:_:s", claims))
+    assert text in found
+    assert bool(text) == bool(found)

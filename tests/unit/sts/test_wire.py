@@ -17,6 +17,7 @@ from sts.wire import (
     InvalidParameterValue,
     MissingAction,
     MissingParameter,
+    Named,
     StsCall,
     StsError,
     parse_call,
@@ -122,7 +123,7 @@ def test_parameters_come_as_they_were_sent(parameters):
 
 
 def result(action, subject="sub<ject>&", **parameters) -> bytes:
-    return render_result(StsCall(action, parameters, None, ""), CREDENTIALS, subject=subject, request_id="RID")
+    return render_result(StsCall(action, parameters, None, ""), CREDENTIALS, Named(subject), request_id="RID")
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -1,0 +1,44 @@
+"""How every change is made: read, decide, compare-and-swap, again on conflict, until this gateway's view has it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from iam.codec import Codec
+from iam.draft import Draft
+from iam.refusals import Contended
+from iam.store import Conflict, IamStore
+from iam.view import IamView
+
+_TRIES = 16
+_T = TypeVar("_T")
+
+
+class Changing:
+    """What all changes share. `view` is this gateway's, `seen` waits until it is at a revision, `now` gives epoch seconds.
+
+    `given` are the policies that are not in the store (canned ones, files): their names are taken. `root` is root's access key.
+    """
+
+    def __init__(
+        self, store: IamStore, codec: Codec, view: Callable[[], IamView], seen: Callable[[int], Awaitable[None]],
+        now: Callable[[], float], *, root: str, given: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        self._store, self._codec, self._view, self._seen = store, codec, view, seen
+        self._now, self._root, self._given = now, root, given
+
+    async def _do(self, decide: Callable[[Draft], Awaitable[_T]]) -> _T:
+        for _ in range(_TRIES):
+            draft = Draft(self._store, self._codec)
+            result = await decide(draft)
+            try:
+                revision = await draft.commit()
+            except Conflict:
+                continue
+            await self._seen(revision)
+            return result
+        raise Contended("Others change the same records all the time; try again.")
+
+    def _time(self) -> int:
+        return int(self._now())

@@ -1,0 +1,101 @@
+"""How sessions end before their time, and the keys that sign them: revocations, epochs, rotation."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from itertools import pairwise
+from typing import cast
+
+from iam.changing import Changing
+from iam.draft import Draft
+from iam.records import Epoch, KeyRecord, Kind, Revocation, is_subject
+from iam.refusals import InvalidName, NoSuchKey, NoSuchSession
+
+SETTLE = 5  # seconds before a new session key mints: until then every gateway that is connected has it
+LONGEST_SESSION = 31_536_000  # seconds; an epoch must outlive every session that it refuses
+PRUNE_AFTER = 3600  # seconds after which a key that does not mint any more may go
+SKEW = 60_000  # milliseconds that another gateway's clock may be ahead of ours
+
+
+class Endings(Changing):
+    """Ends sessions and changes session keys."""
+
+    async def revoke_session(self, access_key_id: str) -> Revocation:
+        """Refuse a session on every gateway from now on. Raises NoSuchSession."""
+        session = await self._store.session(access_key_id, expired=True)
+        if session is None:
+            raise NoSuchSession(f"No session {access_key_id[:128]} is recorded.")
+        revocation = Revocation(access_key_id, self._time(), session.expires_at)
+
+        async def decide(draft: Draft) -> Revocation:
+            draft.put(revocation, revocation.expires_at)
+            return revocation
+
+        return await self._do(decide)
+
+    async def revoke_principal(self, parent: str, *, revoke_type: str = "") -> Epoch:
+        """Refuse all sessions that a parent was issued until now, or those of one TokenRevokeType. Raises InvalidName."""
+        if not is_subject(parent):
+            raise InvalidName(f"{parent[:64]!r} is nobody's name.")
+
+        async def decide(draft: Draft) -> Epoch:
+            return await self._end_sessions(draft, parent, revoke_type)
+
+        return await self._do(decide)
+
+    async def rotate_key(self, *, at_once: bool = False) -> KeyRecord:
+        """Make a new session key, which mints once every gateway has it, or at once."""
+
+        async def decide(draft: Draft) -> KeyRecord:
+            key = new_key(self._time(), settle=0 if at_once else SETTLE)
+            draft.put(key)
+            return key
+
+        return await self._do(decide)
+
+    async def withdraw_key(self, kid: str) -> None:
+        """End a key and every session of it, on every gateway; the last key is replaced first. Raises NoSuchKey."""
+
+        async def decide(draft: Draft) -> None:
+            if await draft.get(Kind.KEY, kid) is None:
+                raise NoSuchKey(f"There is no session key {kid[:64]}.")
+            draft.remove(Kind.KEY, kid)
+            now = self._time()
+            if not any(key.kid != kid and key.active_at <= now for key in self._view().keys.values()):
+                draft.put(new_key(now, settle=0))
+
+        await self._do(decide)
+
+    async def prune_keys(self) -> tuple[str, ...]:
+        """Remove the keys that mint no more and of which no session is left; return their ids."""
+        now = self._time()
+        settled = sorted(self._view().keys.values(), key=lambda key: (key.active_at, key.kid))
+        old = {key.kid for key, after in pairwise(settled) if after.active_at + PRUNE_AFTER <= now}
+        if old:
+            old -= {session.kid for session in await self._store.sessions()}
+
+        async def decide(draft: Draft) -> tuple[str, ...]:
+            for kid in old:
+                draft.remove(Kind.KEY, kid)
+            return tuple(sorted(old))
+
+        return await self._do(decide) if old else ()
+
+    async def _end_sessions(self, draft: Draft, parent: str, revoke_type: str) -> Epoch:
+        """Write an epoch a moment ahead of our clock and of every earlier one: others' clocks may be ahead."""
+        known = cast("Epoch | None", await draft.get(Kind.EPOCH, parent)) or Epoch(parent)
+        now = int(self._now() * 1000)
+        if revoke_type:
+            by_type = {**known.by_type, revoke_type: max(now + SKEW, known.by_type.get(revoke_type, 0) + 1)}
+            epoch = replace(known, by_type=by_type)
+        else:
+            epoch = replace(known, not_before=max(now + SKEW, known.not_before + 1))
+        epoch = replace(epoch, expires_at=now // 1000 + LONGEST_SESSION, problem="")
+        draft.put(epoch, epoch.expires_at)
+        return epoch
+
+
+def new_key(now: int, *, settle: int) -> KeyRecord:
+    """Return a key that mints after `settle` seconds; it is not in the store yet."""
+    return KeyRecord(secrets.token_hex(6), secrets.token_bytes(64), secrets.token_bytes(64), now, now + settle)

@@ -1,0 +1,98 @@
+"""Sees to it that the store has what every gateway needs: the data key, wrapped as it should be, and a session key that mints.
+
+The first gateway makes both in one transaction, so that of several that start at once one wins and all mint with the same key. Keys
+of which no session is left are removed every hour, by whichever gateway comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from iam.changes import Changes
+from iam.codec import Codec, record_key
+from iam.endings import new_key
+from iam.records import DATA_KEY, Kind, SealRecord
+from iam.refusals import ChangeError
+from iam.seal import Seal
+from iam.store import Conflict, IamStore, StoreError, Write
+from iam.watch import Watcher
+
+PRUNE = 3600.0  # seconds
+_PAUSE = 1.0  # seconds before what failed is tried again
+_log = logging.getLogger("minio_gw.store")
+
+
+class Keeper:
+    """Keeps one store. `blank` makes a Seal that knows no data key yet, with the same master keys as `codec`'s."""
+
+    def __init__(
+        self, store: IamStore, codec: Codec, watcher: Watcher, changes: Changes, blank: Callable[[], Seal]
+    ) -> None:
+        self._store, self._codec, self._watcher, self._changes, self._blank = store, codec, watcher, changes, blank
+        self._founded = asyncio.Event()
+
+    async def founded(self) -> None:
+        """Return once this gateway's view has a data key that it can use, and a session key."""
+        await self._founded.wait()
+
+    async def run(self) -> None:
+        """Make what is missing, then look every hour; for ever, until cancelled."""
+        await self._watcher.loaded()
+        while True:
+            try:
+                if not self._founded.is_set():
+                    await self._found()
+                await self._changes.prune_keys()
+            except (StoreError, ChangeError) as error:
+                _log.warning("the store's keys cannot be looked after: %s", error)
+            await asyncio.sleep(PRUNE if self._founded.is_set() else _PAUSE)
+
+    async def _found(self) -> None:
+        now, view = int(time.time()), self._watcher.view
+        record = view.seals.get(DATA_KEY)
+        if record is None:
+            await self._begin(now)
+        elif not self._codec.seal.is_known:
+            _log.error("%s", self._codec.seal.trouble)
+            return
+        elif self._codec.seal.renewed(record, now) is not None:
+            await self._renew(now)
+        if not self._watcher.view.keys:
+            await self._changes.rotate_key(at_once=True)
+        if self._watcher.view.keys and self._codec.seal.is_known:
+            self._founded.set()
+
+    async def _begin(self, now: int) -> None:
+        """Write a data key and the first session key, unless somebody else just did."""
+        seal = self._blank()
+        record = seal.create(now)
+        seal.learn(record)
+        key = new_key(now, settle=0)
+        own = Codec(seal)
+        writes = [
+            Write(*record_key(record), own.encode(record), expected=0),
+            Write(*record_key(key), own.encode(key), expected=0),
+        ]
+        try:
+            revision = await self._store.swap(writes)
+        except Conflict:
+            found = await self._store.get(*record_key(record))
+            revision = found.revision if found else 0
+        await self._watcher.reached(revision)
+
+    async def _renew(self, now: int) -> None:
+        """Wrap the data key as it should be, unless somebody else does so now: then it is looked at again at the next start."""
+        found = await self._store.get(Kind.SEAL, DATA_KEY)
+        if found is None or found.value is None:
+            return
+        record = self._codec.decode(found.kind, found.name, found.value)
+        renewed = self._codec.seal.renewed(record, now) if isinstance(record, SealRecord) else None
+        if renewed is None:
+            return
+        with suppress(Conflict):
+            write = Write(found.kind, found.name, self._codec.encode(renewed), found.revision)
+            await self._watcher.reached(await self._store.swap([write]))

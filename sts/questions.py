@@ -1,0 +1,81 @@
+"""The facts of an STS call that a policy may ask about: an `iam.model.Context` for sts: actions. Pure.
+
+What is not looked up here is unknown: it can neither hold nor be absent, so that a Deny that asks for it denies.
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html#awssecuritytokenservice-policy-keys
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from iam.model import Principal, UnknownFact
+from sts.wire import StsCall
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The context of one call: `duration` is what the session would last (seconds), `now` in epoch seconds.
+
+    `asked_tags` are those that the caller gives it.
+    """
+
+    principal: Principal
+    call: StsCall
+    duration: int
+    now: int
+    asked_tags: Mapping[str, str] = field(default_factory=dict)
+
+    def values(self, key: str) -> tuple[str, ...] | None:
+        """Return the values of a condition key, None when the call has none. Raises UnknownFact."""
+        service, _, name = key.partition(":")
+        if service.lower() == "jwt":
+            return _texts(self.principal.claims.get(name))
+        family, slash, tag = name.partition("/")
+        if slash:
+            return self._tag(f"{service}:{family}".lower(), tag)
+        facts = self._facts()
+        if key.lower() not in facts:
+            raise UnknownFact(key)
+        return facts[key.lower()] or None
+
+    def document(self) -> dict[str, list[str]]:
+        """Return MinIO's `conditions` for OPA: what is known, under the names without their service."""
+        return {key.partition(":")[2]: list(values) for key, values in self._facts().items() if values}
+
+    def _facts(self) -> dict[str, tuple[str, ...]]:
+        who = self.principal.parent or self.principal.access_key_id
+        session, external = (self.call.parameters.get(name, "") for name in ("RoleSessionName", "ExternalId"))
+        facts = {
+            "aws:sourceip": self.call.source_ip,
+            "aws:securetransport": str(self.call.secure).lower(),
+            "aws:principaltype": self.principal.type.value,
+            "aws:userid": who,
+            "aws:username": who,
+            "aws:epochtime": str(self.now),
+            "aws:currenttime": datetime.fromtimestamp(self.now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "sts:durationseconds": str(self.duration),
+            "sts:rolesessionname": session,
+            "sts:externalid": external,
+        }
+        lists = {"aws:groups": self.principal.groups, "aws:tagkeys": tuple(self.asked_tags)}
+        return {key: (value,) if value else () for key, value in facts.items()} | lists
+
+    def _tag(self, family: str, tag: str) -> tuple[str, ...] | None:
+        tags = {"aws:requesttag": self.asked_tags, "aws:principaltag": self.principal.tags}.get(family)
+        if tags is None:
+            raise UnknownFact(family)
+        return (tags[tag],) if tag in tags else None
+
+
+def _texts(value: Any) -> tuple[str, ...] | None:
+    """Return a claim's texts; None for what has no one obvious text."""
+    if isinstance(value, bool):
+        return (str(value).lower(),)
+    if isinstance(value, str | int):
+        return (str(value),)
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    return None
