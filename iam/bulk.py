@@ -7,9 +7,9 @@ there, or makes one a member, is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from iam.codec import Codec, Unreadable, record_key
 from iam.notes import Note, told
@@ -150,7 +150,7 @@ class Plan:
 
     def outcome(self) -> Outcome:
         """Return what the plan does."""
-        told = {name: tuple(found) for name, found in self._told.items() if found}
+        told: dict[str, Any] = {name: tuple(found) for name, found in self._told.items() if found}
         return Outcome(**told)
 
     def _refusal(self, record: Record) -> str:
@@ -206,13 +206,18 @@ class Plan:
 
     def _plan(self, what: str, about: str, record: Record, revision: int) -> None:
         self._told[what].append(about)
-        times = {name: min(getattr(record, name) or self._now, self._now) for name in _TIMES if hasattr(record, name)}
-        self.writes.append((replace(record, **times), revision))  # type: ignore[type-var]
+        self.writes.append((_with_times(record, lambda at: min(at or self._now, self._now)), revision))
 
 
 def _bare(record: Record) -> Record:
     """Return a record without its times: two that differ in them alone are the same."""
-    return replace(record, **{name: 0 for name in _TIMES if hasattr(record, name)})  # type: ignore[type-var]
+    return _with_times(record, lambda _: 0)
+
+
+def _with_times(record: Any, change: Callable[[int], int]) -> Record:
+    """Return a record with its times changed."""
+    times = {name: change(getattr(record, name)) for name in _TIMES if hasattr(record, name)}
+    return cast("Record", replace(record, **times))
 
 
 def _updated(record: Record) -> int:

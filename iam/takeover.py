@@ -89,8 +89,10 @@ def under_root(records: Iterable[Record], former: Former, root_access_key: str) 
     """Yield the records with the former root's service accounts under this root."""
     theirs = former.root[0] if former.root else None
     for record in records:
-        is_roots = isinstance(record, ServiceAccount) and record.parent == theirs
-        yield replace(record, parent=root_access_key) if is_roots else record  # type: ignore[call-arg]
+        if isinstance(record, ServiceAccount) and record.parent == theirs:
+            yield replace(record, parent=root_access_key)
+        else:
+            yield record
 
 
 def report(found: Found, outcome: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def test_a_value_encrypted_with_the_root_pair_is_opened():
         (b"\x20" * 100, ROOT, "a KMS may have sealed it"),
         (b"", ROOT, "a KMS may have sealed it"),
     ],
+    ids=["no root pair", "another root pair", "no form that is known", "nothing"],
 )
 def test_what_does_not_open_says_why(value, root, reason):
     """A value that cannot be opened is Unusable with a reason an administrator can act upon, never taken for empty."""
