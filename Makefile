@@ -12,7 +12,7 @@ help:            ## show this help
 demo: $(VENV)/.demo   ## run the main job on embedded defaults (ARGS=--once ends by itself)
 	$(BIN)/python examples/demo.py $(ARGS)
 
-test: $(VENV)/.test .venv-awscli/.done .tools/opa-engine .tools/oidc-provider   ## run the tests, with real servers
+test: $(VENV)/.test .venv-awscli/.done .tools/opa-engine .tools/oidc-provider .tools/slapd   ## run the tests, with real servers
 	$(BIN)/python -m pytest -m "not slow and not conformance" $(ARGS)
 
 slow: $(VENV)/.test .tools/opa-engine   ## run the tests that take minutes
@@ -95,5 +95,9 @@ $(VENV)/.fuzz: $(VENV)/.test
 # Where Node is, the certified OpenID provider from npm is tested against too.
 .tools/oidc-provider:
 	if command -v npm >/dev/null; then bash deploy/tools/install-oidc-provider.sh || echo "npm could not install oidc-provider: its test will be skipped"; fi
+
+# Where apt-get is, Debian's slapd is unpacked for the tests of LDAP: no root, no service.
+.tools/slapd:
+	if command -v apt-get >/dev/null; then sh deploy/tools/install-slapd.sh || echo "slapd could not be fetched: its tests will be skipped"; fi
 
 .PHONY: help demo test slow conformance fuzz soak lint bench clean

@@ -4,94 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import string
 import sys
 import time
-from collections.abc import Callable
 from ipaddress import ip_network
 
+from gateway.admin.office import Office
+from gateway.admin.surface import Administration
 from gateway.backend import Backend
 from gateway.case import World
-from gateway.config import Config
+from gateway.config import KEY_MASTER, ROOT_MASTER, Config
 from gateway.control import Control
 from gateway.desk import Desk
-from gateway.errors import ExpiredToken, InvalidAccessKeyId, InvalidTokenId
 from gateway.exchange import Exchange
+from gateway.identities import Identities, Rights, Source
 from gateway.observe import AccessLog, RequestIds
 from gateway.places import Places
 from gateway.policy_service import PolicyService
 from gateway.regions import is_amazon
-from gateway.seal import Seal
+from gateway.seal import Seal as LocatorSeal
 from gateway.sigv4 import SigningKeys
 from gateway.stores import Stores
+from gateway.sts_settings import SEALED
 from gateway.wire.group import Limits
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool
 from iam.authorize import AllOf, Authorizer, IamPolicies
+from iam.changes import Changes
+from iam.codec import Codec
 from iam.embedded import EmbeddedStore
-from iam.model import Credentials, Principal, PrincipalType
+from iam.keeper import Keeper
+from iam.model import AccessRequest, Allow, Decision
+from iam.names import new_access_key
 from iam.opa import OpaAuthorizer, OpaSettings
+from iam.policy_book import PolicyBook
+from iam.seal import Master, Seal, master_of
 from iam.store import IamStore
 from iam.watch import Watcher
 from sts.assume_role import SignedCaller
-from sts.oidc import OidcVerifier
-from sts.one_provider import OneProvider
-from sts.principal import needs_a_policy_claim, policies_of, principal_of
+from sts.certificate import ClientCertificate
+from sts.custom_token import CustomToken
+from sts.keyring import Keys
+from sts.openid import OpenId
 from sts.proof import Proof, WayIn
 from sts.service import StsService
-from sts.sessions import ExpiredSession, InvalidSession, Keyring, derive_keyring, open_session
 
-SESSIONS_KEPT = 16_384
 STORE_FILE = "iam.sqlite"
-
-
-class Identities:
-    """Access key and token -> credentials and principal. Opened sessions are kept; revocation is asked every time."""
-
-    def __init__(self, config: Config, keyring: Keyring, watcher: Watcher, now: Callable[[], int]) -> None:
-        self._root = config.root
-        self._root_principal = Principal(PrincipalType.ACCOUNT, config.root.access_key_id, owner=True)
-        self._claim = (config.claim_name, config.claim_prefix)
-        self._keyring = keyring
-        self._watcher = watcher
-        self._now = now
-        self._opened: dict[str, tuple[Credentials, Principal]] = {}
-
-    def lookup(self, access_key_id: str, token: str) -> tuple[Credentials, Principal]:
-        """Return who an access key and a token are. Raises InvalidAccessKeyId, InvalidTokenId, ExpiredToken."""
-        if access_key_id == self._root.access_key_id:
-            if token:
-                raise InvalidTokenId(reason="a session token with permanent credentials")
-            return self._root, self._root_principal
-        if not token:
-            raise InvalidAccessKeyId(reason="unknown access key, no session token")
-        found = self._opened.get(token) or self._open(token)
-        if found[0].access_key_id != access_key_id:
-            raise InvalidTokenId(reason="the token of another session")
-        if (found[0].expires_at or 0) <= self._now():
-            raise ExpiredToken(reason="session expired")
-        if self._watcher.view.is_revoked(access_key_id):
-            raise InvalidAccessKeyId(reason="session revoked")
-        return found
-
-    def _open(self, token: str) -> tuple[Credentials, Principal]:
-        try:
-            session = open_session(self._keyring, token, now=self._now())
-        except ExpiredSession:
-            raise ExpiredToken(reason="session expired") from None
-        except InvalidSession as error:
-            raise InvalidTokenId(reason=f"session token: {error}") from None
-        policies = policies_of(session.claims, *self._claim)
-        principal = principal_of(session, root_access_key=self._root.access_key_id, policies=policies)
-        if len(self._opened) >= SESSIONS_KEPT:
-            self._opened.clear()
-        self._opened[token] = session.credentials, principal
-        return self._opened[token]
-
-
-def new_access_key() -> str:
-    """Return a fresh access key id: twenty characters of 0-9 A-Z."""
-    return "".join(secrets.choice(string.digits + string.ascii_uppercase) for _ in range(20))
 
 
 def make_store(config: Config) -> IamStore:
@@ -103,10 +60,18 @@ def make_store(config: Config) -> IamStore:
     return EmbeddedStore(config.data_dir / STORE_FILE if config.data_dir else None)
 
 
-def make_authorizer(config: Config, pool: Pool) -> Authorizer:
+def make_masters(config: Config) -> tuple[Master, ...]:
+    """Return the keys that wrap the store's data key: the one in force, then those being replaced."""
+    root = f"{config.root.access_key_id}:{config.root.secret.reveal()}"
+    key = config.master_key
+    first = master_of(key.reveal(), KEY_MASTER) if key is not None else master_of(root, ROOT_MASTER)
+    return (first, *(master_of(text.reveal(), kind) for kind, text in config.old_masters))
+
+
+def make_authorizer(config: Config, pool: Pool, policies: PolicyBook) -> Authorizer:
     """Return AllOf(session policy, OPA if configured else IAM policies)."""
     if config.opa is None:
-        return AllOf(IamPolicies(lambda: config.policies))
+        return AllOf(IamPolicies(policies))
     opa = config.opa
     settings = OpaSettings(opa.url, opa.auth_token, opa.timeout, opa.raw_headers, opa.ca_file, opa.existing_tags)
     return AllOf(OpaAuthorizer(settings, PolicyService(settings, pool)))
@@ -119,24 +84,37 @@ def make_backend(config: Config, keys: SigningKeys, pool: Pool) -> Backend | Sto
     exchanges = {
         name: Exchange(Backend(one, config.root, pool, keys), keys) for name, one in config.backends.backends.items()
     }
-    return Stores(Places(config.backends.rules), exchanges, Seal(config.root.secret), config.region)
+    return Stores(Places(config.backends.rules), exchanges, LocatorSeal(config.root.secret), config.region)
 
 
-def make_ways(config: Config) -> dict[str, WayIn]:
-    """Return the ways in that are configured, by the action that takes them."""
-    signed = SignedCaller()
-    ways: dict[str, WayIn] = {"AssumeRole": signed, "GetSessionToken": signed}
-    if config.openid is not None:
-        provider = OneProvider(OidcVerifier(config.openid, time.time))
-        ways |= {"AssumeRoleWithClientGrants": provider, "AssumeRoleWithWebIdentity": provider}
-    return ways
+class Federation:
+    """The ways in that are configured, by the action that takes them, and what each gives its identities."""
 
+    def __init__(self, config: Config) -> None:
+        signed = SignedCaller()
+        self.ways: dict[str, WayIn] = {"AssumeRole": signed, "GetSessionToken": signed}
+        self.sources: dict[str, Source] = {}
+        if config.openids:
+            openid = OpenId(config.openids, time.time, region=config.region)
+            self.ways |= {"AssumeRoleWithClientGrants": openid, "AssumeRoleWithWebIdentity": openid}
+            self.sources["openid"] = openid.policies
+        if config.tls_identity is not None:
+            certificate = ClientCertificate(time.time)
+            self.ways["AssumeRoleWithCertificate"] = certificate
+            self.sources["tls"] = certificate.policies
+        if config.plugin is not None:
+            plugin = CustomToken(config.plugin, config.region)
+            self.ways["AssumeRoleWithCustomToken"] = plugin
+            self.sources["custom"] = plugin.policies
+        if config.ldap is not None:
+            from sts.ldap import Ldap  # noqa: PLC0415 - only who has a directory pays for its protocol
 
-def make_shortcoming(config: Config) -> Callable[[Proof], str]:
-    """Return what says why an identity could never do anything: with a policy service nobody knows before it is asked."""
-    if config.opa is not None:
-        return lambda _: ""
-    return needs_a_policy_claim(config.policies.__contains__, config.claim_name, config.claim_prefix)
+            self.ways["AssumeRoleWithLDAPIdentity"] = Ldap(config.ldap)
+
+    async def close(self) -> None:
+        """Let go of every way's connections."""
+        for way in dict.fromkeys(self.ways.values()):
+            await way.close()
 
 
 def is_all_amazon(where: Backend | Stores) -> bool:
@@ -149,45 +127,112 @@ class Application:
     """What one gateway process consists of: made within its event loop. `connections` of clients are served at once."""
 
     def __init__(self, config: Config, connections: int = sys.maxsize) -> None:
+        loop = asyncio.get_running_loop()
+        masters = make_masters(config)
+        self._config = config
+        self.codec = Codec(Seal(masters, secrets.token_bytes))
         self.store = make_store(config)
-        self.watcher = Watcher(self.store)
+        self.watcher = Watcher(self.store, self.codec)
+        self.changes = Changes(
+            self.store, self.codec, lambda: self.watcher.view, self.watcher.reached, time.time,
+            root=config.root.access_key_id, given=config.policies,
+        )  # fmt: skip
+        self.keeper = Keeper(
+            self.store, self.codec, self.watcher, self.changes, lambda: Seal(masters, secrets.token_bytes)
+        )
+        self._policies = PolicyBook(config.policies, lambda: self.watcher.view)
         keys = SigningKeys()
-        pool = Pool(asyncio.get_running_loop(), Limits(connections=config.backend_connections))
-        self.authorizer = make_authorizer(config, pool)
+        pool = Pool(loop, Limits(connections=config.backend_connections))
+        self.authorizer = make_authorizer(config, pool, self._policies)
         self.backend = make_backend(config, keys, pool)
+        self.federation = Federation(config)
+        self._rights = Rights(config.root.access_key_id, self.federation.sources)
         now = lambda: int(time.time())  # noqa: E731
-        keyring = derive_keyring(config.root.secret)
-        identities = Identities(config, keyring, self.watcher, now)
-        self.ways = make_ways(config)
+        self.keyring = Keys(lambda: self.watcher.view, now)
+        self.identities = Identities(config.root, self.watcher, self.keyring, self._rights, now, config.stale_limit)
         world = World(
-            identities.lookup, self.authorizer, keys, config.region, config.anonymous_policies,
+            self.identities.lookup, self.authorizer, keys, config.region, config.anonymous_policies,
             raw_headers=config.opa is not None and config.opa.raw_headers, filter_listings=config.filter_listings,
             amazon=is_all_amazon(self.backend),
         )  # fmt: skip
-        service = StsService(
-            self.ways, lambda: keyring, self.store, config.policies.get, time.time, new_access_key,
-            shortcoming=make_shortcoming(config), audited=(config.claim_prefix + config.claim_name,),
-        )  # fmt: skip
         self.desk = Desk(
-            world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, soon=asyncio.get_running_loop().call_soon), RequestIds(), config.domains,
+            world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, soon=loop.call_soon), RequestIds(), config.domains,
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
-        self.control = Control(self.desk, world, service, self.not_ready, config.metrics_public, pool.gauges)
+        gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
+        administration = Administration(self.desk, world, self._office(config))
+        self.control = Control(
+            self.desk, world, self._sts(), administration, self.not_ready, config.metrics_public, gauges
+        )
         self.server = self.control.server()
         self.plane = Plane(
             self.desk,
-            asyncio.get_running_loop(),
+            loop,
             Times(head=config.head_timeout, body=config.body_timeout, backend=config.backend_timeout),
             pool,
             self.server,
             connections,
         )
 
+    def _sts(self) -> StsService:
+        return StsService(
+            self.federation.ways, self.keyring, self.store, lambda name: self._policies().get(name), time.time, new_access_key,
+            may=self._may, rights=lambda proof: self._rights.of_proof(self.watcher.view, proof), shortcoming=self._shortcoming,
+            not_before_of=lambda *session: self.watcher.view.not_before(*session),  # noqa: PLW0108 - of the view of that moment
+            sealed=self._config.session_tokens == SEALED, audited=(self._config.claim_prefix + self._config.claim_name,),
+        )  # fmt: skip
+
+    def _office(self, config: Config) -> Office:
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        return Office(
+            self.changes, lambda: self.watcher.view, self.store, self._policies, config.root.access_key_id, time.time,
+            self.not_ready, region=config.region, domains=config.domains, endpoint=f"{host}:{config.port}", started=time.time(),
+        )  # fmt: skip
+
+    async def _may(self, request: AccessRequest) -> Decision:
+        """Answer what a session's making may depend on: tags must be allowed, the session itself must only not be denied.
+
+        As in MinIO, a policy denies sessions or says nothing of them; a policy service is asked about S3 and administration only.
+        """
+        if request.action == "sts:TagSession":
+            return await self.authorizer.decide(request)
+        if self._config.opa is not None or request.principal.owner:
+            return Allow("nobody denies it")
+        return IamPolicies(self._policies).decide_now(request._replace(deny_only=True))
+
+    def _shortcoming(self, proof: Proof) -> str:
+        """Say why an identity could never do anything; with a policy service nobody knows before it is asked."""
+        if self._config.opa is not None:
+            return ""
+        named, known = self._rights.of_proof(self.watcher.view, proof), self._policies()
+        if any(name in known for name in named):
+            return ""
+        settings = next((one for one in self._config.openids if one.provider == proof.provider), None)
+        claim = f"the claim '{settings.claim}' of the token" if settings else "the identity"
+        if not named:
+            return f"No policy is attached to {proof.parent[:128]}, and none is named by {claim}."
+        return f"None of the policies named by {claim} exists."
+
+    def gauges(self) -> dict[str, float]:
+        """Return what the view says of itself: its age (seconds), how many records it has and cannot read."""
+        view, watcher = self.watcher.view, self.watcher
+        return {
+            "iam_view_age_seconds": 0.0 if watcher.current else watcher.age if watcher.is_loaded else -1.0,
+            "iam_view_stale": float(self.identities.is_stale),
+            "iam_users": float(len(view.users)),
+            "iam_policies": float(len(view.policies)),
+            "iam_unreadable_records": float(len(watcher.unreadable)),
+        }
+
     async def not_ready(self) -> list[str]:
         """Return why this gateway is not ready; empty when it is."""
         reasons = ["draining"] if self.plane.draining else []
         if not self.watcher.is_loaded:
             reasons.append("the IAM view is not loaded")
+        elif self.identities.is_stale:
+            reasons.append("the IAM view is older than MINIO_GW_STALE_LIMIT: only root is let in")
+        elif self.codec.seal.trouble or not self.keyring().current:
+            reasons.append(self.codec.seal.trouble or "there is no session key yet")
         policy = await self.authorizer.ready()
         return [*reasons, *await self.backend.not_ready(), *([policy] if policy else [])]
 
@@ -196,7 +241,6 @@ class Application:
         await self.plane.close()
         self.desk.log.flush()
         await self.server.shutdown(1.0)
-        for way in dict.fromkeys(self.ways.values()):
-            await way.close()
+        await self.federation.close()
         await self.authorizer.close()
         await self.store.close()

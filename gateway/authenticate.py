@@ -232,15 +232,25 @@ def _mode(payload_hash: str) -> PayloadMode:
 
 def _signed_target(request: S3Request, claim: SignatureClaim, payload_hash: str, key: SigningKey) -> str | None:
     """Return the canonical URI that the signature covers, None when it covers none of them."""
-    query = canonical_query(request.query) if request.query else ""
-    for target in request.canonical_targets:
-        canonical = canonical_request(
-            request.method, target, query, request.headers, claim.signed_headers, payload_hash
-        )
-        expected = key.sign(string_to_sign(claim.timestamp, claim.scope, canonical))
-        if matches(expected, claim.signature):
-            return target
+    for query in _canonical_queries(request):
+        for target in request.canonical_targets:
+            canonical = canonical_request(
+                request.method, target, query, request.headers, claim.signed_headers, payload_hash
+            )
+            expected = key.sign(string_to_sign(claim.timestamp, claim.scope, canonical))
+            if matches(expected, claim.signature):
+                return target
     return None
+
+
+def _canonical_queries(request: S3Request) -> tuple[str, ...]:
+    """Return the canonical queries that a signature may cover: two where a parameter was given more than once."""
+    if not request.query:
+        return ("",)
+    canonical = canonical_query(request.query)
+    if len(request.parameters) == len(request.query):
+        return (canonical,)
+    return canonical, canonical_query(request.query, as_sent=True)
 
 
 def _decoded_length(request: S3Request) -> int:

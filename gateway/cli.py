@@ -28,6 +28,7 @@ from gateway.inheritance import Inheritance
 from gateway.settings import SETTINGS, markdown_table
 from gateway.supervisor import WORKER_MARK, supervise
 from iam.store import StoreError
+from sts.settings import OpenIdSettings
 
 if TYPE_CHECKING:
     from gateway.store_server import StoreServer
@@ -50,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report([*errors.problems, *more], as_json=_wants_json(options))
     _logging(config)
     if options.command == "admin":
-        from gateway import admin  # noqa: PLC0415 - the other commands need none of it
+        from gateway.commands import sessions  # noqa: PLC0415 - the other commands need none of it
 
-        return asyncio.run(admin.run(config, tuple(options.words)))
+        return asyncio.run(sessions.run(config, tuple(options.words)))
     return _serve(config, words)
 
 
@@ -275,19 +276,32 @@ def _banner(config: Config) -> None:
         return
     tls = all((config.certs_dir / name).exists() for name in ("public.crt", "private.key"))
     host = f"[{config.host}]" if ":" in config.host else config.host or "127.0.0.1"
-    identity = shown(config.openid.config_url or config.openid.jwks_url) if config.openid else "no OpenID provider"
     lines = {
         "Endpoint": f"{'https' if tls else 'http'}://{host}:{config.port}",
         "AccessKey": config.root.access_key_id,
         "Region": config.region or "any",
         "Backend": config.server_dir
         or (", ".join(config.backends.backends) if config.backends else config.backend.endpoint),
-        "Identity": identity,
+        **_identity_lines(config),
         "Policy": shown(config.opa.url) if config.opa else "IAM policies",
         "Store": _store_text(config),
     }
     print(f"minio-gw {__version__}")
     print("\n".join(f"{name}: {value}" for name, value in lines.items()), flush=True)
+
+
+def _identity_lines(config: Config) -> dict[str, str]:
+    """Say whose tokens are believed, and the ARN of every role, which its callers need."""
+    lines = {"Identity": ", ".join(map(_provider_text, config.openids)) or "no OpenID provider"}
+    for one in config.openids:
+        if one.role_policies:
+            lines[f"Role {one.provider}"] = one.role_arn(config.region)
+    return lines
+
+
+def _provider_text(one: OpenIdSettings) -> str:
+    text = shown(one.config_url or one.jwks_url)
+    return text if one.accepted else f"{text} (tokens for any audience)"
 
 
 def _store_text(config: Config) -> str:

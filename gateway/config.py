@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway import backends_file
+from gateway import backends_file, ldap_config
 from gateway.backends_file import BackendsFile
 from gateway.endpoints import BackendSettings, Problem, addressing_of, endpoint_parts, region_of, shown, split_url
-from gateway.settings import OPA_PAIRS, ROOT_PAIRS, SETTINGS, Reader
+from gateway.openid_settings import openids
+from gateway.settings import OLD_ROOT_PAIRS, OPA_PAIRS, ROOT_PAIRS, SETTINGS, Reader
+from gateway.sts_settings import READABLE, SEALED, TlsIdentity, plugin, tls_identity
 from iam.model import Credentials, Secret
 from iam.policy import CANNED, Policy, PolicyError, parse
 from iam.store import EtcdSettings
-from sts.settings import OpenIdSettings
+from sts.ldap_settings import LdapSettings
+from sts.settings import OpenIdSettings, PluginSettings
 
+KEY_MASTER, ROOT_MASTER = "key", "root"  # what a master key is derived from
 AWS_ENDPOINT = "https://s3.amazonaws.com"
 _CHAIN_MARKS = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
                 "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -65,9 +69,7 @@ class Config:
     region: str
     domains: tuple[str, ...]
     backend: BackendSettings
-    openid: OpenIdSettings | None
-    claim_name: str
-    claim_prefix: str
+    openids: tuple[OpenIdSettings, ...]
     opa: OpaConfig | None
     etcd: EtcdSettings | None
     data_dir: Path | None
@@ -86,6 +88,28 @@ class Config:
     backends: BackendsFile | None = None
     max_connections: int | None = None
     loop: str = "auto"
+    tls_identity: TlsIdentity | None = None
+    plugin: PluginSettings | None = None
+    session_tokens: str = READABLE
+    master_key: Secret | None = None
+    old_masters: tuple[tuple[str, Secret], ...] = ()
+    stale_limit: float = 900.0
+    ldap: LdapSettings | None = None
+
+    @property
+    def openid(self) -> OpenIdSettings | None:
+        """Return the first identity provider, None where there is none."""
+        return next(iter(self.openids), None)
+
+    @property
+    def claim_name(self) -> str:
+        """Return the first provider's policy claim."""
+        return self.openid.claim_name if self.openid else "policy"
+
+    @property
+    def claim_prefix(self) -> str:
+        """Return what is glued in front of it."""
+        return self.openid.claim_prefix if self.openid else ""
 
 
 def load(
@@ -111,8 +135,7 @@ def load(
         "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
         "backends": _backends(reader, environ, command, positional),
         "backend_connections": int(reader.number("MINIO_GW_BACKEND_CONNECTIONS", 1, 10**5, whole=True)),
-        "openid": _openid(reader), "claim_name": reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
-        "claim_prefix": reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), "opa": _opa(reader), "etcd": _etcd(reader),
+        "openids": openids(reader), "ldap": ldap_config.read(reader), "opa": _opa(reader), "etcd": _etcd(reader),
         "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,
         "anonymous_policies": _anonymous(reader, policies), "trusted_proxies": _networks(reader),
         "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6, whole=True)),
@@ -120,6 +143,9 @@ def load(
         "drain": reader.number("MINIO_GW_DRAIN", 0, 3600),
         "head_timeout": reader.seconds("MINIO_READ_HEADER_TIMEOUT"), "body_timeout": reader.seconds("MINIO_IDLE_TIMEOUT"),
         "backend_timeout": reader.seconds("MINIO_GW_BACKEND_TIMEOUT"),
+        "tls_identity": tls_identity(reader), "plugin": plugin(reader),
+        "session_tokens": reader.choice("MINIO_GW_SESSION_TOKENS", READABLE, SEALED),
+        **_masters(reader), "stale_limit": reader.number("MINIO_GW_STALE_LIMIT", 0, 31_536_000),
         "server_dir": Path(positional) if command == "server" else None,
         "filter_listings": reader.switch("MINIO_GW_LIST_FILTER"),
         "metrics_public": reader.choice("MINIO_PROMETHEUS_AUTH_TYPE", "jwt", "public") == "public",
@@ -176,6 +202,25 @@ def _root(reader: Reader, *, needed: bool) -> Credentials:
     return Credentials(user, Secret(password))
 
 
+def _masters(reader: Reader) -> dict[str, Any]:
+    """Return what seals the secrets in the store, and what did before: each old text with the kind of master that it was."""
+    old_names = reader.pair(OLD_ROOT_PAIRS)
+    user, password = (reader.variable(name) for name in old_names)
+    if bool(user) != bool(password):
+        missing = old_names[1] if user else old_names[0]
+        reader.bad(missing, "is missing: the other half of the pair is set", "set both, or neither")
+    new, old = (reader.variable(name) for name in ("MINIO_GW_MASTER_KEY", "MINIO_GW_MASTER_KEY_OLD"))
+    if new and len(new) < 16:
+        reader.bad(
+            "MINIO_GW_MASTER_KEY", "is shorter than 16 characters", "use a longer text, as of `openssl rand -base64 32`"
+        )
+    olds = [(KEY_MASTER, old)] if old else []
+    olds += [(ROOT_MASTER, f"{user}:{password}")] if user and password else []
+    return {
+        "master_key": Secret(new) if new else None, "old_masters": tuple((kind, Secret(text)) for kind, text in olds),
+    }  # fmt: skip
+
+
 def _backend(reader: Reader, environ: Mapping[str, str], endpoint: str) -> BackendSettings:
     parts = endpoint_parts(endpoint or AWS_ENDPOINT)
     if parts is None:
@@ -212,20 +257,6 @@ def _backends(reader: Reader, environ: Mapping[str, str], command: str, endpoint
     found, problems = backends_file.load(reader.text("MINIO_GW_BACKENDS", path), environ, reader.text)
     reader.problems += problems
     return found
-
-
-def _openid(reader: Reader) -> OpenIdSettings | None:
-    jwks, discovery = (
-        reader.url(reader.source(name), reader.get(name))
-        for name in ("MINIO_IAM_JWKS_URL", "MINIO_IDENTITY_OPENID_CONFIG_URL")
-    )
-    leeway = int(reader.number("MINIO_GW_OPENID_LEEWAY", 0, 300, whole=True))
-    if not jwks and not discovery:
-        return None
-    return OpenIdSettings(
-        jwks, discovery, reader.get("MINIO_IDENTITY_OPENID_CLIENT_ID"), reader.get("MINIO_IDENTITY_OPENID_CLAIM_NAME"),
-        reader.get("MINIO_IDENTITY_OPENID_CLAIM_PREFIX"), leeway=leeway,
-    )  # fmt: skip
 
 
 def _opa(reader: Reader) -> OpaConfig | None:

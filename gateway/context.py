@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from iam.model import Principal, UnknownFact
+from iam.principals import arn_of, is_federated
 
 #: s3: keys that AWS documents; each is the header of that name, where the operation knows it.
 _HEADER_KEYS = frozenset({
@@ -64,6 +65,24 @@ _OUR_FAMILIES = ("existingobjecttag/", "requestobjecttag/", "aws:", "s3:", "jwt:
 _WISHES = _QUERY_KEYS | _HEADER_KEYS | {"list-type", "marker", "start-after", "sessionpolicy"}
 
 
+#: aws: keys of one value; the two that are about Amazon's own services are as they are for whoever calls himself.
+_AWS: Mapping[str, Callable[[RequestContext], str]] = {
+    "currenttime": lambda facts: _iso(facts.now),
+    "epochtime": lambda facts: str(facts.now),
+    "federatedprovider": lambda facts: facts.principal.provider if is_federated(facts.principal) else "",
+    "principalarn": lambda facts: arn_of(facts.principal),
+    "principalisawsservice": lambda _: "false",
+    "principaltype": lambda facts: facts.principal.type.value,
+    "referer": lambda facts: facts.headers.get("referer", ""),
+    "securetransport": lambda facts: "true" if facts.secure else "false",
+    "sourceip": lambda facts: facts.source_ip,
+    "tokenissuetime": lambda facts: "" if facts.principal.issued_at is None else _iso(facts.principal.issued_at),
+    "useragent": lambda facts: facts.headers.get("user-agent", ""),
+    "userid": lambda facts: facts.principal.parent or facts.principal.access_key_id,
+    "username": lambda facts: facts.principal.parent or facts.principal.access_key_id,
+    "viaawsservice": lambda _: "false",
+}
+
 #: Tags of an object, in their order.
 Tags = tuple[tuple[str, str], ...]
 
@@ -76,8 +95,9 @@ class RequestContext(NamedTuple):
     credentials to the policy service unmasked.
 
     `known` are the headers that cross (None: all), since one that stays behind says nothing about the request; `told` is
-    what the request's document says, under the header's name that says the same. `existing_tags` are those of the object
-    as it is, None while nobody has looked.
+    what the request's document says, under the header's name that says the same, or, where no header does, under the
+    condition key in lower case: `aws:requesttag` (pairs, URL encoded). `existing_tags` are those of the object as it is, None
+    while nobody has looked.
     """
 
     headers: Mapping[str, str]
@@ -102,11 +122,11 @@ class RequestContext(NamedTuple):
         service, _, name = key.partition(":")
         match service.lower():
             case "aws":
-                return self._aws(name.lower())
+                return self._aws(name)
             case "s3":
                 return self._s3(name)
             case "jwt":
-                return self._claim(name)
+                return self._spelled(self.principal.claims, name)
             case "ldap":
                 return self._ldap(name.lower())
         return None
@@ -124,20 +144,39 @@ class RequestContext(NamedTuple):
         return found | ours
 
     def _aws(self, name: str) -> tuple[str, ...] | None:
-        if name == "groups":
+        lower = name.lower()
+        fact = _AWS.get(lower)
+        if fact is not None:
+            return _one(fact(self))
+        if lower == "groups":
             return self.principal.groups or None
-        facts = {
-            "sourceip": self.source_ip,
-            "securetransport": str(self.secure).lower(),
-            "referer": self.headers.get("referer", ""),
-            "useragent": self.headers.get("user-agent", ""),
-            "currenttime": _iso(self.now),
-            "epochtime": str(self.now),
-            "principaltype": self.principal.type.value,
-            "userid": self._user(),
-            "username": self._user(),
-        }
-        return _one(facts.get(name))
+        return self._session_tag(lower, name) if "tag" in lower else None
+
+    def _session_tag(self, lower: str, name: str) -> tuple[str, ...] | None:
+        """Tags of the session, and those that the request would give. Tags of sessions have no case but keep theirs (AWS STS)."""
+        wanted = name.partition("/")[2]
+        match lower.partition("/")[0]:
+            case "principaltag":
+                return self._spelled(self.principal.tags, wanted)
+            case "requesttag":
+                return self._spelled(dict(self._given_tags()), wanted)
+            case "tagkeys":
+                return tuple(tag for tag, _ in self._given_tags()) or None
+        return None
+
+    def _given_tags(self) -> list[tuple[str, str]]:
+        return parse_qsl(self.told.get("aws:requesttag", ""), keep_blank_values=True)
+
+    @staticmethod
+    def _spelled(facts: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+        """Look a claim or a tag up by its name, or by its only spelling in another case (keys have no case, claims have)."""
+        value = facts.get(name)
+        if type(value) is str:
+            return (value,)
+        if value is not None:
+            return _texts(value) or None
+        spelled = [other for other in facts if other.lower() == name.lower()]
+        return _texts(facts[spelled[0]]) or None if len(spelled) == 1 else None
 
     def _user(self) -> str:
         """Return the identity behind the request: the parent of a session, else the access key."""
@@ -201,12 +240,6 @@ class RequestContext(NamedTuple):
 
     def _tags(self) -> list[tuple[str, str]]:
         return parse_qsl(self._header("x-amz-tagging") or "", keep_blank_values=True)
-
-    def _claim(self, name: str) -> tuple[str, ...] | None:
-        """Look a claim up by its name, or by its only spelling in another case (keys have no case, claims have)."""
-        claims = self.principal.claims
-        spelled = [name] if name in claims else [other for other in claims if other.lower() == name.lower()]
-        return _texts(claims[spelled[0]]) or None if len(spelled) == 1 else None
 
     def _ldap(self, name: str) -> tuple[str, ...] | None:
         claims = self.principal.claims

@@ -1,33 +1,32 @@
-"""The control surface, on aiohttp: STS, health, metrics. The data plane hands connections over, one request each.
+"""The control surface, on aiohttp: STS, administration, health, metrics. The data plane hands connections over, one request each.
 
 Every answer closes its connection: an S3 request that followed on it would arrive here, where nobody answers it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-import aiohttp
 from aiohttp import web
 
+from gateway import handed
+from gateway.admin.surface import Administration
 from gateway.authenticate import authenticate
 from gateway.case import World
 from gateway.desk import HEALTH, METRICS, Desk
-from gateway.errors import AccessDenied, EntityTooLarge, IncompleteBody, InternalError, S3Error, render
+from gateway.errors import AccessDenied, InternalError, S3Error, render
 from gateway.observe import AccessLine
-from gateway.peer import is_secure, lines, source_ip
-from gateway.request import MAX_HEADERS, S3Request, parse
+from gateway.request import MAX_HEADERS, S3Request
+from gateway.reserved import is_administration, plain
 from gateway.wire.heads import MAX_FIELD, MAX_TARGET
 from sts.service import ACTIONS, StsService
 from sts.wire import StsError, parse_call, render_error
 
 MAX_FORM = 2**20  # bytes of an STS call
-BODY_TIMEOUT = 20.0  # seconds for an STS call to arrive
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
 _log = logging.getLogger("minio_gw.control")
 
@@ -39,6 +38,7 @@ class Control:
     desk: Desk
     world: World
     sts: StsService
+    administration: Administration
     not_ready: Callable[[], Awaitable[list[str]]]
     metrics_public: bool
     gauges: Callable[[], Mapping[str, float]] = dict
@@ -57,6 +57,8 @@ class Control:
             response = await self._health(path)
         elif path in METRICS:
             response = self._metrics(http.method, path)
+        elif is_administration(plain(http.raw_path)):
+            response = await self.administration.handle(http)
         else:
             response = await self._sts(http)
         response.force_close()
@@ -86,30 +88,13 @@ class Control:
         return _xml(render(error, resource=path, request_id=request_id), request_id, error.status)
 
     async def _sts(self, http: web.BaseRequest) -> web.Response:
-        """Answer an STS call, log it and count it, also when its client does not wait for the answer."""
-        started = time.perf_counter()
-        forwarded = lines(http.headers.items(), "x-forwarded-for")
-        desk = self.desk
-        line = AccessLine(
-            desk.ids.next(), http.method, http.raw_path.partition("?")[0],
-            source_ip(_peer(http), forwarded, desk.trusted_proxies), operation="STS",
-        )  # fmt: skip
-        desk.inflight += 1
-        try:
-            response = await self._answered(http, line)
-            line.status = response.status
-            line.bytes_out = len(response.body) if isinstance(response.body, bytes) else 0
-        finally:
-            desk.inflight -= 1
-            line.status = line.status or 499
-            line.seconds = time.perf_counter() - started
-            desk.counters.count(line)
-            desk.log.write(line)
-        return response
+        """Answer an STS call, log it and count it."""
+        with handed.served(http, self.desk, "STS") as line:
+            return handed.answered(line, await self._answered(http, line))
 
     async def _answered(self, http: web.BaseRequest, line: AccessLine) -> web.Response:
         try:
-            return await self._call(http, self._request(http, line), line)
+            return await self._call(http, handed.head(http, line, self.desk), line)
         except (StsError, S3Error) as error:
             line.error, line.reason = error.code, error.reason or error.text
             return _xml(render_error(error.code, error.text, line.request_id), line.request_id, error.status)
@@ -118,16 +103,8 @@ class Control:
             line.error = "InternalError"
             return self._refusal(InternalError(), line.path, line.request_id)
 
-    def _request(self, http: web.BaseRequest, line: AccessLine) -> S3Request:
-        headers = [(n.decode("ascii", "replace"), v.decode("utf-8", "replace")) for n, v in http.raw_headers]
-        proto = lines(http.headers.items(), "x-forwarded-proto")
-        secure = is_secure(_peer(http), proto, self.desk.trusted_proxies, tls=http.secure)
-        return parse(
-            http.method, http.raw_path, headers, domains=self.desk.domains, source_ip=line.source_ip, secure=secure
-        )
-
     async def _call(self, http: web.BaseRequest, request: S3Request, line: AccessLine) -> web.Response:
-        body = await _form(http)
+        body = await handed.body(http, MAX_FORM)
         line.bytes_in = len(body)
         signer = None
         if request.header("authorization"):
@@ -144,38 +121,14 @@ class Control:
         return _xml(await self.sts.call(call, request_id=line.request_id), line.request_id)
 
 
-async def _form(http: web.BaseRequest) -> bytes:
-    if (http.content_length or 0) > MAX_FORM:
-        raise EntityTooLarge(f"This body may hold {MAX_FORM} bytes at most.")
-    _continue(http)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for piece in http.content.iter_any():
-                body += piece
-                if len(body) > MAX_FORM:
-                    raise EntityTooLarge(f"This body may hold {MAX_FORM} bytes at most.")
-    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, TimeoutError) as error:
-        raise IncompleteBody(reason=f"form: {type(error).__name__}") from error
-    return bytes(body)
-
-
-def _continue(http: web.BaseRequest) -> None:
-    """Tell a client that waits to go on; one of HTTP/1.0 cannot know how (RFC 9110 section 10.1.1)."""
-    waits = http.headers.get("Expect", "").lower() == "100-continue" and http.version >= aiohttp.HttpVersion11
-    if waits and http.transport is not None and not http.content.at_eof():
-        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def _peer(http: web.BaseRequest) -> str:
-    peer = http.transport.get_extra_info("peername") if http.transport else None
-    return peer[0] if isinstance(peer, tuple) else ""
-
-
 def _certificate(http: web.BaseRequest) -> bytes | None:
     """Return the client's certificate (DER) of this very connection; what a header says of one is never believed (trap 44)."""
     handshake = http.transport.get_extra_info("ssl_object") if http.transport else None
-    return handshake.getpeercert(binary_form=True) if handshake is not None else None
+    # A resumed session brings the certificate of another connection, which nobody has verified since.
+    if handshake is None or handshake.session_reused:
+        return None
+    shown: bytes | None = handshake.getpeercert(binary_form=True)
+    return shown
 
 
 def _xml(body: bytes, request_id: str, status: int = 200) -> web.Response:

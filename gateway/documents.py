@@ -44,6 +44,11 @@ def _tagging(members: Members) -> Mapping[str, str]:
     return {"x-amz-tagging": urlencode(xml.tag_pairs(members, "TagSet/Tag"))}
 
 
+def _bucket_tags(members: Members) -> Mapping[str, str]:
+    tags = xml.tag_pairs(members, "Tags/Tag")
+    return {"aws:requesttag": urlencode(tags)} if tags else {}
+
+
 _LOCK = {
     "EventHold": "x-amz-object-lock-event-hold",
     "EventHoldDuration/Days": "x-amz-object-lock-event-hold-duration-days",
@@ -57,6 +62,7 @@ _KINDS: dict[str, Kind] = {
         "CreateBucketConfiguration",
         frozenset({"LocationConstraint", "Location/Name", "Location/Type", "Bucket/DataRedundancy", "Bucket/Type",
                    "Tags/Tag/Key", "Tags/Tag/Value"}),
+        _bucket_tags,
     ),
     "PutObjectLegalHold": Kind("LegalHold", frozenset({"Status"}), _lock),
     "PutObjectRetention": Kind("Retention", frozenset(_LOCK) - {"Status"}, _lock),

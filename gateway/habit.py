@@ -187,7 +187,7 @@ class Habit:
     def _key_of(self, word: bytes) -> str:
         """Return the key that a path names, "" when only the whole way can tell."""
         text = word.decode("ascii")
-        if self.path.virtual_host and text.startswith("minio/"):  # health's, perhaps
+        if self.path.virtual_host and text.startswith(("minio/", "minio-gw/")):  # ours, perhaps
             return ""
         if "%" not in text:
             return text if len(text) <= MAX_KEY_BYTES else ""

@@ -13,6 +13,7 @@ from gateway.authenticate import Caller
 from gateway.case import World
 from gateway.habit import PATH, SIGNATURE, Habit, Told
 from gateway.request import S3Request
+from gateway.reserved import BUCKETS
 from gateway.sigv4 import TIMESTAMP
 from gateway.story import is_plain, needs_of
 from gateway.wire.forms import Form, Hole
@@ -45,7 +46,6 @@ _ALPHABETS: dict[str, bytes] = {
 }  # fmt: skip
 _METADATA = "x-amz-meta-"
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
-_OURS = "minio"  # a bucket of this name shares its paths with health and metrics
 
 
 class Known(NamedTuple):
@@ -139,7 +139,7 @@ def _may_repeat(told: Told) -> bool:
         and head.target == request.target == caller.target
         and not request.query
         and bool(request.path.key)
-        and request.path.bucket != _OURS
+        and request.path.bucket not in BUCKETS
         and (request.path.virtual_host or request.target.startswith(f"/{request.path.bucket}/"))
         and _is_header_signed(request, plan.caller)
         and is_plain(plan.operation)

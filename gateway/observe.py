@@ -37,7 +37,10 @@ class RequestIds:
 
 @dataclass(init=False)
 class AccessLine:
-    """One request, as the log tells it; filled while the request is served. Sizes in bytes, time in seconds."""
+    """One request, as the log tells it; filled while the request is served. Sizes in bytes, time in seconds.
+
+    `about`: whom or what an administration call is about, by name.
+    """
 
     request_id: str
     method: str
@@ -54,6 +57,7 @@ class AccessLine:
     seconds: float = 0.0
     backend_request_id: str = ""
     backend: str = ""
+    about: str = ""
 
     def __init__(self, request_id: str, method: str, path: str, source_ip: str, **members: Any) -> None:
         # What is not told is the class's: a dataclass's own __init__ would set fifteen fields for each request.
@@ -127,7 +131,7 @@ def _as_text(line: AccessLine, now: str) -> str:
         f"{now} {line.request_id} {line.source_ip} {line.operation} {line.status} {line.method} {line.path} "
         f"{line.access_key_id} in={line.bytes_in} out={line.bytes_out} {line.seconds * 1000:.1f}ms"
     )
-    if line.backend_request_id or line.backend or line.error or line.reason:
+    if line.backend_request_id or line.backend or line.error or line.reason or line.about:
         text += _more(line)
     return text if text.isprintable() else text.encode("unicode_escape").decode()  # a hostile path stays on one line
 
@@ -135,7 +139,8 @@ def _as_text(line: AccessLine, now: str) -> str:
 def _more(line: AccessLine) -> str:
     """Return what only some lines say."""
     return (
-        (f" backend={line.backend_request_id}" if line.backend_request_id else "")
+        (f" about={line.about}" if line.about else "")
+        + (f" backend={line.backend_request_id}" if line.backend_request_id else "")
         + (f" at={line.backend}" if line.backend else "")
         + (f" {line.error}" if line.error else "")
         + (f" ({line.reason})" if line.reason else "")

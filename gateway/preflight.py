@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway import backends_file
+from gateway.certificates import client_authorities
 from gateway.config import Config
 from gateway.endpoints import BackendSettings, Problem
 from iam.store import StoreError
@@ -69,7 +70,11 @@ def _certificates(config: Config) -> list[Problem]:
         for name, backend in _backends(config)
     ]
     bundles.append(("MINIO_GW_ETCD_CA", etcd.ca_file if etcd else None))
+    bundles += [(f"MINIO_GW_OPENID_CA ({one.provider})", one.ca_file) for one in config.openids]
+    bundles.append(("MINIO_GW_LDAP_CA", config.ldap.ca_file if config.ldap else None))
     problems = [problem for name, path in bundles if path for problem in _bundle(name, path)]
+    if config.tls_identity is not None:
+        problems += _client_authorities(config.tls_identity.ca)
     if etcd and etcd.client_cert and etcd.client_cert_key:
         problems += _key_pair("MINIO_ETCD_CLIENT_CERT", etcd.client_cert, etcd.client_cert_key)
     certificate, key = config.certs_dir / "public.crt", config.certs_dir / "private.key"
@@ -97,6 +102,14 @@ def _bundle(name: str, path: Path) -> list[Problem]:
         ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:
         return [Problem(name, f"{path} cannot be used: {_why(error)}", "name a readable file of PEM certificates")]
+    return []
+
+
+def _client_authorities(path: Path) -> list[Problem]:
+    try:
+        client_authorities(path)
+    except OSError as error:
+        return [Problem("MINIO_GW_CLIENT_CA", str(error), "name a readable file, or a folder, of PEM certificates")]
     return []
 
 

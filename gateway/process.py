@@ -31,7 +31,7 @@ async def serve(config: Config, inherited: Inheritance | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     limit = raise_limit()
-    certificates = listener_certificates(config.certs_dir)
+    certificates = listener_certificates(config.certs_dir, config.tls_identity.ca if config.tls_identity else None)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hang_up, certificates)
     application = Application(config, config.max_connections or connections_within(limit, config.max_inflight))
     try:
@@ -50,7 +50,7 @@ async def _serve(
 ) -> None:
     """Listen until told to stop, then drain."""
     async with asyncio.TaskGroup() as background:
-        owned = [background.create_task(application.watcher.run())]
+        owned = [background.create_task(application.watcher.run()), background.create_task(application.keeper.run())]
         if certificates is not None:
             owned.append(background.create_task(certificates.watch()))
         await _loaded(application, stop, None if inherited and inherited.takes_over else LOADED_WITHIN)
@@ -69,15 +69,15 @@ async def _serve(
 
 
 async def _tell(application: Application, inherited: Inheritance) -> None:
-    """Tell the parent that this worker serves, and knows what is revoked."""
-    await application.watcher.loaded()
+    """Tell the parent that this worker serves, knows what is revoked, and has its keys."""
+    await application.keeper.founded()
     inherited.say_ready()
 
 
 async def _loaded(application: Application, stop: asyncio.Event, within: float | None) -> None:
-    """Wait for the first view, which knows what is revoked; or for the order to stop, or until the bound."""
+    """Wait for the first view, which knows what is revoked, and for the keys; or for the order to stop, or until the bound."""
     async with asyncio.TaskGroup() as group:
-        waiting = {group.create_task(application.watcher.loaded()), group.create_task(stop.wait())}
+        waiting = {group.create_task(application.keeper.founded()), group.create_task(stop.wait())}
         await asyncio.wait(waiting, timeout=within, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()

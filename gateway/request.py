@@ -155,10 +155,11 @@ def parse(
     domains: tuple[str, ...] = (),
     source_ip: str,
     secure: bool = False,
+    repeatable: frozenset[str] = frozenset(),
 ) -> S3Request:
     """Decode a request's head, once.
 
-    `raw_target` is origin-form or absolute-form (RFC 9112 section 3.2); `headers` may be a dictionary already, by
+    `repeatable` are parameters that may be given more than once (S3 has none). `raw_target` is origin-form or absolute-form (RFC 9112 section 3.2); `headers` may be a dictionary already, by
     lower-case name, where none stands twice; `domains` are the names under which `bucket.domain` is a bucket.
     """
     if len(raw_target) > MAX_TARGET:
@@ -174,7 +175,7 @@ def parse(
         method,
         target,
         _split(target, fields["host"], domains),
-        _query(query) if query else (),
+        _query(query, repeatable) if query else (),
         fields,
         source_ip,
         secure,
@@ -220,18 +221,20 @@ def _checked(fields: dict[str, str]) -> dict[str, str]:
     return fields
 
 
-def _query(raw: str) -> tuple[tuple[str, str], ...]:
+def _query(raw: str, repeatable: frozenset[str]) -> tuple[tuple[str, str], ...]:
     """Split and decode a query; `+` means a space, as every S3 server reads it."""
-    pairs: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
+    seen: set[str] = set()
     for piece in raw.split("&"):
         if not piece:
             continue
         name, _, value = piece.partition("=")
         decoded = _text(name.replace("+", " "))
-        if decoded in pairs:
+        if decoded in seen and decoded not in repeatable:
             raise InvalidArgument(f"The parameter {decoded} was given more than once.", reason="duplicate parameter")
-        pairs[decoded] = _text(value.replace("+", " "))
-    return tuple(pairs.items())
+        seen.add(decoded)
+        pairs.append((decoded, _text(value.replace("+", " "))))
+    return tuple(pairs)
 
 
 def _split(target: str, host: str, domains: tuple[str, ...]) -> S3Path:

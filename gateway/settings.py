@@ -7,14 +7,16 @@ URL. Pure; `gateway.config` makes a Config of what is read.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.endpoints import Problem, shown, split_url
 
+OLD_ROOT_PAIRS = (("MINIO_ROOT_USER_OLD", "MINIO_ROOT_PASSWORD_OLD"), ("MINIO_ACCESS_KEY_OLD", "MINIO_SECRET_KEY_OLD"))
 ROOT_PAIRS = (("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"), ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"))
 OPA_PAIRS = (
     ("MINIO_POLICY_PLUGIN_URL", "MINIO_POLICY_PLUGIN_AUTH_TOKEN"),
@@ -38,6 +40,9 @@ def _s(names: str, text: str, default: str = "", flag: str = "", *, secret: bool
     return Setting(tuple(names.split()), text, default, flag, secret)
 
 
+#: What the names of the identity providers' settings begin with; any of them may end in `_NAME`.
+OPENID_PREFIXES = ("MINIO_IDENTITY_OPENID_", "MINIO_GW_OPENID_")
+
 SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_CONFIG_ENV_FILE", "file of NAME=value lines, beneath the environment"),
     _s("MINIO_ADDRESS", "address to listen on, HOST:PORT", ":9000", "--address"),
@@ -48,14 +53,53 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_GW_LOOP", "event loop: uvloop, asyncio, or auto: uvloop where it is installed", "auto"),
     _s("MINIO_ROOT_USER MINIO_ACCESS_KEY", "access key of the root account; with _FILE appended: a file that holds it"),
     _s("MINIO_ROOT_PASSWORD MINIO_SECRET_KEY", "secret key of the root account; with _FILE: a file", secret=True),
+    _s("MINIO_ROOT_USER_OLD MINIO_ACCESS_KEY_OLD", "root's access key before it was changed, while the secrets in the store are still sealed by it"),
+    _s("MINIO_ROOT_PASSWORD_OLD MINIO_SECRET_KEY_OLD", "root's secret key before it was changed; with _FILE: a file", secret=True),
+    _s("MINIO_GW_MASTER_KEY", "text of 16 or more characters that seals the secrets in the store, in place of the root pair; with _FILE: a file", secret=True),
+    _s("MINIO_GW_MASTER_KEY_OLD", "the master key before it was changed; with _FILE: a file", secret=True),
+    _s("MINIO_GW_STALE_LIMIT", "seconds that users and sessions are honoured while the store cannot be heard; 0: not at all", "900"),
     _s("MINIO_REGION_NAME MINIO_REGION MINIO_SITE_REGION", "the only region accepted in signatures; empty: any"),
     _s("MINIO_DOMAIN", "domains for virtual-host style requests, comma separated"),
-    _s("MINIO_IAM_JWKS_URL MINIO_IDENTITY_OPENID_JWKS_URL", "key set of the identity provider"),
-    _s("MINIO_IDENTITY_OPENID_CONFIG_URL", "discovery document of the identity provider"),
-    _s("MINIO_IDENTITY_OPENID_CLIENT_ID", "client id that aud or azp must name; empty: not checked"),
+    _s("MINIO_IAM_JWKS_URL MINIO_IDENTITY_OPENID_JWKS_URL", "key set of the identity provider, as in 2018; better CONFIG_URL"),
+    _s("MINIO_IDENTITY_OPENID_CONFIG_URL", "discovery document of the identity provider. Every OPENID variable may end in _NAME, for a further provider (docs/identity.md)"),
+    _s("MINIO_IDENTITY_OPENID_ENABLE", "off: this provider does not count", "on"),
+    _s("MINIO_IDENTITY_OPENID_CLIENT_ID", "client id that aud must name, or azp where no audiences are listed"),
     _s("MINIO_IDENTITY_OPENID_CLAIM_NAME", "claim that names the policies", "policy"),
     _s("MINIO_IDENTITY_OPENID_CLAIM_PREFIX", "glued in front of the claim's name"),
+    _s("MINIO_IDENTITY_OPENID_CLAIM_USERINFO", "take claims that the token lacks from the UserInfo endpoint; needs WebIdentityAccessToken", "off"),
+    _s("MINIO_IDENTITY_OPENID_ROLE_POLICY", "policies, comma separated, of all who call with the provider's RoleArn; in place of the claim"),
+    _s(" ".join(f"MINIO_IDENTITY_OPENID_{word}" for word in (
+        "CLIENT_SECRET", "SCOPES", "REDIRECT_URI", "REDIRECT_URI_DYNAMIC", "VENDOR", "KEYCLOAK_REALM", "KEYCLOAK_ADMIN_URL",
+        "DISPLAY_NAME", "USER_READABLE_CLAIM", "USER_ID_CLAIM", "COMMENT")), "MinIO's console has them; taken and not used", secret=True),
+    _s("MINIO_GW_OPENID_AUDIENCES", "further audiences of which aud must name one, comma separated"),
+    _s("MINIO_GW_OPENID_ANY_AUDIENCE", "on: take tokens that are for others, too", "off"),
+    _s("MINIO_GW_OPENID_ISSUER", "the only issuer believed; empty: that of the discovery document"),
+    _s("MINIO_GW_OPENID_SUBJECTS", "subjects that are trusted, comma separated, with * and ?; a role must have some"),
+    _s("MINIO_GW_OPENID_TYP", "values of typ, comma separated, of which a token must have one; empty: JWT, at+jwt or none"),
     _s("MINIO_GW_OPENID_LEEWAY", "seconds the provider's clock may be ahead of ours", "0"),
+    _s("MINIO_GW_OPENID_CARRIED_CLAIMS", "claims that go into the session token, comma separated; empty: all"),
+    _s("MINIO_GW_OPENID_CA", "CA certificates that sign the provider's (PEM)"),
+    _s("MINIO_IDENTITY_TLS_ENABLE", "ask clients for certificates (not require them): AssumeRoleWithCertificate", "off"),
+    _s("MINIO_IDENTITY_TLS_SKIP_VERIFY", "refused when on: certificates are always verified", "off"),
+    _s("MINIO_GW_CLIENT_CA", "file or folder of the CAs (PEM) that vouch for clients; empty: CAs in the certs folder"),
+    _s("MINIO_IDENTITY_PLUGIN_URL", "webhook behind AssumeRoleWithCustomToken"),
+    _s("MINIO_IDENTITY_PLUGIN_AUTH_TOKEN", "sent verbatim as Authorization to it", secret=True),
+    _s("MINIO_IDENTITY_PLUGIN_ROLE_POLICY", "policies of whom it vouches for, comma separated"),
+    _s("MINIO_IDENTITY_PLUGIN_ROLE_ID", "id of their role; empty: made of the URL"),
+    _s("MINIO_GW_SESSION_TOKENS", "readable: JWTs, as MinIO's; sealed: encrypted, so that a presigned URL tells nothing of its signer", "readable"),
+    _s("MINIO_IDENTITY_LDAP_SERVER_ADDR", "LDAP server, HOST or HOST:PORT; empty: no LDAP"),
+    _s("MINIO_IDENTITY_LDAP_SRV_RECORD_NAME", "not supported: name the server itself"),
+    _s("MINIO_IDENTITY_LDAP_LOOKUP_BIND_DN", "account that looks users and groups up"),
+    _s("MINIO_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD", "its password", secret=True),
+    _s("MINIO_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN", "DNs beneath which users are, with semicolons"),
+    _s("MINIO_IDENTITY_LDAP_USER_DN_SEARCH_FILTER", "filter that finds a user: %s is the name"),
+    _s("MINIO_IDENTITY_LDAP_USER_DN_ATTRIBUTES", "attributes of a user that become claims, comma separated"),
+    _s("MINIO_IDENTITY_LDAP_GROUP_SEARCH_BASE_DN", "DNs beneath which groups are, with semicolons; empty: no groups"),
+    _s("MINIO_IDENTITY_LDAP_GROUP_SEARCH_FILTER", "filter that finds a user's groups: %d is the user's DN, %s the name"),
+    _s("MINIO_IDENTITY_LDAP_TLS_SKIP_VERIFY", "do not verify the LDAP server's certificate", "off"),
+    _s("MINIO_IDENTITY_LDAP_SERVER_INSECURE", "speak to the LDAP server without TLS: passwords in the clear", "off"),
+    _s("MINIO_IDENTITY_LDAP_SERVER_STARTTLS", "StartTLS in place of LDAPS", "off"),
+    _s("MINIO_GW_LDAP_CA", "CA certificates that sign the LDAP server's (PEM); empty: the system's"),
     _s("MINIO_POLICY_PLUGIN_URL MINIO_IAM_OPA_URL MINIO_POLICY_OPA_URL", "policy service (OPA) asked before every forward"),
     _s("MINIO_POLICY_PLUGIN_AUTH_TOKEN MINIO_IAM_OPA_AUTHTOKEN MINIO_POLICY_OPA_AUTH_TOKEN",
        "sent verbatim as Authorization to the policy service", secret=True),
@@ -92,6 +136,19 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 
+_OPENID_NAMES = sorted((n for s in SETTINGS for n in s.names if n.startswith(OPENID_PREFIXES)), key=len, reverse=True)
+
+
+def openid_suffix(variable: str) -> str | None:
+    """Return what follows the name of an identity provider's setting, "" or `_NAME`; None when it is no such variable.
+
+    The longest name counts: `..._REDIRECT_URI_DYNAMIC` is a setting, not that of a provider called DYNAMIC.
+    """
+    base = variable.removesuffix("_FILE")
+    found = next((n for n in _OPENID_NAMES if base == n or base.startswith(f"{n}_")), None)
+    return None if found is None else base.removeprefix(found)
+
+
 class Reader:
     """Reads settings one by one and collects what is wrong."""
 
@@ -101,8 +158,20 @@ class Reader:
         self._read_text = read_text
         self._home = environ.get("HOME", "")
         self._read: dict[Path, str] = {}
+        self.suffix = ""
         self._layers = (environ, self._env_file(environ.get("MINIO_CONFIG_ENV_FILE", "")))
         self._check_names()
+
+    def suffixes(self) -> tuple[str, ...]:
+        """Return the suffixes of identity providers that anybody set a variable of, in order."""
+        variables = {name for layer in self._layers for name, value in layer.items() if value}
+        return tuple(sorted(suffix for suffix in {openid_suffix(name) for name in variables} if suffix))
+
+    def suffixed(self, suffix: str) -> Reader:
+        """Return a reader of the settings of the provider with this suffix; what is wrong is noted with this one."""
+        reader = copy.copy(self)
+        reader.suffix = suffix
+        return reader
 
     def bad(self, setting: str, text: str, remedy: str) -> None:
         """Note a problem."""
@@ -205,9 +274,11 @@ class Reader:
             self.bad(setting, f"{path} is not UTF-8", "name a text file")
         return self._read[path]
 
-    @staticmethod
-    def _setting(name: str) -> Setting:
-        return next(s for s in SETTINGS if name in s.names)
+    def _setting(self, name: str) -> Setting:
+        setting = next(s for s in SETTINGS if name in s.names)
+        if not self.suffix:
+            return setting
+        return replace(setting, names=tuple(n + self.suffix for n in setting.names if n.startswith(OPENID_PREFIXES)))
 
     @staticmethod
     def _has(layer: Mapping[str, str], name: str) -> bool:
@@ -242,7 +313,8 @@ class Reader:
     def _check_names(self) -> None:
         known = {n for s in SETTINGS for n in s.names}
         for name in sorted({name for layer in self._layers for name in layer}):
-            if name.startswith("MINIO_GW_") and name not in known and name.removesuffix("_FILE") not in known:
+            ours = name.startswith(("MINIO_GW_", OPENID_PREFIXES[0])) and openid_suffix(name) is None
+            if ours and name not in known and name.removesuffix("_FILE") not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 self.bad(name, "is no setting of minio-gw", f"did you mean {near[0]}?" if near else "remove it")
 

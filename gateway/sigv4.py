@@ -267,9 +267,13 @@ def uri_encode(text: str | bytes, *, slash: bool) -> str:
     return quote(text, safe="-._~" if slash else "-._~/")
 
 
-def canonical_query(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return the canonical query of decoded pairs, X-Amz-Signature left out."""
-    encoded = sorted((uri_encode(n, slash=True), uri_encode(v, slash=True)) for n, v in pairs if n != "X-Amz-Signature")
+def canonical_query(pairs: Iterable[tuple[str, str]], *, as_sent: bool = False) -> str:
+    """Return the canonical query of decoded pairs, X-Amz-Signature left out.
+
+    `as_sent`: the values of one name stay in their order, as MinIO's Go clients sign them; AWS sorts them too.
+    """
+    encoded = [(uri_encode(n, slash=True), uri_encode(v, slash=True)) for n, v in pairs if n != "X-Amz-Signature"]
+    encoded.sort(key=itemgetter(0) if as_sent else None)
     return "&".join(f"{name}={value}" for name, value in encoded)
 
 

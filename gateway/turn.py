@@ -42,6 +42,7 @@ from gateway.plans import (
 from gateway.refusals import as_s3
 from gateway.regions import REDIRECTS, elsewhere
 from gateway.request import S3Request, parse
+from gateway.reserved import is_administration, spells_administration
 from gateway.stores import Stores
 from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.heads import RequestHead
@@ -128,6 +129,9 @@ class S3Turn(Traffic):
             return HandOver()
         if desk.inflight > desk.max_inflight:
             raise SlowDown(reason="too many requests in flight")
+        if head.target.startswith("/minio") and is_administration(head.target):
+            self._leave()
+            return HandOver()
         request = parse(
             head.method,
             head.target,
@@ -136,7 +140,7 @@ class S3Turn(Traffic):
             source_ip=self._line.source_ip,
             secure=self._secure,
         )
-        if head.method == "POST" and is_sts(request):
+        if (head.method == "POST" and is_sts(request)) or spells_administration(request):
             self._leave()
             return HandOver()
         return self._plan(story.begin(request, desk.world, int(desk.clock())))

@@ -100,7 +100,7 @@ class IamPolicies:
 
     def _judge(self, request: AccessRequest) -> Decision:
         named = self._named(request.principal.policies)
-        if not named.policies:
+        if not named.policies and not request.deny_only:
             return Deny(f"none of the principal's policies exists: {named.missing or '(none named)'}")
         decision = decide(named.policies, request)
         if named.missing:
@@ -167,11 +167,11 @@ class AllOf:
             return Deny(f"session policy: {type(error).__name__}")
 
     def _session(self, text: str, request: AccessRequest) -> Deny | None:
-        """Judge by the session policy alone: here not even the owner has a shortcut."""
+        """Judge by the session policy alone: here neither the owner nor one's own affairs have a shortcut (CVE-2025-62506)."""
         policy = self._policy(text)
         if policy is None:
             return Deny("the session policy does not parse")
-        decision = decide((policy,), request)
+        decision = decide((policy,), request._replace(deny_only=False))
         return Deny(f"session policy: {decision.reason}") if isinstance(decision, Deny) else None
 
     def _policy(self, text: str) -> Policy | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -27,17 +28,22 @@ class Changing:
     ) -> None:  # fmt: skip
         self._store, self._codec, self._view, self._seen = store, codec, view, seen
         self._now, self._root, self._given = now, root, given
+        self._turn = asyncio.Lock()  # this gateway's own changes do not run into each other
 
     async def _do(self, decide: Callable[[Draft], Awaitable[_T]]) -> _T:
+        async with self._turn:
+            result, revision = await self._decided(decide)
+        await self._seen(revision)
+        return result
+
+    async def _decided(self, decide: Callable[[Draft], Awaitable[_T]]) -> tuple[_T, int]:
         for _ in range(_TRIES):
             draft = Draft(self._store, self._codec)
             result = await decide(draft)
             try:
-                revision = await draft.commit()
+                return result, await draft.commit()
             except Conflict:
                 continue
-            await self._seen(revision)
-            return result
         raise Contended("Others change the same records all the time; try again.")
 
     def _time(self) -> int:

@@ -1,10 +1,11 @@
-"""Condition blocks and the patterns of the policy language: `*`, `?` and `${variables}`.
+"""Condition blocks: operators, with IfExists, ForAllValues and ForAnyValue. Pure.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
 All conditions of a statement must hold; any listed value of a key suffices. `parse` refuses an operator, a key or a
 value that we do not understand, since a condition that silently never holds turns a Deny into nothing. What cannot be
 known when a request comes (a variable without value, a client's `max-keys=many`) is None, and the evaluation falls to
-the safe side. A pattern matches in time proportional to text times pattern: session policies come from users.
+the safe side; it is None only where it matters: a value that another listed one matches is known to match.
 """
 
 from __future__ import annotations
@@ -15,114 +16,88 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from iam.model import Context, UnknownFact
+from iam.patterns import Pieces, matches, resolve, split, template
 
-#: A text with its variables resolved: even pieces as written (wildcards work), odd ones values (literal, trap 58).
-Pieces = tuple[str, ...]
 Test = Callable[[str, Pieces], bool]
 
-_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
-_ESCAPES = {"*": "*", "?": "?", "$": "$"}
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,400}(\.[0-9]{1,400})?")
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_YEAR = re.compile(r"[0-9]{4}")
 _ARN_PARTS = 6
 
 
-def resolve(text: str, value_of: Callable[[str], str | None]) -> Pieces | None:
-    """Return the pieces of a text, each variable replaced once; None when a variable has no value."""
-    pieces = _VARIABLE.split(text)
-    for i in range(1, len(pieces), 2):
-        value = _ESCAPES.get(pieces[i]) or value_of(pieces[i])
-        if not value:
-            return None
-        pieces[i] = value
-    return tuple(pieces)
-
-
-def is_template(text: str) -> bool:
-    """Return whether a text names variables."""
-    return _VARIABLE.search(text) is not None
-
-
-def is_broken_template(text: str) -> bool:
-    """Return whether a `${` is left that names no variable, as in `${aws:username`."""
-    return "${" in _VARIABLE.sub("", text)
-
-
-@lru_cache(maxsize=2048)
-def glob(pieces: Pieces) -> re.Pattern[str]:
-    """Compile pieces in which `*` is any text and `?` any one character; use with `fullmatch`.
-
-    Each text between two stars is taken at its first place and never reconsidered (an atomic group): right for this
-    language, and the reason why `*a*a*a*a*b` costs no exponential time.
-    """
-    parts = [""]
-    for number, piece in enumerate(pieces):
-        for text in [piece] if number % 2 else re.split(r"(\*+|\?)", piece):
-            if number % 2 or text[:1] not in {"*", "?"}:
-                parts[-1] += re.escape(text)
-            elif text == "?":
-                parts[-1] += "."
-            else:
-                parts.append("")
-    if len(parts) == 1:
-        return re.compile(parts[0], re.DOTALL)
-    middle = "".join(f"(?>.*?{part})" for part in parts[1:-1] if part)
-    return re.compile(f"{parts[0]}{middle}.*{parts[-1]}", re.DOTALL)
-
-
 def _like(actual: str, expected: Pieces) -> bool:
-    return glob(expected).fullmatch(actual) is not None
+    return matches(expected, actual)
 
 
 def _arn_like(actual: str, expected: Pieces) -> bool:
-    """Compare part by part: no wildcard reaches over a colon of the first five."""
-    if any(set("*?:") & set(value) for value in expected[1::2]):
+    """Compare part by part: no wildcard reaches over a colon of the first five, and no value brings one there."""
+    ours, theirs = actual.split(":", _ARN_PARTS - 1), split(expected, ":", _ARN_PARTS - 1)
+    if len(theirs) != _ARN_PARTS or any(":" in value for part in theirs[:-1] for value in part[1::2]):
         raise ValueError("a variable's value would change the shape of the ARN")
-    ours, theirs = (text.split(":", _ARN_PARTS - 1) for text in (actual, "".join(expected)))
-    return len(ours) == len(theirs) and all(_like(a, (e,)) for a, e in zip(ours, theirs, strict=True))
+    return len(ours) == len(theirs) and all(matches(e, a) for a, e in zip(ours, theirs, strict=True))
 
 
 def _text(compare: Callable[[str, str], bool]) -> Test:
     return lambda actual, expected: compare(actual, "".join(expected))
 
 
-def _number(compare: Callable[[float, float], bool]) -> Test:
-    return lambda actual, expected: compare(_float(actual), _float("".join(expected)))
+def _number(compare: Callable[[Decimal, Decimal], bool]) -> Test:
+    return lambda actual, expected: compare(_decimal(actual), _decimal("".join(expected)))
 
 
-def _date(compare: Callable[[float, float], bool]) -> Test:
-    return lambda actual, expected: compare(_epoch(actual), _epoch("".join(expected)))
+def _date(compare: Callable[[Decimal, Decimal], bool]) -> Test:
+    return lambda actual, expected: compare(_epoch(actual), _listed_date("".join(expected)))
 
 
-def _float(text: str) -> float:
+def _decimal(text: str) -> Decimal:
+    """Read a number exactly: two that differ in their twentieth digit are not equal."""
     if not _NUMBER.fullmatch(text):
         raise ValueError("not a number")
-    return float(text)
+    return Decimal(text)
 
 
-def _epoch(text: str) -> float:
-    """Read an ISO 8601 date (UTC when it names no zone) or epoch seconds."""
+def _epoch(text: str) -> Decimal:
+    """Read an ISO 8601 date (UTC when it names no zone; a month is its first day) or epoch seconds, which may have a fraction."""
     if _NUMBER.fullmatch(text):
-        return float(text)
-    moment = datetime.fromisoformat(text)
+        return Decimal(text)
+    moment = datetime.fromisoformat(f"{text}-01" if _MONTH.fullmatch(text) else text)
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return Decimal((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     except OverflowError as error:
         raise ValueError("not a date") from error
 
 
+@lru_cache(maxsize=1024)
+def _listed_date(text: str) -> Decimal:
+    """Read a policy's date. A year alone would be a second of 1970, which nobody means."""
+    if _YEAR.fullmatch(text):
+        raise ValueError("not a date: a year alone")
+    return _epoch(text)
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Read a policy's address or CIDR; ::ffff:10.0.0.0/104 is 10.0.0.0/8, in the request as in the policy."""
+    network = ip_network(text, strict=False)
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
+        return IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
+    return network
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """Read a request's address: on a dual-stack socket 10.0.0.1 comes as ::ffff:10.0.0.1."""
+    address = ip_address(text)
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
 def _in_network(actual: str, expected: Pieces) -> bool:
-    network = ip_network("".join(expected), strict=False)
-    address = ip_address(actual)
-    # ::ffff:10.0.0.1 is 10.0.0.1 on a dual-stack socket, in the request as in the policy.
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped:
-        network = IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
-    return address in network
+    return _address(actual) in _network("".join(expected))
 
 
 def _same_ignoring_case(actual: str, expected: str) -> bool:
@@ -130,9 +105,10 @@ def _same_ignoring_case(actual: str, expected: str) -> bool:
 
 
 def _bool(text: str) -> str:
-    if text.lower() not in {"true", "false"}:
+    lower = text.lower()
+    if lower not in {"true", "false"}:
         raise ValueError("not a boolean")
-    return text.lower()
+    return lower
 
 
 def _same_bool(actual: str, expected: str) -> bool:
@@ -143,7 +119,7 @@ def _same_binary(actual: str, expected: str) -> bool:
     return actual.encode() == base64.b64decode(expected, validate=True)
 
 
-def _comparisons(kind: str, test: Callable[[Callable[[float, float], bool]], Test]) -> dict[str, tuple[Test, bool]]:
+def _comparisons(kind: str, test: Callable[[Callable[[Decimal, Decimal], bool]], Test]) -> dict[str, tuple[Test, bool]]:
     return {
         f"{kind}Equals": (test(operator.eq), False),
         f"{kind}NotEquals": (test(operator.eq), True),
@@ -174,50 +150,28 @@ _TESTS: dict[str, tuple[Test, bool]] = {
     **_comparisons("Date", _date),
 }
 
-#: What a listed value must be, by the beginning of the operator's name; each raises ValueError.
-_SHAPES: dict[str, Callable[[str], object]] = {
-    "Numeric": _float,
-    "Date": _epoch,
-    "Bool": _bool,
-    "Null": _bool,
-    "Binary": lambda text: base64.b64decode(text, validate=True),
-    "IpAddress": lambda text: ip_network(text, strict=False),
-    "NotIpAddress": lambda text: ip_network(text, strict=False),
+
+def _arn(text: str) -> None:
+    if len(split(_pieces(text), ":", _ARN_PARTS - 1)) != _ARN_PARTS:
+        raise ValueError("not an ARN")
+
+
+def _pieces(text: str) -> Pieces:
+    """Return a text's pieces as they would be, with a value that changes nothing in place of each variable."""
+    return tuple(part if isinstance(part, str) else "v" for part in template(text))
+
+
+#: What a listed value must be, by the beginning of the operator's name, and what to say when it is not; each raises ValueError.
+_SHAPES: dict[str, tuple[Callable[[str], object], str]] = {
+    "Numeric": (_decimal, "a number such as 10 or -0.5"),
+    "Date": (_listed_date, "a date such as 2026-01-31, 2026-01-31T12:00:00Z or epoch seconds"),
+    "Bool": (_bool, "true or false"),
+    "Null": (_bool, "true or false"),
+    "Binary": (lambda text: base64.b64decode(text, validate=True), "base64"),
+    "IpAddress": (_network, "an address or a CIDR such as 203.0.113.0/24 or 2001:db8::/32"),
+    "NotIpAddress": (_network, "an address or a CIDR such as 203.0.113.0/24 or 2001:db8::/32"),
+    "Arn": (_arn, "an ARN of six parts, as in arn:aws:iam:::user/*"),
 }
-
-_KEYS = frozenset(
-    [f"aws:{name}" for name in (
-        "currenttime", "epochtime", "groups", "principaltype", "referer", "securetransport", "sourceip", "useragent",
-        "userid", "username",
-    )]
-    + [f"s3:{name}" for name in (
-        "annotation-prefix", "authtype", "delimiter", "if-match", "if-none-match", "locationconstraint",
-        "max-annotation-results", "max-keys", "object-lock-event-hold", "object-lock-event-hold-duration-days",
-        "object-lock-legal-hold", "object-lock-mode", "object-lock-remaining-retention-days",
-        "object-lock-retain-until-date", "objectcreationoperation", "prefix", "requestobjecttagkeys", "signatureage",
-        "signatureversion", "versionid", "x-amz-acl", "x-amz-bucket-namespace", "x-amz-content-sha256",
-        "x-amz-copy-source", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp",
-        "x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-metadata-directive", "x-amz-object-annotation-directive",
-        "x-amz-object-if-match", "x-amz-object-ownership", "x-amz-server-side-encryption",
-        "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-server-side-encryption-customer-algorithm",
-        "x-amz-storage-class", "x-amz-website-redirect-location",
-    )]
-    + ["sts:durationseconds"],
-)  # fmt: skip
-_EXISTING_TAG = "s3:existingobjecttag/"
-_KEY_FAMILIES = ("jwt:", "ldap:", "s3:requestobjecttag/", _EXISTING_TAG)
-
-
-def is_known_key(key: str) -> bool:
-    """Return whether a request can have this condition key (any case)."""
-    lower = key.lower()
-    return lower in _KEYS or any(lower.startswith(family) and lower != family for family in _KEY_FAMILIES)
-
-
-def names_existing_tags(text: str) -> bool:
-    """Return whether a key is about the tags of the object as it is, or a text has a variable that is."""
-    lower = text.lower()
-    return lower.startswith(_EXISTING_TAG) or f"${{{_EXISTING_TAG}" in lower
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,18 +184,24 @@ class Condition:
     if_exists: bool = False
     quantifier: str = ""
 
-    def holds(self, context: Context, value_of: Callable[[str], str | None]) -> bool | None:
+    @property
+    def name(self) -> str:
+        """Return the operator as the document writes it: `ForAllValues:StringLikeIfExists`."""
+        quantifier = f"{self.quantifier}:" if self.quantifier else ""
+        return f"{quantifier}{self.operator}{'IfExists' if self.if_exists else ''}"
+
+    def holds(self, context: Context) -> bool | None:
         """Return whether it holds; None when that cannot be known (an unset variable, a value of another shape)."""
         try:
             actual = context.values(self.key)
+            if self.operator == "Null":
+                return (not actual) == (self.values[0].lower() == "true")
+            expected = [resolve(value, context.values) for value in self.values]
         except UnknownFact:
             return None
-        if self.operator == "Null":
-            return (actual is None) == (self.values[0].lower() == "true")
-        expected = [pieces for value in self.values if (pieces := resolve(value, value_of)) is not None]
-        if len(expected) != len(self.values):
-            return None
-        return self._holds_without_key() if actual is None else self._compare(actual, expected)
+        if actual:
+            return self._compare(actual, expected)
+        return None if None in expected else self._holds_without_key()
 
     def _holds_without_key(self) -> bool:
         """Return the answer for a request that lacks the key: negated operators hold, ForAnyValue does not (AWS)."""
@@ -249,13 +209,39 @@ class Condition:
             return self.if_exists or self.quantifier == "ForAllValues"
         return self.if_exists or _TESTS[self.operator][1]
 
-    def _compare(self, actual: tuple[str, ...], expected: Sequence[Pieces]) -> bool | None:
+    def _compare(self, actual: tuple[str, ...], expected: Sequence[Pieces | None]) -> bool | None:
         test, negated = _TESTS[self.operator]
+        if len(actual) == 1:
+            hit = _any(test, actual[0], expected)
+            held = hit if hit is None or not negated else not hit
+        else:
+            hits = [_any(test, value, expected) for value in actual]
+            held = _joined([hit if hit is None else hit != negated for hit in hits], every=self._every(negated))
+        # AWS takes an empty text for no value here, and then ForAllValues holds: not by our reading, so nobody can know.
+        return None if held is False and self.quantifier == "ForAllValues" and not any(actual) else held
+
+    def _every(self, negated: bool) -> bool:  # noqa: FBT001 - of the operator's table
+        return self.quantifier == "ForAllValues" or (negated and not self.quantifier)
+
+
+def _any(test: Test, actual: str, expected: Sequence[Pieces | None]) -> bool | None:
+    """Return whether a listed value matches; None when none does and one could not be compared."""
+    unknown = False
+    for pieces in expected:
         try:
-            hits = [any(test(a, e) for e in expected) != negated for a in actual]
+            if pieces is not None and test(actual, pieces):
+                return True
+            unknown = unknown or pieces is None
         except ValueError:
-            return None
-        return all(hits) if self.quantifier == "ForAllValues" or (negated and not self.quantifier) else any(hits)
+            unknown = True
+    return None if unknown else False
+
+
+def _joined(hits: Sequence[bool | None], *, every: bool) -> bool | None:
+    """Return whether all (or any) hold; what is not known decides only when the others do not."""
+    if (not every) in hits:
+        return not every
+    return None if None in hits else every
 
 
 def parse_operator(name: str) -> tuple[str, bool, str] | None:
@@ -271,14 +257,24 @@ def parse_operator(name: str) -> tuple[str, bool, str] | None:
 
 def fault(operator_name: str, value: str) -> str | None:
     """Return what is wrong with a listed value of an operator, None when it is good."""
-    if is_broken_template(value):
-        return "has a `${` without a variable's name and `}`"
-    if is_template(value):
-        return "cannot be a variable here" if operator_name == "Null" else None
-    for beginning, shape in _SHAPES.items():
-        if operator_name.startswith(beginning):
-            try:
-                shape(value)
-            except ValueError:
-                return f"is no value for {operator_name}"
+    beginning = next((name for name in _SHAPES if operator_name.startswith(name)), "")
+    if "${" in value:
+        wrong = _broken(value)
+        if wrong or beginning != "Arn":
+            return wrong or ("cannot be a variable here" if operator_name == "Null" else None)
+    if beginning:
+        shape, good = _SHAPES[beginning]
+        try:
+            shape(value)
+        except ValueError:
+            return f"is no value for {operator_name}: it must be {good}"
+    return None
+
+
+def _broken(text: str) -> str | None:
+    """Return what is wrong with the variables in a text."""
+    try:
+        template(text)
+    except ValueError as error:
+        return str(error)
     return None

@@ -15,9 +15,11 @@ import logging
 import os
 import sqlite3
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +63,17 @@ PRAGMA user_version = 2;
 _FROM_1 = "INSERT INTO records SELECT 'revocations', access_key_id, record, revision, expires_at FROM revocations"
 
 
+@dataclass(slots=True)
+class _Row:
+    """A session on its way into the file."""
+
+    access_key_id: str
+    expires_at: int
+    record: bytes
+    is_tried: bool = False
+    error: Exception | None = None
+
+
 class EmbeddedStore:
     """An IamStore over SQLite; `path` None keeps it in memory, for this object alone. `slack` in seconds."""
 
@@ -70,6 +83,7 @@ class EmbeddedStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="iam-store")
         self._database: sqlite3.Connection | None = None
         self._purged = 0.0
+        self._waiting: deque[_Row] = deque()
 
     async def open(self) -> None:
         """Open or create the file, readable by this user only."""
@@ -79,8 +93,9 @@ class EmbeddedStore:
         """Write a session."""
         if not keys.is_name(record.access_key_id):
             raise StoreError("an access key may hold letters and digits only")
-        row = (record.access_key_id, record.expires_at, codec.encode_session(record))
-        await self._run(lambda: self._record(row))
+        row = _Row(record.access_key_id, record.expires_at, codec.encode_session(record))
+        self._waiting.append(row)
+        await self._run(partial(self._record, row))
 
     async def session(self, access_key_id: str, *, expired: bool = False) -> SessionRecord | None:
         """Return a recorded session, one that has expired only when asked for."""
@@ -203,9 +218,24 @@ class EmbeddedStore:
             raise
         self._db.execute("COMMIT")
 
-    def _record(self, row: tuple[str, int, bytes]) -> None:
+    def _record(self, row: _Row) -> None:
+        """Write a session, and with it all that wait by now: their own turns then find them written, or failed."""
+        if not row.is_tried:
+            rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            try:
+                self._record_all(rows)
+            except Exception as error:  # noqa: BLE001 - each one's turn raises it
+                for one in rows:
+                    one.error = error
+            for one in rows:
+                one.is_tried = True
+        if row.error is not None:
+            raise row.error
+
+    def _record_all(self, rows: Sequence[_Row]) -> None:
         with self._writing() as db:
-            db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", row)
+            values = [(one.access_key_id, one.expires_at, one.record) for one in rows]
+            db.executemany("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", values)
             if time.monotonic() - self._purged > PURGE or not self._purged:
                 self._purge(int(time.time()) - self._slack)
                 self._purged = time.monotonic()

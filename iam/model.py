@@ -73,8 +73,11 @@ class Principal:
     `access_key_id` is the key that signed ("" for anonymous), `claims` the verified claims of the session
     token, `policies` the names of the IAM policies that its policy claim (or the configuration) names,
     `session_policy` the JSON text of the policy that narrows this session, `owner` true for the root account
-    and for sessions that root assumed, `parent` the identity behind a session ("" when there is none), `tags` the
-    session's (aws:PrincipalTag).
+    and for sessions that root assumed, `parent` the identity behind a session ("" when there is none).
+
+    `tags` are the session's tags (`aws:PrincipalTag/...`), `issued_at` when the session began (epoch seconds, None without
+    one), `provider` who proved the identity (`openid:corp`, `ldap`, `tls`; `user` for sessions of permanent keys, "" for
+    those keys themselves).
     """
 
     type: PrincipalType
@@ -86,6 +89,8 @@ class Principal:
     session_policy: str | None = None
     parent: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    issued_at: int | None = None
+    provider: str = ""
 
 
 class UnknownFact(Exception):
@@ -125,7 +130,9 @@ _NOTHING = NoContext()
 class AccessRequest(NamedTuple):
     """One question: may this principal do this action to this resource?
 
-    `action` is an IAM action name (`s3:GetObject`); `bucket` and `key` are decoded, "" where there is none.
+    `action` is an IAM action name (`s3:GetObject`); `bucket` and `key` are decoded, "" where there is none. `deny_only`: it is
+    about the principal's own affairs, and is allowed unless something denies it (MinIO's denyOnly); a session policy must allow it
+    all the same.
     """
 
     principal: Principal
@@ -133,6 +140,7 @@ class AccessRequest(NamedTuple):
     bucket: str
     key: str = ""
     context: Context = _NOTHING
+    deny_only: bool = False
 
     @property
     def resource(self) -> str:

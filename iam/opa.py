@@ -103,7 +103,7 @@ def opa_input(request: AccessRequest) -> dict[str, Any]:
         "owner": principal.owner,
         "object": request.key,
         "claims": dict(principal.claims),
-        "denyOnly": False,
+        "denyOnly": request.deny_only,
     }
 
 

@@ -2,9 +2,10 @@
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html. `parse` returns a Policy or raises
 PolicyError with every problem and its place (`Statement[0].Condition.Bool.aws:SecureTransport`). What we do not
-understand is a problem, never ignored: an unknown member (Principal belongs to bucket policies), a member given twice,
-a condition operator or key we cannot evaluate, an empty list. As in MinIO, Version may be left out, and variables then
-work too; a policy that says 2008-10-17 has none, so a `${` in one is a problem and not a literal nobody meant.
+understand is a problem, never ignored: an unknown member (Principal belongs to documents of buckets and roles), a member
+given twice, a condition operator, key or variable we cannot evaluate, an empty list. As in MinIO, Version may be left out,
+and variables then work too; a policy that says 2008-10-17 has none, so a `${` in one is a problem and not a literal nobody
+meant. Texts that recur in thousands of policies are kept once. docs/policies.md is the language for its users.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from sys import intern
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from iam.conditions import Condition, fault, is_broken_template, is_known_key, names_existing_tags, parse_operator
+from iam.condition_keys import is_known_key, names_existing_tags
+from iam.conditions import Condition, fault, parse_operator
+from iam.patterns import template, variables
+from iam.principals import EVERYBODY, parse_principals
 
 MAX_DOCUMENT = 20_480  # characters: AWS's largest policies fit
 
 _ARN = "arn:aws:s3:::"
 _DOCUMENT_MEMBERS = frozenset({"Version", "Id", "Statement"})
 _STATEMENT_MEMBERS = frozenset({"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"})
+_PRINCIPAL_MEMBERS = frozenset({"Principal", "NotPrincipal"})
 #: Services whose actions are on no S3 resource, so that their statements need none.
 RESOURCELESS = ("admin:", "sts:", "kms:")
 
@@ -37,7 +43,10 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement: `actions` or `not_actions`, `resources` or `not_resources`; action patterns are in lower case."""
+    """One statement: `actions` or `not_actions`, `resources` or `not_resources`; action patterns are in lower case.
+
+    `principals` or `not_principals` are of bucket-style documents (iam.principals); one without either is about whoever has it.
+    """
 
     allow: bool
     sid: str = ""
@@ -46,6 +55,8 @@ class Statement:
     resources: tuple[str, ...] = ()
     not_resources: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    principals: tuple[str, ...] = ()
+    not_principals: tuple[str, ...] = ()
     existing_tags: bool = field(init=False, compare=False)
     everywhere: bool = field(init=False, compare=False)
 
@@ -62,13 +73,14 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A parsed policy document; `id` only names it in the reasons of decisions.
+    """A parsed policy document; `id` only names it in the reasons of decisions, `text` is what was parsed.
 
     `about` is for `iam.evaluate`: which statements are about an action, worked out once.
     """
 
     statements: tuple[Statement, ...]
     id: str = ""
+    text: str = field(default="", compare=False, repr=False)
     existing_tags: bool = field(init=False, compare=False)
     about: dict[str, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
@@ -77,8 +89,12 @@ class Policy:
         object.__setattr__(self, "existing_tags", any(statement.existing_tags for statement in self.statements))
 
 
-def parse(text: str, *, limit: int = MAX_DOCUMENT) -> Policy:
-    """Parse a policy document of at most `limit` characters. Raises PolicyError, with every problem."""
+def parse(text: str, *, limit: int = MAX_DOCUMENT, principals: bool = False) -> Policy:
+    """Parse a policy document of at most `limit` characters. Raises PolicyError, with every problem.
+
+    With `principals` the document is of a bucket or a role: every statement says whom it is about. Without, it belongs to
+    an identity, and a statement that names others is a problem.
+    """
     if len(text) > limit:
         raise PolicyError((f"document: longer than {limit} characters",))
     try:
@@ -86,10 +102,10 @@ def parse(text: str, *, limit: int = MAX_DOCUMENT) -> Policy:
         problems = list(_given_twice(document, ""))
     except (ValueError, RecursionError) as error:
         raise PolicyError((f"document: not JSON: {error}",)) from None
-    policy = _document(document, problems)
+    policy = _document(document, problems, principals=principals)
     if problems:
         raise PolicyError(tuple(problems))
-    return policy
+    return replace(policy, text=text)
 
 
 class _Object(dict[str, Any]):
@@ -97,8 +113,10 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        counts = Counter(name for name, _ in pairs)
-        self.twice = sorted(name for name, count in counts.items() if count > 1)
+        self.twice: list[str] = []
+        if len(self) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            self.twice = sorted(name for name, count in counts.items() if count > 1)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -119,7 +137,7 @@ def _join(place: str, name: str) -> str:
     return f"{place}.{name}" if place else name
 
 
-def _document(document: Any, problems: list[str]) -> Policy:
+def _document(document: Any, problems: list[str], *, principals: bool) -> Policy:
     if not isinstance(document, dict):
         problems.append("document: must be an object")
         return Policy(())
@@ -128,11 +146,12 @@ def _document(document: Any, problems: list[str]) -> Policy:
     name = _name(document, "Id", "Id", problems)
     given = document.get("Statement")
     if isinstance(given, dict):
-        return Policy((_statement(given, "Statement", problems),), name)
+        return Policy((_statement(given, "Statement", problems, principals=principals),), name)
     if not isinstance(given, list) or not given:
         problems.append("Statement: must be a statement or a list of them, not empty")
         return Policy(())
-    return Policy(tuple(_statement(s, f"Statement[{i}]", problems) for i, s in enumerate(given)), name)
+    places = [(statement, f"Statement[{number}]") for number, statement in enumerate(given)]
+    return Policy(tuple([_statement(s, place, problems, principals=principals) for s, place in places]), name)
 
 
 def _version(document: dict[str, Any]) -> list[str]:
@@ -161,26 +180,52 @@ def _name(value: dict[str, Any], member: str, place: str, problems: list[str]) -
     return ""
 
 
-def _statement(value: Any, place: str, problems: list[str]) -> Statement:
+def _statement(value: Any, place: str, problems: list[str], *, principals: bool) -> Statement:
     if not isinstance(value, dict):
         problems.append(f"{place}: must be an object")
         return Statement(allow=False)
-    problems += [f"{place}.{name}: unknown member" for name in sorted(value.keys() - _STATEMENT_MEMBERS)]
-    effect = value.get("Effect")
-    if effect not in ("Allow", "Deny"):
-        problems.append(f"{place}.Effect: must be Allow or Deny")
+    problems += _members(value, place, principals=principals)
     actions, not_actions = (_actions(value, name, place, problems) for name in ("Action", "NotAction"))
     resources, not_resources = (_resources(value, name, place, problems) for name in ("Resource", "NotResource"))
     _one_of(value, place, problems)
+    who, not_who = _principals(value, place, problems) if principals else ((), ())
     return Statement(
-        allow=effect == "Allow",
+        allow=value.get("Effect") == "Allow",
         sid=_name(value, "Sid", f"{place}.Sid", problems),
         actions=actions,
         not_actions=not_actions,
         resources=resources,
         not_resources=not_resources,
-        conditions=_conditions(value.get("Condition", {}), f"{place}.Condition", problems),
+        conditions=_conditions(value["Condition"], f"{place}.Condition", problems) if "Condition" in value else (),
+        principals=who,
+        not_principals=not_who,
     )
+
+
+def _members(value: dict[str, Any], place: str, *, principals: bool) -> Iterator[str]:
+    """Yield what is wrong with the members there are, and with the effect."""
+    for name in sorted(value.keys() - _STATEMENT_MEMBERS):
+        if name not in _PRINCIPAL_MEMBERS:
+            yield f"{place}.{name}: unknown member"
+        elif not principals:
+            yield f"{place}.{name}: unknown member in an identity's policy, which is about whoever has it"
+    if value.get("Effect") not in ("Allow", "Deny"):
+        yield f"{place}.Effect: must be Allow or Deny"
+
+
+def _principals(value: dict[str, Any], place: str, problems: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html."""
+    if ("Principal" in value) == ("NotPrincipal" in value):
+        problems.append(f"{place}: needs Principal or NotPrincipal, and one of them only")
+        return (), ()
+    if "Principal" in value:
+        return parse_principals(value["Principal"], f"{place}.Principal", problems), ()
+    excepted = parse_principals(value["NotPrincipal"], f"{place}.NotPrincipal", problems)
+    if value.get("Effect") == "Allow":
+        problems.append(f"{place}.NotPrincipal: only in a Deny; with Allow it would be for everybody else in the world")
+    if EVERYBODY in excepted:
+        problems.append(f"{place}.NotPrincipal: excepts everybody, so that the statement is about nobody")
+    return (), excepted
 
 
 def _one_of(value: dict[str, Any], place: str, problems: list[str]) -> None:
@@ -197,19 +242,36 @@ def _is_resourceless(given: Any) -> bool:
 
 
 def _actions(value: dict[str, Any], member: str, place: str, problems: list[str]) -> tuple[str, ...]:
-    actions = tuple(action.lower() for action in _strings(value, member, place, problems))
+    actions = tuple([intern(action.lower()) for action in _strings(value, member, place, problems)])
     problems += [f"{place}.{member}: {action!r} is no action we know a service of" for action in actions
                  if action != "*" and not action.startswith(("s3:", *RESOURCELESS))]  # fmt: skip
+    problems += [
+        f"{place}.{member}: {action!r} has a variable; actions have none" for action in actions if "${" in action
+    ]
     return actions
 
 
 def _resources(value: dict[str, Any], member: str, place: str, problems: list[str]) -> tuple[str, ...]:
     resources = _strings(value, member, place, problems)
-    problems += [f"{place}.{member}: {resource!r} is no S3 ARN" for resource in resources
-                 if resource != "*" and (not resource.startswith(_ARN) or resource == _ARN)]  # fmt: skip
-    broken = [resource for resource in resources if is_broken_template(resource)]
-    problems += [f"{place}.{member}: {resource!r} has a `${{` without a name and `}}`" for resource in broken]
+    for resource in resources:
+        if resource != "*" and (not resource.startswith(_ARN) or resource == _ARN):
+            problems.append(f"{place}.{member}: {resource!r} is no S3 ARN")
+        wrong = _wrong_variables(resource)
+        if wrong:
+            problems.append(f"{place}.{member}: {resource!r} {wrong}")
     return resources
+
+
+def _wrong_variables(text: str) -> str:
+    """Return what is wrong with the variables of a text, "" when nothing is."""
+    if "${" not in text:
+        return ""
+    try:
+        template(text)
+    except ValueError as error:
+        return str(error)
+    unknown = [name for name in variables(text) if not is_known_key(name)]
+    return f"has the variable ${{{unknown[0]}}}, a key that no request here has" if unknown else ""
 
 
 def _strings(value: dict[str, Any], member: str, place: str, problems: list[str]) -> tuple[str, ...]:
@@ -218,7 +280,7 @@ def _strings(value: dict[str, Any], member: str, place: str, problems: list[str]
     given = value[member]
     texts = [given] if isinstance(given, str) else given
     if isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts):
-        return tuple(texts)
+        return tuple(map(intern, texts))
     problems.append(f"{place}.{member}: must be a string or a list of strings, not empty")
     return ()
 
@@ -251,15 +313,19 @@ def _condition(operator: tuple[str, bool, str], key: str, given: Any, place: str
         values = []
     if base == "Null" and len(values) > 1:
         problems.append(f"{place}: must be one value")
-    texts = tuple(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
-    faults = [(text, fault(base, text)) for text in texts]
+    texts = tuple([intern(_as_text(value)) for value in values])
+    faults = [(text, fault(base, text) or _wrong_variables(text)) for text in texts]
     problems += [f"{place}: {text!r} {wrong}" for text, wrong in faults if wrong]
-    return Condition(base, key, texts, if_exists, quantifier)
+    return Condition(intern(base), intern(key), texts, if_exists, quantifier)
+
+
+def _as_text(value: str | bool | float) -> str:  # noqa: FBT001 - what JSON has
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _canned(name: str, actions: tuple[str, ...], resource: str = f"{_ARN}*") -> Policy:
-    lower = tuple(action.lower() for action in actions)
-    return Policy((Statement(allow=True, actions=lower, resources=(resource,)),), name)
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": [resource]}
+    return replace(parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]})), id=name)
 
 
 #: MinIO's canned policies, as its users know them (readonly may not list).

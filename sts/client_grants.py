@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 from sts.jwks import IdpUnavailable
-from sts.oidc import OidcVerifier, TokenExpired, TokenRefused
+from sts.oidc import NotTrusted, TokenExpired, TokenRefused
+from sts.proof import Proof
 from sts.wire import (
+    AccessDenied,
     ExpiredToken,
     IDPCommunicationError,
     InvalidParameterValue,
@@ -17,23 +18,44 @@ from sts.wire import (
 )
 
 
-async def prove(call: StsCall, verifier: OidcVerifier | None) -> Mapping[str, Any]:
-    """Return the verified claims of the call's token. Raises StsError.
+class Tokens(Protocol):
+    """What proves tokens: `sts.openid.OpenId`."""
+
+    async def proved(self, token: str, *, role_arn: str = "", provider_id: str = "", access_token: str = "") -> Proof:
+        """Return what a token proves. Raises TokenRefused, IdpUnavailable."""
+        ...
+
+
+async def prove(call: StsCall, tokens: Tokens | None) -> Proof:
+    """Return the proof of the call's token. Raises StsError: the one place where a token's faults become errors of STS.
 
     MinIO took `Token` or `WebIdentityToken` for either call; two of them would leave open which is meant (trap 48).
     """
-    if verifier is None:
+    if tokens is None:
         raise STSNotInitialized
+    token = _token(call)
+    said = {name: call.parameters.get(name, "") for name in ("RoleArn", "ProviderId", "WebIdentityAccessToken")}
+    try:
+        return await tokens.proved(
+            token,
+            role_arn=said["RoleArn"],
+            provider_id=said["ProviderId"],
+            access_token=said["WebIdentityAccessToken"],
+        )
+    except TokenExpired:
+        raise ExpiredToken from None
+    except NotTrusted as error:
+        raise AccessDenied(reason=str(error)) from None
+    except TokenRefused as error:
+        raise InvalidParameterValue(str(error)) from None
+    except IdpUnavailable as error:
+        raise IDPCommunicationError(reason=str(error)) from None
+
+
+def _token(call: StsCall) -> str:
     tokens = [call.parameters[name] for name in ("Token", "WebIdentityToken") if call.parameters.get(name)]
     if not tokens:
         raise MissingParameter("The parameter Token or WebIdentityToken is missing.")
     if len(tokens) > 1:
         raise InvalidParameterValue("Give Token or WebIdentityToken, not both.")
-    try:
-        return await verifier.verify(tokens[0])
-    except TokenExpired:
-        raise ExpiredToken from None
-    except TokenRefused as error:
-        raise InvalidParameterValue(str(error)) from None
-    except IdpUnavailable as error:
-        raise IDPCommunicationError(reason=str(error)) from None
+    return tokens[0]

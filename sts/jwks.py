@@ -9,24 +9,20 @@ RFC 7517; https://openid.net/specs/openid-connect-discovery-1_0.html
 from __future__ import annotations
 
 import asyncio
-import json
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 
+from sts.fetch import DEADLINE, FETCH_ERRORS, Fetcher
 from sts.settings import OpenIdSettings
 
 INTERVAL = 10.0  # seconds between two fetches, at least
 MAX_AGE = 300.0  # seconds after which known keys are fetched again
-DEADLINE = 5.0  # seconds for one fetch, discovery included
-MAX_DOCUMENT = 2**20  # bytes
 MAX_KEYS = 256
 RSA_BITS = range(2048, 16_384 + 1)  # RFC 7518 section 3.3: 2048 at least; huge ones cost too much to verify with
 _BY_KEY_TYPE: Mapping[str, frozenset[str]] = {
@@ -34,9 +30,6 @@ _BY_KEY_TYPE: Mapping[str, frozenset[str]] = {
     "OKP": frozenset({"EdDSA"}),
 }
 _BY_CURVE = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
-_FETCH_ERRORS = (
-    httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError, TypeError, RecursionError,
-)  # fmt: skip
 _KEY_ERRORS = (
     PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError, OverflowError,
 )  # fmt: skip
@@ -56,19 +49,19 @@ class Key:
 
 
 class ProviderKeys:
-    """The keys of one provider. `clock` gives seconds that never run backwards."""
+    """The keys of one provider. `clock` gives seconds that never run backwards.
+
+    `issuer` and `userinfo` (the UserInfo endpoint) are "" while nobody has said them.
+    """
 
     def __init__(self, settings: OpenIdSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        self.issuer = ""
+        self.issuer = settings.issuer
+        self.userinfo = ""
         self.keys: tuple[Key, ...] = ()
         self.trouble = "the keys have not been fetched yet"
         self._settings = settings
         self._clock = clock
-        verify = ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True
-        self._client = httpx.AsyncClient(
-            timeout=DEADLINE, follow_redirects=False, trust_env=False, verify=verify,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        )  # fmt: skip
+        self.fetcher = Fetcher(settings.ca_file)
         self._tried_at = float("-inf")
         self._fetch: asyncio.Task[None] | None = None
 
@@ -96,7 +89,7 @@ class ProviderKeys:
         if self._fetch is not None:
             self._fetch.cancel()
             await asyncio.wait({self._fetch})
-        await self._client.aclose()
+        await self.fetcher.close()
 
     @property
     def _fetching(self) -> bool:
@@ -106,37 +99,27 @@ class ProviderKeys:
         """Fetch once; trouble leaves the keys as they are."""
         try:
             async with asyncio.timeout(DEADLINE):
-                issuer, document = await self._documents()
-            self.keys, self.issuer = usable_keys(document), issuer
-        except _FETCH_ERRORS as error:
+                issuer, userinfo, document = await self._documents()
+            self.keys, self.issuer, self.userinfo = usable_keys(document), issuer, userinfo
+        except FETCH_ERRORS as error:
             self.trouble = f"{type(error).__name__}: {error}"[:300]
 
-    async def _documents(self) -> tuple[str, dict[str, Any]]:
-        """Return the issuer ("" when there is no discovery) and the key set."""
-        if not self._settings.config_url:
-            return "", await self._get(self._settings.jwks_url)
-        found = await self._get(self._settings.config_url)
-        issuer, address = found.get("issuer"), found.get("jwks_uri")
-        if not (isinstance(issuer, str) and issuer and isinstance(address, str)):
+    async def _documents(self) -> tuple[str, str, dict[str, Any]]:
+        """Return the issuer ("" when nobody says it), the UserInfo endpoint ("" likewise) and the key set."""
+        settings, get = self._settings, self.fetcher.get
+        if not settings.config_url:
+            return settings.issuer, "", await get(settings.jwks_url)
+        found = await get(settings.config_url)
+        issuer, address, userinfo = found.get("issuer"), found.get("jwks_uri"), found.get("userinfo_endpoint", "")
+        if not (isinstance(issuer, str) and issuer and isinstance(address, str) and isinstance(userinfo, str)):
             raise ValueError("the discovery document lacks issuer or jwks_uri")
-        if self._settings.config_url.startswith("https:") and not address.startswith("https:"):
+        if settings.issuer and issuer != settings.issuer:
+            raise ValueError("the discovery document's issuer is not the configured one")
+        if settings.config_url.startswith("https:") and not address.startswith("https:"):
             raise ValueError("the jwks_uri of an https provider is not https")
-        return issuer, await self._get(address)
-
-    async def _get(self, url: str) -> dict[str, Any]:
-        body = bytearray()
-        async with self._client.stream("GET", url) as response:
-            if response.status_code != 200:
-                raise ValueError(f"status {response.status_code}")
-            # Raw: a small answer must not unpack into a huge one.
-            async for piece in response.aiter_raw():
-                body += piece
-                if len(body) > MAX_DOCUMENT:
-                    raise ValueError("document too large")
-        document = json.loads(body)
-        if not isinstance(document, dict):
-            raise ValueError("not a JSON object")  # noqa: TRY004 - a wrong document, not a wrong argument
-        return document
+        if settings.config_url.startswith("https:") and not userinfo.startswith("https:"):
+            userinfo = ""
+        return issuer, userinfo, await get(address)
 
 
 def usable_keys(document: Mapping[str, Any]) -> tuple[Key, ...]:

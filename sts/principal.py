@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from iam.model import Principal, PrincipalType
-from sts.proof import USER, Proof
+from sts.proof import USER
 from sts.sessions import Session
 
 
@@ -34,22 +34,6 @@ def principal_of(session: Session, *, root_access_key: str, policies: tuple[str,
         session_policy=session.session_policy,
         parent=session.parent,
         tags=session.tags,
+        issued_at=session.issued_at // 1000 or None,
+        provider=session.provider,
     )
-
-
-def needs_a_policy_claim(
-    exists: Callable[[str], bool], claim_name: str, claim_prefix: str = ""
-) -> Callable[[Proof], str]:
-    """Return a check of proofs for `StsService.shortcoming`: "" when the policy claim names a policy that exists, else why not.
-
-    A token that could never do anything is better refused now than at every request (minio.md 1.3).
-    """
-    claim = claim_prefix + claim_name
-
-    def shortcoming(proof: Proof) -> str:
-        named = policies_of(proof.claims, claim_name, claim_prefix)
-        if not named:
-            return f"The token has no claim '{claim}' that names a policy."
-        return "" if any(map(exists, named)) else f"None of the policies named by the claim '{claim}' exists."
-
-    return shortcoming

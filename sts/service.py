@@ -46,6 +46,10 @@ def _nothing(_: Proof) -> str:
     return ""
 
 
+def _no_policies(_: Proof) -> tuple[str, ...]:
+    return ()
+
+
 def _never(_parent: str, _type: str) -> int:
     return 0
 
@@ -57,7 +61,7 @@ class StsService:
     `ways` are the ways in by action; `keyring` returns the keys of this moment (`current` "" while there is none), `policy` a
     policy by its name (PolicyArns). `now` is in epoch seconds. `may` answers two questions (None: always yes, but nobody
     except root may give tags): `sts:<Action>`, to be allowed unless a policy denies it, and `sts:TagSession`, to be denied
-    unless a policy allows it. `shortcoming` says why a federated identity could never do anything, "" when it could.
+    unless a policy allows it. `rights` are the policies that a proved identity has. `shortcoming` says why a federated identity could never do anything, "" when it could.
     `not_before_of` (parent, TokenRevokeType) is the epoch millisecond up to which sessions of that parent are revoked.
     """
 
@@ -68,6 +72,7 @@ class StsService:
     now: Callable[[], float]
     new_access_key: Callable[[], str]
     may: Callable[[AccessRequest], Awaitable[Decision]] | None = None
+    rights: Callable[[Proof], tuple[str, ...]] = _no_policies
     shortcoming: Callable[[Proof], str] = _nothing
     not_before_of: Callable[[str, str], int] = _never
     sealed: bool = False
@@ -139,7 +144,14 @@ class StsService:
         if proof.provider == USER and call.signer is not None:
             return replace(call.signer, tags=tags)
         return Principal(
-            PrincipalType.ASSUMED_ROLE, "", False, proof.claims, proof.groups, parent=proof.parent, tags=tags
+            PrincipalType.ASSUMED_ROLE,
+            "",
+            False,
+            proof.claims,
+            proof.groups,
+            self.rights(proof),
+            parent=proof.parent,
+            tags=tags,
         )
 
     def _claims(self, asked: Wanted, proof: Proof, tags: Mapping[str, str], policy: str | None) -> dict[str, Any]:

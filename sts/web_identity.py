@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from sts import client_grants
-from sts.oidc import OidcVerifier
+from sts.client_grants import Tokens
+from sts.proof import Proof
 from sts.wire import InvalidParameterValue, StsCall
 
 
-async def prove(call: StsCall, verifier: OidcVerifier | None) -> Mapping[str, Any]:
-    """Return the verified claims of the call's token, `sub` among them. Raises StsError."""
-    claims = await client_grants.prove(call, verifier)
-    if not claims.get("sub"):
+async def prove(call: StsCall, tokens: Tokens | None) -> Proof:
+    """Return the proof of the call's token, with a subject. Raises StsError."""
+    proof = await client_grants.prove(call, tokens)
+    if not proof.subject:
         raise InvalidParameterValue("The token has no claim sub.")
-    return claims
+    return proof

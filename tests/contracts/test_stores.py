@@ -522,7 +522,11 @@ async def test_a_swap_is_all_or_nothing(store):
     """One write, or one check, that does not find the revision it expects stops all the others."""
     first = await store.swap([_row("A-1", expected=0)])
     before = await store.snapshot()
-    for checks in ([Check(Kind.USER, "A-1", first + 1)], [Check(Kind.USER, "NOBODY", first)], [Check(Kind.USER, "A-1", 0)]):
+    for checks in (
+        [Check(Kind.USER, "A-1", first + 1)],
+        [Check(Kind.USER, "NOBODY", first)],
+        [Check(Kind.USER, "A-1", 0)],
+    ):
         with pytest.raises(Conflict):
             await store.swap([_row("B-1", expected=0)], checks)
     with pytest.raises(Conflict):
@@ -549,7 +553,9 @@ async def test_of_many_who_change_one_record_at_once_none_is_lost(kind, store):
         assert (await store.get(Kind.USER, "COUNT")).value == b"30"
 
 
-@pytest.mark.parametrize("name", ["uid=a,ou=b c,dc=d", "../x", "a/b", "ü", "a%2Fb", "*", "a b", "openid:corp:x|y", "'; --"])
+@pytest.mark.parametrize(
+    "name", ["uid=a,ou=b c,dc=d", "../x", "a/b", "ü", "a%2Fb", "*", "a b", "openid:corp:x|y", "'; --"]
+)
 async def test_any_name_keeps_its_place(kind, store, name):
     """A subject's name may hold any separator: it is got back under that very name and no other."""
     await store.swap([_row(name, expected=0)])

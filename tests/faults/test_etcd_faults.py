@@ -13,8 +13,8 @@ from iam.etcd import EtcdStore
 from iam.model import Secret
 from iam.store import EtcdSettings, SessionRecord, StoreUnavailable, WatchLost
 from iam.watch import STALE, Watcher
-from tests.servers.iam import CODEC, revocations, revoke
 from tests.servers.etcd import Etcd, make_pki
+from tests.servers.iam import CODEC, revoke
 from tests.servers.proxy import Proxy, eventually
 
 NOW = int(time.time())

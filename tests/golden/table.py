@@ -28,7 +28,7 @@ from gateway.operations import _BODY_HEADERS, REFUSED, Operation, resolve, table
 from gateway.request import S3Request, parse  # noqa: E402
 from gateway.sigv4 import SigningKeys  # noqa: E402
 from iam.authorize import IamPolicies  # noqa: E402
-from iam.conditions import _KEYS  # noqa: E402
+from iam.condition_keys import KEYS  # noqa: E402
 from iam.model import Principal, PrincipalType  # noqa: E402
 
 PATHS = {"service": "/", "bucket": "/bucket", "object": "/bucket/key"}
@@ -119,7 +119,7 @@ def keys(operation: Operation) -> list[str]:
     told, location = from_document(operation)
     case = Case(everything, operation, caller, world, 1767225600, told, location)
     context = case.question(required(operation, everything)[0]).context
-    found = [key for key in sorted(_KEYS) if not key.startswith(ALWAYS) and context.values(key) is not None]
+    found = [key for key in sorted(KEYS) if not key.startswith(ALWAYS) and context.values(key) is not None]
     return found + list(tag_families(operation, told))
 
 

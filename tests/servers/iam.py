@@ -41,6 +41,4 @@ async def revoke(store, name: str, *, now: float | None = None):
 
 def revocations(snapshot):
     """Return the revocations of a snapshot, decoded."""
-    return tuple(
-        CODEC.decode(row.kind, row.name, row.value) for row in snapshot.rows if row.kind is Kind.REVOCATION
-    )
+    return tuple(CODEC.decode(row.kind, row.name, row.value) for row in snapshot.rows if row.kind is Kind.REVOCATION)

@@ -144,6 +144,7 @@ class GatewayProcess:
         settings = {
             "MINIO_ROOT_USER": ROOT_USER, "MINIO_ROOT_PASSWORD": ROOT_PASSWORD,
             "AWS_ACCESS_KEY_ID": BACKEND.access_key_id, "AWS_SECRET_ACCESS_KEY": BACKEND.secret.reveal(),
+            "MINIO_GW_OPENID_AUDIENCES": "account",  # the development provider's tokens have it
         } | env  # fmt: skip
         command = [sys.executable, "-m", "gateway.cli", "gateway", "s3", "--address", f"127.0.0.1:{self.port}",
                    "--certs-dir", str(directory / "certs"), *words, endpoint]  # fmt: skip

@@ -17,6 +17,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.admin.surface import Administration
 from gateway.app import new_access_key
 from gateway.backend import Backend
 from gateway.case import World
@@ -33,12 +34,11 @@ from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool, Resolve, addresses_of
 from gateway.wire.steps import Send
 from iam.authorize import AllOf, IamPolicies
-from iam.embedded import EmbeddedStore
 from iam.policy import parse
 from sts.assume_role import SignedCaller
 from sts.service import StsService
-from sts.sessions import derive_keyring
 from tests.servers.processes import BACKEND
+from tests.unit.gateway.office import KEYRING, Iam, an_iam
 from tests.unit.gateway.signing import ROOT, lookup, sign
 
 ANNS = {
@@ -48,7 +48,6 @@ ANNS = {
         {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::ann/mine/*"},
     ],
 }  # fmt: skip
-KEYRING = derive_keyring(ROOT.secret)  # once: it is slow on purpose
 POLICIES = {"ann": parse(json.dumps(ANNS))}
 
 
@@ -146,15 +145,15 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def serve(
     stack: contextlib.AsyncExitStack, endpoint: str, authorizer=None, who=lookup, *, settings: Mapping[str, Any] | None = None,
-    times: Times | None = None, resolve: Resolve = addresses_of, **how,
+    times: Times | None = None, resolve: Resolve = addresses_of, iam: Iam | None = None, **how,
 ) -> Front:  # fmt: skip
     """Start a gateway in front of a store; the stack stops it.
 
-    `who` looks credentials up, `settings` are the backend's own, `times` the plane's, `resolve` looks the store's name up, `how` is the desk's.
+    `who` looks credentials up, `settings` are the backend's own, `times` the plane's, `resolve` looks the store's name up,
+    `iam` is who is known and how that is changed, `how` is the desk's.
     """
-    iam, keys, loop = EmbeddedStore(None), SigningKeys(), asyncio.get_running_loop()
-    await iam.open()
-    stack.push_async_callback(iam.close)
+    keys, loop = SigningKeys(), asyncio.get_running_loop()
+    iam = iam or await an_iam(stack)
     pool = Pool(loop, resolve=resolve)
     backend = Backend(BackendSettings(endpoint, "us-east-1", "path", "root", **(settings or {})), BACKEND, pool, keys)
     world = World(who, AllOf(authorizer or IamPolicies(lambda: POLICIES)), keys)
@@ -164,8 +163,9 @@ async def serve(
     stack.callback(desk.must_agree)
     signed = SignedCaller()
     ways = {"AssumeRole": signed, "GetSessionToken": signed}
-    sts = StsService(ways, lambda: KEYRING, iam, POLICIES.get, time.time, new_access_key)
-    control = Control(desk, world, sts, backend.not_ready, True, pool.gauges)
+    sts = StsService(ways, lambda: KEYRING, iam.store, POLICIES.get, time.time, new_access_key)
+    administration = Administration(desk, world, iam.office(backend.not_ready))
+    control = Control(desk, world, sts, administration, backend.not_ready, True, pool.gauges)
     server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)
     plane = Plane(desk, loop, times or Times(), pool, server)

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from gateway.config import BackendSettings, Config, ConfigErrors, OpaConfig, load, shown
 from gateway.settings import ROOT_PAIRS, SETTINGS
+from gateway.sts_settings import TlsIdentity
 from iam.model import Credentials, Secret
 from iam.policy import CANNED
 from iam.store import EtcdSettings
-from sts.settings import OpenIdSettings
+from sts.ldap_settings import LdapSettings, Transport
+from sts.settings import OpenIdSettings, PluginSettings
 
 STORE = "http://store.test:9000"
 ROOT = {"MINIO_ROOT_USER": "rootaccess", "MINIO_ROOT_PASSWORD": "root-secret", "HOME": "/home/somebody"}
@@ -56,7 +58,7 @@ def test_every_default():
         command="gateway", host="", port=9000, certs_dir=Path("/home/somebody/.minio/certs"), quiet=False, json=False,
         workers=1, root=Credentials("rootaccess", Secret("root-secret")), region="", domains=(),
         backend=BackendSettings("https://s3.amazonaws.com", "us-east-1", "virtual", "root"),
-        openid=None, claim_name="policy", claim_prefix="", opa=None, etcd=None, data_dir=None, policies=CANNED,
+        openids=(), opa=None, etcd=None, data_dir=None, policies=CANNED,
         anonymous_policies=(), trusted_proxies=(), max_inflight=2048, drain=30.0, server_dir=None, metrics_public=False,
         head_timeout=30.0, body_timeout=120.0, backend_connections=1024, backend_timeout=300.0,
     )  # fmt: skip
@@ -69,7 +71,10 @@ def test_every_setting_has_its_place():
         MINIO_GW_WORKERS="3", MINIO_REGION="eu-west-1", MINIO_DOMAIN="S3.example.test, other.test",
         MINIO_IAM_JWKS_URL="https://idp/jwks", MINIO_IDENTITY_OPENID_CONFIG_URL="https://idp/config",
         MINIO_IDENTITY_OPENID_CLIENT_ID="cid", MINIO_IDENTITY_OPENID_CLAIM_NAME="roles",
-        MINIO_IDENTITY_OPENID_CLAIM_PREFIX="x-", MINIO_GW_OPENID_LEEWAY="300", MINIO_IAM_OPA_URL="http://opa/v1",
+        MINIO_IDENTITY_OPENID_CLAIM_PREFIX="x-", MINIO_GW_OPENID_LEEWAY="300",
+        MINIO_IDENTITY_OPENID_CLAIM_USERINFO="on", MINIO_GW_OPENID_CA="/o.pem", MINIO_GW_OPENID_ISSUER="https://idp",
+        MINIO_GW_OPENID_AUDIENCES="one, two", MINIO_GW_OPENID_SUBJECTS="s*", MINIO_GW_OPENID_TYP="at+jwt",
+        MINIO_GW_OPENID_CARRIED_CLAIMS="groups", MINIO_IAM_OPA_URL="http://opa/v1",
         MINIO_IAM_OPA_AUTHTOKEN="Bearer word", MINIO_GW_OPA_TIMEOUT="0.5", MINIO_GW_OPA_RAW_HEADERS="1",
         MINIO_GW_OPA_EXISTING_TAGS="on", MINIO_GW_LOOP="asyncio", MINIO_GW_MAX_CONNECTIONS="9",
         MINIO_ETCD_ENDPOINTS="http://a:2379,b:2379", MINIO_ETCD_PATH_PREFIX="team/", MINIO_ETCD_CLIENT_CERT="/c.pem",
@@ -77,9 +82,14 @@ def test_every_setting_has_its_place():
         MINIO_GW_ETCD_PASSWORD="p", MINIO_GW_DATA_DIR="~/data", MINIO_GW_POLICY_DIR="/policies",
         MINIO_GW_ANONYMOUS_POLICY="readonly, mine", MINIO_GW_BACKEND_CREDENTIALS="chain",
         MINIO_GW_BACKEND_REGION="eu-central-1", MINIO_GW_BACKEND_ADDRESSING="virtual", MINIO_GW_BACKEND_CA="/b.pem",
-        MINIO_GW_BACKEND_CONNECTIONS="9",
+        MINIO_GW_BACKEND_CONNECTIONS="9", MINIO_IDENTITY_LDAP_SERVER_ADDR="ldap:1", MINIO_IDENTITY_LDAP_LOOKUP_BIND_DN="cn=l",
+        MINIO_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD="w", MINIO_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN="dc=x",
+        MINIO_IDENTITY_LDAP_USER_DN_SEARCH_FILTER="(uid=%s)",  # the others are in test_ldap_config.py
         MINIO_GW_MAX_INFLIGHT="7", MINIO_GW_DRAIN="1.5", MINIO_GW_TRUSTED_PROXIES="10.0.0.0/8, ::1",
         MINIO_PROMETHEUS_AUTH_TYPE="public", MINIO_READ_HEADER_TIMEOUT="5s", MINIO_IDLE_TIMEOUT="0.5", MINIO_GW_BACKEND_TIMEOUT="60s",
+        MINIO_IDENTITY_TLS_ENABLE="on", MINIO_GW_CLIENT_CA="/clients", MINIO_IDENTITY_PLUGIN_URL="https://hook/x",
+        MINIO_IDENTITY_PLUGIN_AUTH_TOKEN="hook word", MINIO_IDENTITY_PLUGIN_ROLE_POLICY="mine,readonly",
+        MINIO_IDENTITY_PLUGIN_ROLE_ID="r1", MINIO_GW_SESSION_TOKENS="sealed",
         files={"/policies/mine.json": POLICY}, folder=["mine.json", "readme.txt"],
     )  # fmt: skip
     assert set(found.policies) == {*CANNED, "mine"}
@@ -87,14 +97,20 @@ def test_every_setting_has_its_place():
         command="gateway", host="127.0.0.1", port=9001, certs_dir=Path("/certs"), quiet=True, json=True, workers=3,
         root=found.root, region="eu-west-1", domains=("s3.example.test", "other.test"),
         backend=BackendSettings(STORE, "eu-central-1", "virtual", "chain", Path("/b.pem")),
-        openid=OpenIdSettings("https://idp/jwks", "https://idp/config", "cid", "roles", "x-", leeway=300),
+        ldap=LdapSettings("ldap", 1, Transport.LDAPS, "cn=l", Secret("w"), ("dc=x",), "(uid=%s)"),
+        openids=(OpenIdSettings(
+            "https://idp/jwks", "https://idp/config", "cid", "roles", "x-", Path("/o.pem"), 300, issuer="https://idp",
+            audiences=("one", "two"), subjects=("s*",), types=("at+jwt",), userinfo=True, carried=("groups",),
+        ),),
         loop="asyncio", max_connections=9,
-        claim_name="roles", claim_prefix="x-", opa=OpaConfig("http://opa/v1", Secret("Bearer word"), 0.5, True, existing_tags=True),
+        opa=OpaConfig("http://opa/v1", Secret("Bearer word"), 0.5, True, existing_tags=True),
         etcd=EtcdSettings(("http://a:2379", "http://b:2379"), "team/", Path("/c.pem"), Path("/k.pem"), Path("/ca.pem"),
                           "u", Secret("p")),
         data_dir=Path("/home/somebody/data"), policies=found.policies, anonymous_policies=("readonly", "mine"),
         trusted_proxies=("10.0.0.0/8", "::1"), max_inflight=7, drain=1.5, metrics_public=True,
         head_timeout=5.0, body_timeout=0.5, backend_connections=9, backend_timeout=60.0,
+        tls_identity=TlsIdentity(Path("/clients")), session_tokens="sealed",
+        plugin=PluginSettings("https://hook/x", ("mine", "readonly"), Secret("hook word"), "r1"),
     )  # fmt: skip
     for field in dataclasses.fields(Config):
         assert getattr(found, field.name) == getattr(expected, field.name), field.name
@@ -218,6 +234,11 @@ def test_names_of_ours_that_nobody_knows_are_refused():
         ("MINIO_GW_OPA_EXISTING_TAGS", ["on", "off"], ["tags"]),
         ("MINIO_GW_BACKEND_CREDENTIALS", ["auto", "root", "chain"], ["Root", "none"]),
         ("MINIO_GW_BACKEND_ADDRESSING", ["auto", "path", "virtual"], ["host"]),
+        ("MINIO_IDENTITY_TLS_ENABLE", ["on", "off"], ["yes"]),
+        ("MINIO_IDENTITY_TLS_SKIP_VERIFY", ["off"], ["on", "maybe"]),
+        ("MINIO_IDENTITY_PLUGIN_AUTH_TOKEN", ["Bearer x"], ["a\nb", "\u00e9"]),
+        ("MINIO_IDENTITY_PLUGIN_ROLE_ID", ["x-1"], ["a/b", "a b", "x" * 65]),
+        ("MINIO_GW_SESSION_TOKENS", ["readable", "sealed"], ["Sealed", "jwt"]),
         ("MINIO_PROMETHEUS_AUTH_TYPE", ["jwt", "public"], ["Public", "none", "public "]),
         ("MINIO_GW_TRUSTED_PROXIES", ["10.0.0.1/8", "::/0", " , "], ["10.0.0.0/33", "proxy"]),
         ("MINIO_ADDRESS", [":0", ":65535", "[::1]:9000", "host:1"], [":65536", "9000", "::1:9000", "a b:1", "host:"]),

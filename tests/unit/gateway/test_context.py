@@ -6,7 +6,7 @@ import pytest
 
 from gateway.context import RequestContext
 from gateway.operations import table
-from iam.conditions import _KEYS
+from iam.condition_keys import KEYS
 from iam.model import AccessRequest, Principal, PrincipalType, UnknownFact
 from iam.opa import opa_input
 
@@ -24,6 +24,9 @@ ALICE = Principal(
     },
     groups=("staff", "dev"),
     parent="alice@idp",
+    tags={"Team": "red", "cost center": "7"},
+    issued_at=1767222000,
+    provider="openid:corp",
 )
 SECRETS = {
     "authorization": "AWS4 secret", "cookie": "c secret", "proxy-authorization": "p secret",
@@ -53,6 +56,19 @@ def context(headers=None, query=(), principal=ALICE, **facts):
         ("aws:username", ("alice@idp",)),
         ("aws:groups", ("staff", "dev")),
         ("aws:unknown", None),
+        ("aws:PrincipalArn", ("arn:aws:sts:::federated-user/alice@idp",)),
+        ("aws:TokenIssueTime", ("2025-12-31T23:00:00Z",)),
+        ("aws:FederatedProvider", ("openid:corp",)),
+        ("aws:ViaAWSService", ("false",)),
+        ("aws:PrincipalIsAWSService", ("false",)),
+        ("aws:PrincipalTag/Team", ("red",)),
+        ("AWS:PRINCIPALTAG/team", ("red",)),
+        ("aws:PrincipalTag/cost center", ("7",)),
+        ("aws:PrincipalTag/none", None),
+        ("aws:PrincipalTag", None),
+        ("aws:RequestTag/Env", None),
+        ("aws:TagKeys", None),
+        ("sts:RoleSessionName", None),
         ("s3:prefix", ("home/",)),
         ("s3:delimiter", ("",)),
         ("s3:max-keys", ("10",)),
@@ -118,6 +134,31 @@ def test_absent_facts_are_none():
     keys = ["aws:username", "aws:Referer", "aws:groups", "s3:prefix", "s3:VersionId", "s3:signatureAge", "jwt:sub",
             "s3:RequestObjectTagKeys", "s3:LocationConstraint", "s3:authType"]  # fmt: skip
     assert [bare.values(key) for key in keys] == [None] * len(keys)
+
+
+def test_a_new_buckets_tags_are_request_tags():
+    """What CreateBucket's document gives the bucket is in aws:RequestTag and aws:TagKeys; no header of such a name is."""
+    asked = context({"aws:requesttag": "evil=1"}, told={"aws:requesttag": "env=prod&owner="})
+    assert asked.values("aws:TagKeys") == ("env", "owner")
+    assert (asked.values("aws:RequestTag/Env"), asked.values("aws:RequestTag/owner")) == (("prod",), ("",))
+    assert context({"aws:requesttag": "evil=1"}).values("aws:TagKeys") is None
+
+
+def test_permanent_keys_have_no_session():
+    """Without a session nothing is said of its time, its provider or its tags."""
+    asked = context(principal=Principal(PrincipalType.USER, "ann"))
+    assert asked.values("aws:PrincipalArn") == ("arn:aws:iam:::user/ann",)
+    assert [asked.values(f"aws:{key}") for key in ("TokenIssueTime", "FederatedProvider", "PrincipalTag/Team")] == [
+        None
+    ] * 3
+    assumed = context(principal=Principal(PrincipalType.ASSUMED_ROLE, "K", parent="ann", provider="user"))
+    assert assumed.values("aws:FederatedProvider") is None
+
+
+def test_two_spellings_of_a_tag_are_no_value_for_a_third():
+    """As with claims: a doubt is no value."""
+    asked = context(principal=dataclasses.replace(ALICE, tags={"team": "red", "TEAM": "blue"}))
+    assert (asked.values("aws:PrincipalTag/team"), asked.values("aws:PrincipalTag/Team")) == (("red",), None)
 
 
 def test_two_spellings_of_a_claim_are_no_value_for_a_third():
@@ -246,8 +287,8 @@ def test_trap_32_a_header_is_no_listing_parameter(name):
 
 
 PLAIN = ["jwt:sub", "jwt:email", "ldap:user", "ldap:username", "ldap:groups", "s3:ExistingObjectTag/color",
-         "s3:RequestObjectTag/color"]  # fmt: skip
-ALL_KEYS = sorted(_KEYS) + PLAIN
+         "s3:RequestObjectTag/color", "aws:PrincipalTag/Team", "aws:RequestTag/color"]  # fmt: skip
+ALL_KEYS = sorted(KEYS) + PLAIN
 
 
 @pytest.mark.parametrize("key", ALL_KEYS)

@@ -1,14 +1,37 @@
 """Policy documents: what parses, and what is said about what does not."""
 
 import json
+import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iam.evaluate import decide
+from iam.model import AccessRequest, Principal, PrincipalType
 from iam.policy import CANNED, MAX_DOCUMENT, Policy, PolicyError, parse
 
 GOOD = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
+
+
+#: MinIO's admin actions: those that look, and those that identities and rights need.
+DIAGNOSTICS = (
+    "Profiling",
+    "ServerTrace",
+    "ConsoleLog",
+    "ServerInfo",
+    "TopLocksInfo",
+    "OBDInfo",
+    "BandwidthMonitor",
+    "Prometheus",
+)
+ADMINISTRATION = (
+    "CreateUser", "DeleteUser", "ListUsers", "EnableUser", "DisableUser", "GetUser", "AddUserToGroup", "RemoveUserFromGroup",
+    "GetGroup", "ListGroups", "EnableGroup", "DisableGroup", "CreatePolicy", "DeletePolicy", "GetPolicy",
+    "AttachUserOrGroupPolicy", "UpdatePolicyAssociation", "ListUserPolicies", "CreateServiceAccount", "UpdateServiceAccount",
+    "RemoveServiceAccount", "ListServiceAccounts", "ListTemporaryAccounts", "ConfigUpdate", "ExportIAM", "ImportIAM",
+)  # fmt: skip
 
 
 def problems_of(document):
@@ -66,7 +89,24 @@ def test_a_single_statement_may_stand_without_a_list():
         ({"Statement": GOOD, "Version": "2012-10-18"}, "Version: must be"),
         ({"Statement": GOOD, "Version": []}, "Version: must be"),
         ({"Statement": GOOD, "Id": 1}, "Id: must be a string"),
-        (statement(Principal="*"), "Statement[0].Principal: unknown member"),
+        (statement(Principal="*"), "Statement[0].Principal: unknown member in an identity's policy"),
+        (statement(NotPrincipal={}), "Statement[0].NotPrincipal: unknown member in an identity's policy"),
+        (statement(Action="s3:${*}"), "Statement[0].Action: 's3:${*}' has a variable"),
+        (
+            statement(Resource="arn:aws:s3:::b/${aws:user}"),
+            "has the variable ${aws:user}, a key that no request here has",
+        ),
+        (statement(Resource="arn:aws:s3:::b/${jwt:sub, ''}"), "neither ${key} nor"),
+        (statement(Condition={"StringLike": {"s3:prefix": "${username}"}}), "has the variable ${username}, a key that"),
+        (
+            statement(Condition={"ArnLike": {"aws:PrincipalArn": "alice"}}),
+            "ArnLike.aws:PrincipalArn: 'alice' is no value for",
+        ),
+        (statement(Condition={"DateLessThan": {"aws:CurrentTime": "2026"}}), "'2026' is no value for DateLessThan"),
+        (
+            statement(Condition={"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}}),
+            "a key that no request here has",
+        ),
         (statement(effect="Allow"), "Statement[0].effect: unknown member"),
         (statement(Effect="allow"), "Statement[0].Effect: must be"),
         (statement(Effect=None), "Statement[0].Effect: must be"),
@@ -129,6 +169,64 @@ def test_canned_policies_are_minios():
     assert CANNED["readonly"].statements[0].actions == ("s3:getbucketlocation", "s3:getobject")
 
 
+def test_canned_policies_grant_what_minio_documents():
+    """The readers cannot list, diagnostics only look, and the console's administrator may all that administration has."""
+    nobody = Principal(PrincipalType.USER, "k")
+
+    def granted(name, *actions):
+        asked = {a: AccessRequest(nobody, a, *(("b", "k") if a.startswith("s3:") else ("", ""))) for a in actions}
+        return {action for action, question in asked.items() if decide([CANNED[name]], question)}
+
+    s3 = ("s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject", "s3:GetBucketLocation")
+    looks = tuple(f"admin:{name}" for name in DIAGNOSTICS)
+    rest = tuple(f"admin:{name}" for name in ADMINISTRATION)
+    everything = (*s3, *looks, *rest, "kms:Status", "sts:AssumeRole")
+    assert granted("readonly", *everything) == {"s3:GetObject", "s3:GetBucketLocation"}
+    assert granted("writeonly", *everything) == {"s3:PutObject"}
+    assert granted("readwrite", *everything) == set(s3)
+    assert granted("diagnostics", *everything) == set(looks)
+    assert granted("consoleAdmin", *everything) == set(everything) - {"sts:AssumeRole"}
+
+
+def test_texts_that_recur_are_kept_once():
+    """Ten thousand policies about the same actions hold one text of each."""
+    first, second = (parse(json.dumps(statement(Condition={"StringLike": {"s3:prefix": "a/*"}}))) for _ in range(2))
+    one, other = first.statements[0], second.statements[0]
+    assert one.actions[0] is other.actions[0]
+    assert one.resources[0] is other.resources[0]
+    assert one.conditions[0].key is other.conditions[0].key
+
+
+def test_a_parsed_policy_is_small():
+    """A typical policy of three statements takes at most two KiB beside the texts that are its own."""
+    texts = [json.dumps(typical(number)) for number in range(300)]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [parse(text) for text in texts]
+        taken = (tracemalloc.get_traced_memory()[0] - before) / len(kept)
+    finally:
+        tracemalloc.stop()
+    own = sum(sys.getsizeof(text) for statement in kept[0].statements for text in statement.resources)
+    assert taken - own <= 2048
+
+
+def typical(number):
+    """Return a policy as teams have it."""
+    team = f"arn:aws:s3:::team-{number}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetBucketLocation"], "Resource": team,
+             "Condition": {"StringLike": {"s3:prefix": ["home/*", "shared/*"]}}},
+            {"Sid": "Objects", "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+             "Resource": [f"{team}/home/${{aws:username}}/*", f"{team}/shared/*"]},
+            {"Sid": "Tls", "Effect": "Deny", "Action": "s3:*", "Resource": "*",
+             "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        ],
+    }  # fmt: skip
+
+
 def test_the_limit_is_the_callers():
     """STS takes 2,048 characters, an operator's file more: one over is refused, the exact length is not."""
     text = json.dumps({"Statement": GOOD})
@@ -168,11 +266,11 @@ DOCUMENTS = VALUES | st.fixed_dictionaries(
 )
 
 
-@given(DOCUMENTS | st.just(statement()))
-def test_any_json_is_a_policy_or_a_policy_error(document):
+@given(DOCUMENTS | st.just(statement()), st.booleans())
+def test_any_json_is_a_policy_or_a_policy_error(document, principals):
     """No document ends in another exception, and none is refused without saying what is wrong."""
     try:
-        assert isinstance(parse(json.dumps(document)), Policy)
+        assert isinstance(parse(json.dumps(document), principals=principals), Policy)
     except PolicyError as error:
         assert error.problems  # noqa: PT017 - that it raises is the other half of the property
 

@@ -10,6 +10,7 @@ import pytest
 from iam.embedded import EmbeddedStore
 from iam.etcd import EtcdStore
 from iam.model import Secret
+from iam.records import Kind
 from iam.store import (
     Batch,
     Check,
@@ -24,7 +25,6 @@ from iam.store import (
     WatchLost,
     Write,
 )
-from iam.records import Kind
 
 RECORDS = [
     SessionRecord("AAA", "sub", "https://idp", "AssumeRole", 1, 2),

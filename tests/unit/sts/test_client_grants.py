@@ -7,7 +7,7 @@ import time
 import pytest
 
 from sts import client_grants
-from sts.oidc import OidcVerifier
+from sts.openid import OpenId
 from sts.settings import OpenIdSettings
 from sts.wire import (
     ExpiredToken,
@@ -23,31 +23,31 @@ from tests.unit.sts.provider import EC_KEY, Provider, jwks, token
 
 @pytest.fixture
 async def provider():
-    """A provider and a verifier of its tokens."""
+    """A provider and what proves its tokens."""
     server = Provider()
-    server.verifier = OidcVerifier(OpenIdSettings(jwks_url=server.url, client_id="cid"), time.time)
+    server.openid = OpenId([OpenIdSettings(jwks_url=server.url, client_id="cid")], time.time)
     yield server
-    await server.verifier.close()
+    await server.openid.close()
     server.close()
 
 
-def prove(verifier, **parameters: str):
-    return client_grants.prove(StsCall("AssumeRoleWithClientGrants", parameters, None, "192.0.2.1"), verifier)
+def prove(openid, **parameters: str):
+    return client_grants.prove(StsCall("AssumeRoleWithClientGrants", parameters, None, "192.0.2.1"), openid)
 
 
 @pytest.mark.parametrize("name", ["Token", "WebIdentityToken"])
 async def test_either_name_of_the_token_is_understood(provider, name):
     """The 2018 parameter and the newer one both carry the token; WSO2's has no sub and is good all the same."""
-    claims = await prove(provider.verifier, **{name: token(policy="readwrite")})
-    assert (claims["azp"], claims["policy"]) == ("cid", "readwrite")
-    assert "sub" not in claims
+    proof = await prove(provider.openid, **{name: token(policy="readwrite")})
+    assert (proof.claims["azp"], proof.claims["policy"]) == ("cid", "readwrite")
+    assert (proof.parent, proof.subject) == ("openid:_:cid", "")
 
 
 async def test_trap_48_two_tokens_are_refused(provider):
     """Two tokens, though they be the same, leave open which is meant: neither is looked at."""
     one = token()
     with pytest.raises(InvalidParameterValue, match="not both"):
-        await prove(provider.verifier, Token=one, WebIdentityToken=one)
+        await prove(provider.openid, Token=one, WebIdentityToken=one)
     assert provider.asked == []
 
 
@@ -55,12 +55,12 @@ async def test_trap_48_two_tokens_are_refused(provider):
 async def test_without_a_token(provider, parameters):
     """A call without a token, or with an empty one, is told that it is missing."""
     with pytest.raises(MissingParameter):
-        await prove(provider.verifier, **parameters)
+        await prove(provider.openid, **parameters)
 
 
 async def test_an_empty_twin_does_not_hide_the_token(provider):
     """A parameter left empty, as forms do, is not a second token."""
-    assert await prove(provider.verifier, Token="", WebIdentityToken=token())
+    assert await prove(provider.openid, Token="", WebIdentityToken=token())
 
 
 async def test_without_a_provider():
@@ -72,7 +72,7 @@ async def test_without_a_provider():
 async def test_an_expired_token(provider):
     """A token that was good once is told apart, so that clients fetch a new one."""
     with pytest.raises(ExpiredToken):
-        await prove(provider.verifier, Token=token(exp=int(time.time()) - 1))
+        await prove(provider.openid, Token=token(exp=int(time.time()) - 1))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_a_token_that_proves_nothing(provider, bad):
     """A refused token is InvalidParameterValue, and the error repeats nothing of it."""
     text = bad()
     with pytest.raises(InvalidParameterValue) as refused:
-        await prove(provider.verifier, Token=text)
+        await prove(provider.openid, Token=text)
     assert not any(part in str(refused.value) for part in text.split("."))
 
 
@@ -96,7 +96,7 @@ async def test_a_provider_that_is_away(provider):
     """Keys that cannot be had are the provider's fault, not the token's: 503, and the client may try again."""
     provider.status = 500
     with pytest.raises(IDPCommunicationError) as refused:
-        await prove(provider.verifier, Token=token())
+        await prove(provider.openid, Token=token())
     assert refused.value.status == 503
     assert provider.base not in refused.value.text
 
@@ -105,4 +105,4 @@ async def test_a_provider_without_keys(provider):
     """A key set with nothing in it proves nobody."""
     provider.body = jwks()
     with pytest.raises(StsError):
-        await prove(provider.verifier, Token=token())
+        await prove(provider.openid, Token=token())

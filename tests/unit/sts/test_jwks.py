@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from sts import jwks
-from sts.jwks import INTERVAL, MAX_AGE, MAX_DOCUMENT, MAX_KEYS, ProviderKeys, usable_keys
+from sts.fetch import MAX_DOCUMENT
+from sts.jwks import INTERVAL, MAX_AGE, MAX_KEYS, ProviderKeys, usable_keys
 from sts.settings import OpenIdSettings
 from tests.unit.sts.provider import EC_KEY, KEYS, RSA_KEY, Clock, Provider, jwk
 from tests.unit.sts.provider import jwks as key_set

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iam.model import Credentials, PrincipalType, Secret
-from sts.principal import needs_a_policy_claim, policies_of, principal_of
-from sts.proof import Proof
+from sts.principal import policies_of, principal_of
 from sts.sessions import Session
 
 
@@ -78,15 +77,3 @@ def test_trap_47_a_subject_called_like_root_is_not_root(provider):
 def test_without_a_root_nobody_is_the_owner():
     """Where no root account is known, an empty parent is not it."""
     assert not principal(parent="", provider="user", root="").owner
-
-
-@pytest.mark.parametrize(
-    ("claims", "text"),
-    [({"x-p": "one"}, ""), ({"x-p": "none,one"}, ""), ({}, "no claim 'x-p'"), ({"p": "one"}, "no claim 'x-p'"),
-     ({"x-p": "none"}, "None of the policies named by the claim 'x-p' exists")],
-)  # fmt: skip
-def test_an_identity_that_could_do_nothing_is_told_why(claims, text):
-    """The check names the claim, and is silent when one of its policies exists."""
-    found = needs_a_policy_claim(lambda name: name == "one", "p", "x-")(Proof("openid:_", "openid:_:s", claims))
-    assert text in found
-    assert bool(text) == bool(found)

@@ -8,12 +8,18 @@ import re
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iam.model import Secret
 from sts.sessions import (
     MAX_TOKEN,
+    OUR_CLAIMS,
+    PRIVATE,
     ExpiredSession,
     InvalidSession,
     Keyring,
@@ -49,7 +55,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text().filter(lambda n: n not in {"parent", "sessionPolicy", "iss"}), JSON, max_size=6))
+@given(st.dictionaries(st.text().filter(lambda n: n not in OUR_CLAIMS | {"iss"}), JSON, max_size=6))
 def test_what_is_minted_opens(claims):
     """Whatever claims an identity has, the token opens to them, with accessKey and exp set by us, and to the same secret."""
     credentials = mint(KEYRING, claims, access_key_id=ACCESS_KEY, expires_at=2000)
@@ -185,3 +191,125 @@ def test_trap_54_nothing_shows_its_secrets():
     with pytest.raises(InvalidSession) as refused:
         open_session(OTHER, token, now=0)
     assert token not in str(refused.value)
+
+
+def sealed(claims=None, keyring=KEYRING, expires_at=2**40) -> str:
+    """Return a sealed token."""
+    found = mint(keyring, claims or {}, access_key_id=ACCESS_KEY, expires_at=expires_at, sealed=True)
+    return found.session_token.reveal()
+
+
+@given(st.dictionaries(st.text().filter(lambda n: n not in OUR_CLAIMS | {"iss"}), JSON, max_size=6))
+def test_what_is_sealed_opens_alike(claims):
+    """A sealed token opens to what the readable one says, and to the same secret: whoever opens it need not know the setting."""
+    one, two = (open_session(KEYRING, text, now=0) for text in (sealed(claims), minted(claims)))
+    assert (one.claims, one.credentials.secret) == (two.claims, two.credentials.secret)
+
+
+def test_a_sealed_token_is_a_jwe():
+    """By RFC 7516 an independent reading with the key finds the claims: five parts, direct encryption, A256GCM, the header covered."""
+    header, wrapped, nonce, text, tag = sealed({"sub": "s"}, expires_at=2000).split(".")
+    read = lambda part: base64.urlsafe_b64decode(part + "==")  # noqa: E731
+    assert json.loads(read(header)) == {"alg": "dir", "enc": "A256GCM", "kid": KEY.kid}
+    assert (wrapped, len(read(nonce)), len(read(tag))) == ("", 12, 16)
+    key = HKDF(SHA512(), length=64, salt=None, info=b"minio-gw v1 token sealing").derive(KEY.signing)[:32]
+    opened = Cipher(algorithms.AES(key), modes.GCM(read(nonce), read(tag))).decryptor()
+    opened.authenticate_additional_data(header.encode())
+    assert json.loads(opened.update(read(text)) + opened.finalize()) == {
+        "accessKey": ACCESS_KEY, "exp": 2000, "sub": "s",
+    }  # fmt: skip
+
+
+def test_sealed_tokens_of_two_sessions_have_nothing_in_common():
+    """Another access key gives another nonce and another text; the same session the same."""
+    other = mint(KEYRING, {"sub": "s"}, access_key_id="B" * 20, expires_at=2**40, sealed=True).session_token.reveal()
+    one, two = sealed({"sub": "s"}).split("."), other.split(".")
+    assert one[0] == two[0]
+    assert not set(one[2:]) & set(two[2:])
+    assert sealed({"sub": "s"}) == sealed({"sub": "s"})
+
+
+def test_trap_45_every_character_of_a_sealed_token_counts():
+    """A sealed token with any one character changed, cut or added does not open."""
+    token = sealed({"sub": "s"})
+    for i, c in enumerate(token):
+        for changed in (token[:i] + ("A" if c != "A" else "B") + token[i + 1 :], token[:i] + token[i + 1 :]):
+            with pytest.raises(InvalidSession):
+                open_session(KEYRING, changed, now=0)
+    for more in (token + "A", token + "=", token + ".", "." + token, token + "\n"):
+        with pytest.raises(InvalidSession):
+            open_session(KEYRING, more, now=0)
+
+
+def jwe(header: dict | list, parts: str = "AAAA.BBBB.CCCC") -> str:
+    return f"{encoded(json.dumps(header).encode())}..{parts}"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        sealed(keyring=OTHER),
+        jwe({"alg": "dir", "enc": "A256GCM", "kid": KEY.kid}),
+        jwe({"alg": "none", "enc": "A256GCM", "kid": KEY.kid}),
+        jwe({"kid": [KEY.kid]}),
+        jwe({}),
+        jwe([]),
+        "....",
+        "é....",
+        sealed().replace(".", ".AAAA", 1),
+        ".".join([*sealed().split(".")[:1], *sealed({"sub": "x"}).split(".")[1:3], *sealed().split(".")[3:]]),
+    ],
+)
+def test_trap_45_sealed_tokens_that_we_did_not_write_do_not_open(token):
+    """Another key, another header, parts of two tokens, and junk are InvalidSession and nothing else."""
+    with pytest.raises(InvalidSession) as refused:
+        open_session(KEYRING, token, now=0)
+    assert not isinstance(refused.value, ExpiredSession)
+
+
+def test_trap_45_no_key_has_two_uses():
+    """What signs does not seal: a readable token's text, encrypted with the signing key itself, does not open."""
+    header, _, nonce, _, _ = sealed().split(".")
+    both = AESGCM(KEY.signing[:32]).encrypt(
+        base64.urlsafe_b64decode(nonce + "=="), json.dumps(GOOD).encode(), header.encode()
+    )
+    with pytest.raises(InvalidSession):
+        open_session(KEYRING, f"{header}..{nonce}.{encoded(both[:-16])}.{encoded(both[-16:])}", now=0)
+
+
+def test_a_sealed_session_ends():
+    """Its expiry is exact, as the readable one's."""
+    assert open_session(KEYRING, sealed(expires_at=2000), now=1999)
+    with pytest.raises(ExpiredSession):
+        open_session(KEYRING, sealed(expires_at=2000), now=2000)
+
+
+def test_our_claims_are_the_sessions_members():
+    """What the token says of provider, moment, groups, tags, role, type and name is what the session has."""
+    private = {"provider": "ldap", "issued": 5, "groups": ["g"], "tags": {"a": "b"}, "session": "n"}
+    found = open_session(
+        KEYRING, minted({"parent": "p", "roleArn": "r", "tokenRevokeType": "t", PRIVATE: private}), now=0
+    )
+    assert (found.parent, found.provider, found.issued_at, found.groups, found.tags) == (
+        "p",
+        "ldap",
+        5,
+        ("g",),
+        {"a": "b"},
+    )
+    assert (found.role_arn, found.revoke_type, found.name) == ("r", "t", "n")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {PRIVATE: "user"}, {PRIVATE: ["provider"]}, {PRIVATE: {"provider": 1}}, {PRIVATE: {"issued": "5"}},
+        {PRIVATE: {"issued": True}}, {PRIVATE: {"groups": "g"}}, {PRIVATE: {"groups": [1]}}, {PRIVATE: {"tags": ["a"]}},
+        {PRIVATE: {"tags": {"a": 1}}}, {PRIVATE: {"session": 1}}, {"tokenRevokeType": 1}, {"roleArn": []}, {"parent": None},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("make", [minted, sealed])
+def test_a_shape_that_we_never_write_does_not_open(make, odd):
+    """Though it be signed, a token whose claims of ours have another type opens to nobody."""
+    with pytest.raises(InvalidSession):
+        open_session(KEYRING, make(odd), now=0)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway import admin
 from gateway.app import STORE_FILE
+from gateway.commands import sessions as admin
 from gateway.config import load
 from iam.embedded import EmbeddedStore
 from iam.store import EtcdSettings, SessionRecord
+from tests.servers.iam import revocations
 
 NOW = int(time.time())
 LIST = ("sessions", "list")

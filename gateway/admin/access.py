@@ -1,0 +1,87 @@
+"""Who makes an administration call, and may they?
+
+Authentication is the S3 requests' own (`gateway.authenticate`), but narrower: the signature stands in the Authorization header,
+and covers the hash of the body, which is checked. No presigned URLs, nobody anonymous, no body that nobody signed.
+Authorization asks the same authorizer as S3 requests do, for an admin: action on no bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+
+from gateway.authenticate import Caller, PayloadMode, authenticate
+from gateway.case import World
+from gateway.context import RequestContext
+from gateway.errors import AccessDenied, XAmzContentSHA256Mismatch
+from gateway.request import S3Request
+from gateway.sigv4 import signature_age_ms
+from iam.model import AccessRequest, Decision, Principal, PrincipalType, Secret
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who makes a call, as its signature proved; `secret` is what its bodies are encrypted with."""
+
+    principal: Principal
+    secret: Secret
+    caller: Caller
+    request: S3Request
+    world: World
+    now: int
+
+    @property
+    def identity(self) -> str:
+        """Return whose call it is: the parent of a session or a service account, else the access key."""
+        return self.principal.parent or self.principal.access_key_id
+
+    @property
+    def is_derived(self) -> bool:
+        """Return whether it is a session or a service account, which acts for somebody."""
+        principal = self.principal
+        return principal.type is PrincipalType.ASSUMED_ROLE or self.identity != principal.access_key_id
+
+    def check_body(self, body: bytes) -> None:
+        """Return if the body is the one that was signed. Raises XAmzContentSHA256Mismatch."""
+        if not compare_digest(sha256(body).hexdigest(), self.caller.payload_hash):
+            raise XAmzContentSHA256Mismatch
+
+    async def must(self, actions: Sequence[str], *, own: bool = False) -> None:
+        """Return if one of the actions is allowed, or is not denied where it is about one's own. Raises AccessDenied."""
+        reasons = []
+        for action in actions:
+            decision = await self._decide(action, own=own)
+            if decision:
+                return
+            reasons.append(decision.reason)
+        raise AccessDenied(reason="; ".join(reasons))
+
+    async def _decide(self, action: str, *, own: bool) -> Decision:
+        question = AccessRequest(self.principal, action, "", "", self._facts(action), own)
+        decision = self.world.authorizer.decide_now(question)
+        return await self.world.authorizer.decide(question) if decision is None else decision
+
+    def _facts(self, action: str) -> RequestContext:
+        request, claim = self.request, self.caller.claim
+        return RequestContext(
+            request.headers, request.query, self.principal, request.source_ip, request.secure, self.now, "AWS4-HMAC-SHA256",
+            self.caller.auth_type, signature_age_ms(claim, self.now) if claim else None, self.world.raw_headers, operation=action,
+        )  # fmt: skip
+
+
+def identify(request: S3Request, world: World, *, now: int) -> Asker:
+    """Return who signed a request. Raises AccessDenied, SignatureDoesNotMatch and what else an S3 request's signature may."""
+    if not request.header("authorization"):
+        raise AccessDenied(reason="no Authorization header")
+    if not request.header("x-amz-content-sha256"):
+        raise AccessDenied(reason="no x-amz-content-sha256")
+    caller = authenticate(request, world.lookup, world.keys, now=now, region=world.region)
+    if caller.claim is None or caller.mode is not PayloadMode.HEX:
+        raise AccessDenied(
+            "An administration call signs the hash of its body.", reason=f"payload mode {caller.mode.value}"
+        )
+    token = request.header("x-amz-security-token")
+    credentials, principal = world.lookup(caller.claim.access_key_id, token)
+    return Asker(principal, credentials.secret, caller, request, world, now)
