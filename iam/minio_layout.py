@@ -47,7 +47,8 @@ _OWN_CLAIMS = frozenset({"accessKey", "parent", "exp", "sa-policy", "sessionPoli
 class Former:
     """The gateway that wrote the rows: its root pair, and what its identity providers are called here.
 
-    `providers` are our providers by the issuer in their tokens; `normal_dn` brings an LDAP name to the form that we use.
+    `providers` are our providers by the issuer in their tokens; `normal_dn` brings an LDAP name to the form that we use, or raises
+    ValueError.
     """
 
     root: tuple[str, Secret] | None = None
@@ -200,7 +201,7 @@ class _Reading:
         if row.name in self._places["sts/", "/identity.json"]:
             return None  # until 2021-05 the name is the temporary access key
         if "=" in row.name:
-            return self._attachment(row, self.former.normal_dn(row.name))
+            return self._attachment(row, self._dn(row.name))
         raise Unusable(
             "MinIO wrote it anew with each session, from its token or certificate; here these count each time"
         )
@@ -246,8 +247,8 @@ class _Reading:
             return account
         theirs = {name: claim for name, claim in claims.items() if name not in _OWN_CLAIMS}
         if "=" in account.parent and "ldapUser" in claims:
-            groups = tuple(self.former.normal_dn(group) for group in identity.groups)
-            parent = _subject(self.former.normal_dn(account.parent))
+            groups = tuple(self._dn(group) for group in identity.groups)
+            parent = _subject(self._dn(account.parent))
             return replace(account, parent=parent, provider="ldap", claims=theirs, groups=groups)
         provider = self.former.providers.get(str(claims.get("iss", "")))
         if provider and isinstance(claims.get("sub"), str):
@@ -280,7 +281,13 @@ class _Reading:
                     yield record
 
     def _group(self, name: str) -> str:
-        return self.former.normal_dn(name) if "=" in name else name
+        return self._dn(name) if "=" in name else name
+
+    def _dn(self, name: str) -> str:
+        try:
+            return self.former.normal_dn(name)
+        except ValueError:
+            raise Unusable("it is no LDAP name") from None
 
 
 def own_policy_name(user: str) -> str:

@@ -14,6 +14,7 @@ from iam.minio_layout import Former
 from iam.minio_values import Unusable
 from iam.model import Secret
 from iam.records import Attachment, Group, PolicyDocument, ServiceAccount, User
+from sts.dn import normalize
 from tests.unit.iam.test_minio_values import signed
 
 NOW = 1_700_000_000
@@ -262,6 +263,18 @@ def test_accounts_of_federated_people_get_their_new_names():
     assert dict(one.claims) == {"ldapUser": "UID=a,DC=x", "ldapUsername": "a"}
     assert (two.parent, two.provider, dict(two.claims)["policy"]) == ("openid:corp:s1", "openid:corp", "readwrite")
     assert "made anew" in reasons(read(oidc))["service-accounts/OIDCACC/identity.json"]
+
+
+def test_ldap_names_come_in_the_form_that_ldap_sessions_have():
+    """With the sts package's own form, mappings fit the parents of LDAP sessions; what is no LDAP name is told."""
+    found = read(
+        {"policydb/sts-users/UID=Alice, DC=X.json": {"version": 1, "policy": "a"},
+         "policydb/groups/CN=Staff,DC=X.json": {"version": 1, "policy": "a"},
+         "policydb/sts-users/no=dn,.json": {"version": 1, "policy": "a"}},
+        Former(normal_dn=normalize),
+    )  # fmt: skip
+    assert set(found.records) == {Attachment("uid=alice,dc=x", ("a",)), Attachment("cn=staff,dc=x", ("a",), group=True)}
+    assert reasons(found) == {"policydb/sts-users/no=dn,.json": "it is no LDAP name"}
 
 
 @given(
