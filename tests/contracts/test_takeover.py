@@ -20,7 +20,7 @@ from iam.embedded import EmbeddedStore
 from iam.madmin import decrypt
 from iam.minio_layout import Former
 from iam.model import Secret
-from iam.records import Attachment, Group, PolicyDocument, ServiceAccount, User
+from iam.records import Attachment, Group, Kind, PolicyDocument, ServiceAccount, User
 from iam.store import EtcdSettings, StoreUnavailable
 from tests.servers import former_gateway
 from tests.servers.etcd import Etcd, make_pki
@@ -179,8 +179,8 @@ async def test_from_etcd_to_a_document_to_a_store(etcd, store):
     outcome = await bulk.put(store, CODEC, records, root_access_key="newroot", now=NOW)
     report = takeover.report(found, outcome.document())
     assert (len(report["created"]), report["skipped"]) == (11, [])
-    row = await store.get("service-accounts", "SVCROOT1")
-    assert CODEC.decode(row.kind, row.name, row.value).parent == "newroot"
+    there = bulk.There.of(await store.snapshot(), CODEC)
+    assert there.records[Kind.ACCOUNT, "SVCROOT1"].parent == "newroot"
 
 
 async def test_trap_54_the_report_tells_no_secret(etcd, store):
