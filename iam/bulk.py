@@ -133,7 +133,8 @@ class Plan:
         self.writes: list[tuple[Record, int]] = []
         self._there, self._root, self._now, self._overwrite = there, root_access_key, now, overwrite
         self._names = {kind: there.names(kind) for kind in KINDS}
-        self._policies = {*known_policies, *self._names[Kind.POLICY]}
+        self._given = frozenset(known_policies)
+        self._policies = {*self._given, *self._names[Kind.POLICY]}
         self._told: dict[str, list[Any]] = {f.name: [] for f in fields(Outcome)}
         self._seen: set[tuple[Kind, str]] = set()
 
@@ -141,7 +142,10 @@ class Plan:
         """Return the plan with these records in it, policies first and attachments last."""
         for record in sorted(records, key=lambda record: (KINDS.index(record_key(record)[0]), record_key(record)[1])):
             about = "/".join(record_key(record))
-            reason = self._refusal(record)
+            reason = (
+                "it is given twice; the first one counts" if record_key(record) in self._seen else self._refusal(record)
+            )
+            self._seen.add(record_key(record))
             if reason:
                 self._told["skipped"].append(Note(about, reason))
             else:
@@ -155,10 +159,9 @@ class Plan:
 
     def _refusal(self, record: Record) -> str:
         """Return why a record cannot be here, "" when it can."""
-        if record_key(record) in self._seen:
-            return "it is given twice; the first one counts"
-        self._seen.add(record_key(record))
         match record:
+            case PolicyDocument(name) if name in self._given:
+                return "this gateway gives a policy of this name; that one counts, also where this one was attached"
             case User(name) if name == self._root or name in self._names[Kind.ACCOUNT]:
                 return "root or a service account here has this name"
             case ServiceAccount(key) if key == self._root or key in self._names[Kind.USER]:

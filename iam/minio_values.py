@@ -117,6 +117,13 @@ def policy(text: bytes, document: Any) -> tuple[str, int, int]:
     return inner, _time(members, "CreateDate"), _time(members, "UpdateDate")
 
 
+def may_deny(text: str) -> bool:
+    """Return whether a policy's text, which need not be a policy as we know them, has a statement that may deny."""
+    statements = _object(parsed(text.encode())).get("Statement")
+    each = statements if isinstance(statements, list) else [statements]
+    return not all(isinstance(statement, dict) and statement.get("Effect") == "Allow" for statement in each)
+
+
 def group(document: Any) -> tuple[tuple[str, ...], bool, int]:
     """Return the members of a group, whether it is enabled, and when it changed. Raises Unusable."""
     members = _object(document)

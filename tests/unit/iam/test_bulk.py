@@ -141,6 +141,14 @@ async def test_an_attachment_to_a_policy_that_is_not_there_is_told(store):
     assert told(done.warnings) == {"attachments/user/alice": "there is no policy 'lost': it gives nothing"}
 
 
+async def test_a_policy_that_the_gateway_gives_is_not_stored(store):
+    """A canned policy, or one of a file, cannot be replaced by a stored one; that is told."""
+    text = next(record.text for record in WHOLE if isinstance(record, PolicyDocument))
+    done = await put(store, PolicyDocument("readonly", text), PolicyDocument("filed", text), known_policies=["filed"])
+    assert set(told(done.skipped)) == {"policies/readonly", "policies/filed"}
+    assert not await stored(store)
+
+
 async def test_the_same_record_twice_counts_once(store):
     """Of two records of one name the first counts, and the other is told."""
     one, two = (Attachment("uid=a,dc=x", (name,)) for name in ("readonly", "readwrite"))
