@@ -283,6 +283,7 @@ class _Reading:
         if "=" in account.parent and "ldapUser" in claims:
             groups = tuple(self._dn(group) for group in identity.groups)
             parent = _subject(self._dn(account.parent))
+            theirs |= {"ldapUser": parent, "ldapActualUser": str(claims["ldapUser"])}
             return replace(account, parent=parent, provider="ldap", claims=theirs, groups=groups)
         provider = self.former.providers.get(str(claims.get("iss", "")))
         if provider and isinstance(claims.get("sub"), str):

@@ -305,7 +305,7 @@ def test_accounts_of_federated_people_get_their_new_names():
     found = read(ldap | oidc, former)
     one, two = found.records
     assert (one.parent, one.provider, one.groups) == ("uid=a,dc=x", "ldap", ("cn=g,dc=x",))
-    assert dict(one.claims) == {"ldapUser": "UID=a,DC=x", "ldapUsername": "a"}
+    assert dict(one.claims) == {"ldapUser": "uid=a,dc=x", "ldapActualUser": "UID=a,DC=x", "ldapUsername": "a"}
     assert (two.parent, two.provider, dict(two.claims)["policy"]) == ("openid:corp:s1", "openid:corp", "readwrite")
     assert "made anew" in reasons(read(oidc))["service-accounts/OIDCACC/identity.json"]
 
