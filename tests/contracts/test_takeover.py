@@ -154,8 +154,24 @@ async def test_no_iam_and_no_etcd_are_told(etcd):
         await takeover.read(EtcdSettings(("http://127.0.0.1:1",), timeout=0.3), FORMER, now=NOW)
 
 
-async def test_over_tls_with_a_user_and_many_pages(tmp_path, monkeypatch):
-    """Client certificates, an etcd user and more keys than a page are no obstacle."""
+async def test_with_a_password(tmp_path):
+    """An etcd that wants a user and a password is read with them, and not without."""
+    with Etcd(tmp_path / "etcd") as etcd:
+        golden(etcd, "")
+        for words in (
+            ("user", "add", "root:etcd-password"),
+            ("user", "grant-role", "root", "root"),
+            ("auth", "enable"),
+        ):
+            etcd.etcdctl(*words)
+        with pytest.raises(StoreUnavailable):
+            await takeover.read(settings(etcd), FORMER, now=NOW)
+        how = settings(etcd, username="root", password=Secret("etcd-password"))
+        check(await takeover.read(how, FORMER, now=NOW), GOLDEN["accounts"])
+
+
+async def test_over_tls_and_in_many_pages(tmp_path, monkeypatch):
+    """Client certificates, and more keys than a page has, are no obstacle."""
     monkeypatch.setattr("iam.etcd_cluster.PAGE", 3)
     pki = make_pki(tmp_path)
     with Etcd(tmp_path / "etcd", tls=pki) as etcd:
