@@ -15,7 +15,7 @@ demo: $(VENV)/.demo   ## run the main job on embedded defaults (ARGS=--once ends
 test: $(VENV)/.test .venv-awscli/.done .tools/opa-engine .tools/oidc-provider .tools/slapd   ## run the tests, with real servers
 	$(BIN)/python -m pytest -m "not slow and not conformance" $(ARGS)
 
-slow: $(VENV)/.test .tools/opa-engine   ## run the tests that take minutes
+slow: $(VENV)/.test .tools/opa-engine .tools/oidc-provider .tools/keycloak   ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 conformance: $(VENV)/.test .venv-awscli/.done .venv-clients/.done .tools/npm-clients   ## the same calls of every client, direct and through
@@ -96,6 +96,10 @@ $(VENV)/.fuzz: $(VENV)/.test
 # Where Node is, the certified OpenID provider from npm is tested against too.
 .tools/oidc-provider:
 	if command -v npm >/dev/null; then bash deploy/tools/install-oidc-provider.sh || echo "npm could not install oidc-provider: its test will be skipped"; fi
+
+# Where Java and Maven are, Keycloak too, by the slow tests.
+.tools/keycloak:
+	if command -v java >/dev/null && command -v mvn >/dev/null; then sh deploy/tools/install-keycloak.sh || echo "Keycloak could not be installed: its tests will be skipped"; fi
 
 # Where apt-get is, Debian's slapd is unpacked for the tests of LDAP: no root, no service.
 .tools/slapd:

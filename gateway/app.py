@@ -179,7 +179,7 @@ class Application:
             self.federation.ways, self.keyring, self.store, lambda name: self._policies().get(name), time.time, new_access_key,
             may=self._may, rights=lambda proof: self._rights.of_proof(self.watcher.view, proof), shortcoming=self._shortcoming,
             not_before_of=lambda *session: self.watcher.view.not_before(*session),  # noqa: PLW0108 - of the view of that moment
-            sealed=self._config.session_tokens == SEALED, audited=(self._config.claim_prefix + self._config.claim_name,),
+            sealed=self._config.session_tokens == SEALED, audited=tuple(dict.fromkeys(one.claim for one in self._config.openids)),
         )  # fmt: skip
 
     def _office(self, config: Config) -> Office:

@@ -17,7 +17,7 @@ from iam.store import IamStore, SessionRecord, StoreError
 from sts.caller_identity import identity_of
 from sts.narrowing import narrowed
 from sts.parameters import ACTIONS, MAX_DURATION, Wanted, tags_of, wanted
-from sts.proof import USER, Proof, WayIn
+from sts.proof import AWS_TAGS, USER, Proof, WayIn
 from sts.questions import Question
 from sts.sessions import OUR_CLAIMS, PRIVATE, Keyring, mint
 from sts.wire import (
@@ -37,7 +37,6 @@ from sts.wire import (
 __all__ = ["ACTIONS", "StsService"]
 
 MAX_TOKEN = 4096  # characters of a session token: it travels in a header, or a URL, of every request
-AWS_TAGS = "https://aws.amazon.com/tags"  # the claim in which a provider names session tags, as AWS reads it
 _NAMED_AT_MOST = 3  # claims in the message about a token that is too long
 _AUDITED = ("sub", "azp", "iss", "preferred_username", "policy", "groups", "jti")
 
