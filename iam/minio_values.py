@@ -47,9 +47,10 @@ class Identity:
 
 def opened(value: bytes, root: tuple[str, Secret] | None) -> bytes:
     """Return the JSON text of a stored value, decrypted with the root pair where it must be. Raises Unusable."""
-    if value[:1] in (b"{", b'"', b"["):
-        return value
+    # The byte that names the scheme is a control character, which no JSON has; the first byte, of the salt, may be any.
     if not madmin.looks_encrypted(value):
+        if value[:1] in (b"{", b'"', b"["):
+            return value
         raise Unusable(
             "it is neither JSON nor encrypted with a root pair; a KMS may have sealed it, which is not supported"
         )

@@ -77,12 +77,12 @@ def expected(accounts):
 
 def check(found, accounts):
     """Check that everything was found, and nothing else."""
+    assert (found.skipped, found.warnings) == ((), ())
     there = {record_key(record): bulk._bare(record) for record in found.records}
     narrow = record_key(ServiceAccount(accounts["photos"]["accessKey"], Secret(""), ""))
     assert json.loads(there[narrow].policy) == PHOTOS
     there[narrow] = replace(there[narrow], policy=None)
     assert there == expected(accounts)
-    assert (found.skipped, found.warnings) == ((), ())
 
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["2019-11 to 2021-04", "later"])

@@ -173,6 +173,22 @@ async def test_a_change_in_between_is_decided_upon_anew(store, monkeypatch):
     assert {user.secret.reveal() for user in await stored(store)} == {"his-secret"}
 
 
+async def test_a_run_that_begins_anew_tells_all_that_it_did(store, monkeypatch):
+    """When a conflict comes after some batches, what these wrote is told as written, and once."""
+    swap, calls = store.swap, []
+
+    async def second_fails(*words):
+        calls.append(words)
+        if len(calls) == 2:
+            raise Conflict("once")
+        return await swap(*words)
+
+    monkeypatch.setattr(store, "swap", second_fails)
+    users = [User(f"user{i:03}", Secret("long-enough")) for i in range(90)]
+    done = await put(store, *users)
+    assert (sorted(done.created), done.unchanged) == ([f"users/{user.name}" for user in users], ())
+
+
 async def test_conflicts_without_end_are_told(store, monkeypatch):
     """A run gives up, loudly, when the same records change all the time."""
 
