@@ -72,6 +72,11 @@ class XMinioAdminNoSuchPolicy(S3Error):
     message = "The canned policy does not exist."
 
 
+class XMinioAdminNoSuchRequest(S3Error):
+    status = 404
+    message = "This process has refused no such request, or too many since; with several processes ask again, or each."
+
+
 class XMinioAdminNoSuchUser(S3Error):
     status = 404
     message = "The specified user does not exist."

@@ -49,6 +49,7 @@ class Administration:
                 response = await self._answer(http, line)
             except Exception as error:  # noqa: BLE001 - every error has its answer, and what nobody knows is logged once
                 response = _refusal(error, line)
+                self._desk.denials.note(line, error, self._now())
             return handed.answered(line, response)
 
     async def _answer(self, http: web.BaseRequest, line: AccessLine) -> web.Response:
