@@ -18,6 +18,8 @@ ELSEWHERE = {
     "gateway/wire/tap.py": "tests/unit/gateway/wire/test_under_tls.py",
     "gateway/settings.py": "tests/unit/gateway/test_config.py",  # read together, told together
     "sts/fetch.py": "tests/unit/sts/test_jwks.py",  # its bounds are those of discovery and key sets
+    "iam/notes.py": "tests/unit/iam/test_bulk.py",  # a dataclass
+    "iam/takeover.py": "tests/contracts/test_takeover.py",  # a real MinIO's etcd
     "iam/etcd_cluster.py": "tests/faults/test_etcd_faults.py",  # members that die, hang and refuse
     "iam/etcd.py": "tests/contracts/test_stores.py",
     "iam/etcd_pb2.py": "tests/contracts/test_stores.py",  # generated
