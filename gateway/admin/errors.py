@@ -117,6 +117,11 @@ class XMinioInvalidIAMCredentials(S3Error):
     message = "User is not allowed to be same as admin access key, or is no user."
 
 
+class XMinioIAMNotPortable(S3Error):
+    status = 400
+    message = "The document is no export, or cannot be opened."
+
+
 class XMinioMalformedIAMPolicy(S3Error):
     status = 400
     message = "The policy has an error."
