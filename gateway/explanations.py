@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from gateway.context import RequestContext
+from gateway.printable import plain
 from iam.condition_keys import KEYS
 from iam.model import AccessRequest, Decision, Principal, UnknownFact
 from iam.policy import Policy
@@ -218,7 +219,7 @@ def _decision(decision: Decision | None) -> dict[str, Any] | None:
 
 def words(told: Mapping[str, Any], found: Explanation | None = None) -> str:
     """Say an explanation in lines."""
-    return "\n".join(_lines(told, found))
+    return "\n".join(plain(line) for line in _lines(told, found))
 
 
 def _lines(told: Mapping[str, Any], found: Explanation | None) -> Iterator[str]:
@@ -256,6 +257,5 @@ def _caller_lines(who: Mapping[str, Any]) -> Iterator[str]:
 
 def _verdict_lines(title: str, verdict: Verdict | None) -> Iterator[str]:
     if verdict is not None:
-        first, *steps = verdict.words().splitlines()
-        yield f"{title}: {first}"
-        yield from (f"  {step}" for step in steps)
+        yield f"{title}: {'allowed' if verdict else 'denied'}: {verdict.decision.reason}"
+        yield from (f"  - {step.words()}" for step in verdict.steps)

@@ -163,7 +163,7 @@ class AllOf:
         if denied is None:
             return found
         return replace(
-            found, decision=denied, by="nobody" if request.principal.session_policy is None else "session policy"
+            found, decision=denied, by="default" if request.principal.session_policy is None else "session policy"
         )
 
     def wants_existing_tags(self, request: AccessRequest) -> bool:

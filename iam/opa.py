@@ -135,7 +135,7 @@ class OpaAuthorizer:
     async def explain(self, request: AccessRequest) -> Explanation:
         """Ask, as for a request: only the service knows its reasons."""
         decision = await self.decide(request)
-        by = "nobody" if request.principal.type is _ANONYMOUS else "policy service"
+        by = "default" if request.principal.type is _ANONYMOUS else "policy service"
         return Explanation(decision, by, service=decision)
 
     def wants_existing_tags(self, request: AccessRequest) -> bool:

@@ -96,7 +96,7 @@ class Verdict:
 class Explanation:
     """What an authorizer decides, who in it decided, and what each part of it said. True when it allows, as the decision.
 
-    `by`: `owner`, `session policy`, `policies`, `policy service`, or `nobody` for who is not even asked about. `missing` are
+    `by`: `owner`, `session policy`, `policies`, `policy service`, or `default` for who is not even asked about. `missing` are
     policies that the principal names and that do not exist; `service` is a policy service's answer.
     """
 

@@ -16,6 +16,7 @@ from gateway.context import RequestContext
 from gateway.denials import Denial
 from gateway.errors import S3Error
 from gateway.explanations import BadQuestion
+from gateway.printable import plain
 from iam.model import AccessRequest, Deny, Principal, PrincipalType
 from iam.verdicts import Explanation
 
@@ -60,13 +61,11 @@ async def explain_past(call: AdminCall, office: Office) -> Reply:
     else:
         told = await _explained(call, office, denial.asked, notes)
     told["decided"] = decided = _decided(denial)
-    first = f"request {decided['requestId']} of {decided['time']}: {decided['operation']} {decided['method']} {decided['path']}"
-    told["words"] = "\n".join(
-        [
-            f"{first}\nrefused then: {decided['error']}: {decided['reason']}",
-            told.get("words") or explanations.words(told),
-        ]
+    first = plain(
+        f"request {decided['requestId']} of {decided['time']}: {decided['operation']} {decided['method']} {decided['path']}"
     )
+    then = plain(f"refused then: {decided['error']}: {decided['reason']}")
+    told["words"] = "\n".join((first, then, told.get("words") or explanations.words(told)))
     return Reply(told)
 
 

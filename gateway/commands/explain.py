@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError, Namespace
 from gateway.commands.client import AdminClient
 from gateway.commands.command import Command, Shown, argument
 from gateway.commands.endpoint import Unusable
-from gateway.commands.tables import plain_lines
+from gateway.printable import plain_lines
 
 
 def explain(client: AdminClient, options: Namespace) -> Shown:

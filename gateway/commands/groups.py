@@ -6,7 +6,8 @@ from argparse import Namespace
 
 from gateway.commands.client import AdminClient
 from gateway.commands.command import Command, Shown, argument
-from gateway.commands.tables import cell, members, plain, table
+from gateway.commands.tables import cell, members, table
+from gateway.printable import plain
 
 NAME = argument("name", metavar="GROUP", help="the group's name")
 

@@ -6,7 +6,8 @@ from argparse import Namespace
 
 from gateway.commands.client import AdminClient
 from gateway.commands.command import Command, Shown, argument
-from gateway.commands.tables import cell, plain, table
+from gateway.commands.tables import cell, table
+from gateway.printable import plain
 
 
 def show_all(client: AdminClient, options: Namespace) -> Shown:  # noqa: ARG001 - as all commands

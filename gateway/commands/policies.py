@@ -9,7 +9,8 @@ from typing import Any
 from gateway.commands.client import AdminClient
 from gateway.commands.command import FILE, Command, Shown, argument
 from gateway.commands.endpoint import read_text
-from gateway.commands.tables import cell, plain, plain_lines, table
+from gateway.commands.tables import cell, table
+from gateway.printable import plain, plain_lines
 
 NAME = argument("name", metavar="NAME", help="the policy's name")
 _POLICIES = argument("policies", nargs="+", metavar="POLICY", help="a policy's name")

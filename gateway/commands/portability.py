@@ -13,7 +13,7 @@ from typing import Any
 from gateway.commands.client import AdminClient
 from gateway.commands.command import FILE, Command, Shown, argument
 from gateway.commands.endpoint import Unusable, read_secret, read_text
-from gateway.commands.tables import plain, plain_lines
+from gateway.printable import plain, plain_lines
 from iam import portable
 from iam.model import Secret
 from iam.store import EtcdSettings, StoreError

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.commands.client import AdminClient, Refused
 from gateway.commands.endpoint import Unusable, endpoint
-from gateway.commands.tables import plain
+from gateway.printable import plain
 
 
 def run(options: Namespace, *, as_json: bool) -> int:

@@ -10,7 +10,8 @@ from gateway.commands.client import AdminClient
 from gateway.commands.command import FILE, Command, Shown, argument, moment
 from gateway.commands.endpoint import Unusable, read_secret, read_text
 from gateway.commands.policies import is_dn
-from gateway.commands.tables import members, plain, plain_lines, table
+from gateway.commands.tables import members, table
+from gateway.printable import plain, plain_lines
 
 KEY = argument("key", metavar="ACCESS_KEY", help="the account's access key")
 _MEMBERS = (

@@ -10,7 +10,8 @@ from argparse import Namespace
 from gateway.commands.client import AdminClient
 from gateway.commands.command import Command, Shown, argument
 from gateway.commands.endpoint import Unusable
-from gateway.commands.tables import plain, table
+from gateway.commands.tables import table
+from gateway.printable import plain
 
 _COLUMNS = ("ACCESS KEY", "PARENT", "PROVIDER", "ISSUED (UTC)", "EXPIRES (UTC)", "REVOKED")
 

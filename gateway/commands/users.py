@@ -9,7 +9,8 @@ from argparse import Namespace
 from gateway.commands.client import AdminClient
 from gateway.commands.command import FILE, Command, Shown, argument
 from gateway.commands.endpoint import Unusable, read_secret
-from gateway.commands.tables import members, plain, table
+from gateway.commands.tables import members, table
+from gateway.printable import plain
 from iam.names import new_secret
 
 NAME = argument("name", metavar="NAME", help="the user's access key")
