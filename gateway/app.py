@@ -8,7 +8,7 @@ import sys
 import time
 from ipaddress import ip_network
 
-from gateway.admin.office import Office, no_dns
+from gateway.admin.office import Office
 from gateway.admin.surface import Administration
 from gateway.backend import Backend
 from gateway.case import World
@@ -43,7 +43,6 @@ from iam.watch import Watcher
 from sts.assume_role import SignedCaller
 from sts.certificate import ClientCertificate
 from sts.custom_token import CustomToken
-from sts.dn import normalize
 from sts.keyring import Keys
 from sts.openid import OpenId
 from sts.proof import Proof, WayIn
@@ -161,9 +160,9 @@ class Application:
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
-        administration = Administration(self.desk, world, self._office(config))
+        self.administration = Administration(self.desk, world, self._office(config))
         self.control = Control(
-            self.desk, world, self._sts(), administration, self.not_ready, config.metrics_public, gauges
+            self.desk, world, self._sts(), self.administration, self.not_ready, config.metrics_public, gauges
         )
         self.server = self.control.server()
         self.plane = Plane(
@@ -188,7 +187,6 @@ class Application:
         return Office(
             self.changes, lambda: self.watcher.view, self.store, self._policies, config.root.access_key_id, time.time,
             self.not_ready, region=config.region, domains=config.domains, endpoint=f"{host}:{config.port}", started=time.time(),
-            normalize_dn=normalize if config.ldap else no_dns,
         )  # fmt: skip
 
     async def _may(self, request: AccessRequest) -> Decision:
@@ -243,6 +241,7 @@ class Application:
         await self.plane.close()
         self.desk.log.flush()
         await self.server.shutdown(1.0)
+        self.administration.close()
         await self.federation.close()
         await self.authorizer.close()
         await self.store.close()

@@ -16,6 +16,8 @@ ELSEWHERE = {
     "gateway/actions.py": "tests/unit/gateway/test_operations.py",
     "gateway/wire/feed.py": "tests/unit/gateway/wire/test_under_tls.py",  # one way each under TLS
     "gateway/wire/tap.py": "tests/unit/gateway/wire/test_under_tls.py",
+    "gateway/handed.py": "tests/unit/gateway/test_control.py",  # a control surface is what it is for
+    "gateway/admin/office.py": "tests/unit/gateway/admin/test_surface.py",  # a dataclass
     "gateway/settings.py": "tests/unit/gateway/test_config.py",  # read together, told together
     "sts/fetch.py": "tests/unit/sts/test_jwks.py",  # its bounds are those of discovery and key sets
     "iam/etcd_cluster.py": "tests/faults/test_etcd_faults.py",  # members that die, hang and refuse
