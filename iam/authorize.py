@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol, Self
 
-from iam import evaluate
 from iam.evaluate import asks_existing_tags, decide
 from iam.evaluate import explain as explained
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
@@ -231,21 +230,3 @@ class AllOf:
             except PolicyError:
                 self._parsed[text] = None
         return self._parsed[text]
-
-
-def explain(request: AccessRequest, known: Mapping[str, Policy]) -> Verdict:
-    """Return what `AllOf(IamPolicies)` decides of a request under these policies, and how every statement came to it.
-
-    First the statements of the session policy, as of a policy `session policy`, then those of the principal's named policies;
-    the owner has no need of those, and they are left out.
-    """
-    principal = request.principal
-    policies = [] if principal.owner else [known[name] for name in principal.policies if name in known]
-    try:
-        session = [] if principal.session_policy is None else [parse(principal.session_policy)]
-    except PolicyError:
-        session = []
-    named = [Policy(policy.statements, "session policy") for policy in session]
-    decision = AllOf(IamPolicies(lambda: known)).decide_now(request)
-    steps = evaluate.explain([*named, *policies], request).steps
-    return Verdict(Deny("no decision") if decision is None else decision, steps)
