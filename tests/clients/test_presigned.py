@@ -20,8 +20,9 @@ from gateway.errors import AccessDenied, ExpiredToken, S3Error
 from gateway.identities import Identities, Rights
 from gateway.request import parse
 from gateway.sigv4 import SigningKeys
-from sts.sessions import derive_keyring, mint
+from sts.sessions import mint
 from tests.clients.payloads import Side, exchange
+from tests.servers.iam import a_keyring
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
 from tests.unit.gateway.test_identities import Watching
 
@@ -119,7 +120,7 @@ class World:
     def __init__(self) -> None:
         environ = {"MINIO_ROOT_USER": ROOT_USER, "MINIO_ROOT_PASSWORD": ROOT_PASSWORD}
         config = load("gateway", {}, "http://127.0.0.1:1", environ, Path.read_text, lambda _: ())
-        self.keyring = derive_keyring(config.root.secret)
+        self.keyring = a_keyring("of this test")
         self.now = 0
         rights = Rights(config.root.access_key_id, {})
         self.lookup = Identities(
