@@ -55,7 +55,7 @@ _OWN_CLAIMS = frozenset({"accessKey", "parent", "exp", "sa-policy", "sessionPoli
 class Former:
     """The gateway that wrote the rows: its root pair, and what its identity providers are called here.
 
-    `providers` are our providers by the issuer in their tokens; `normal_dn` brings an LDAP name to the form that we use, or raises
+    `providers` are our providers (`openid:corp`, or `openid` for the one without a name) by the issuer in their tokens; `normal_dn` brings an LDAP name to the form that we use, or raises
     ValueError.
     """
 
@@ -287,8 +287,8 @@ class _Reading:
             return replace(account, parent=parent, provider="ldap", claims=theirs, groups=groups)
         provider = self.former.providers.get(str(claims.get("iss", "")))
         if provider and isinstance(claims.get("sub"), str):
-            parent = _subject(f"openid:{provider}:{claims['sub']}")
-            return replace(account, parent=parent, provider=f"openid:{provider}", claims=theirs)
+            parent = _subject(f"{provider if ':' in provider else provider + ':_'}:{claims['sub']}")
+            return replace(account, parent=parent, provider=provider, claims=theirs)
         raise Unusable("its parent is no user here, nor of an identity provider that was named: it has to be made anew")
 
     def sessions(self) -> tuple[int, int]:

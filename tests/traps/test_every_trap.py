@@ -118,7 +118,8 @@ def document() -> str:
 
 def test_every_trap_has_a_test():
     """Each trap of requests and rights has at least one test of its number."""
-    assert [number for number in REQUIRED if number not in named_tests()] == []
+    named = named_tests()
+    assert [number for number in REQUIRED if number not in named] == []
 
 
 def test_every_number_is_a_trap():

@@ -16,7 +16,9 @@ from iam.minio_values import Unusable
 from iam.model import AccessRequest, Deny, Principal, PrincipalType, Secret
 from iam.policy import CANNED, parse
 from iam.records import Attachment, Group, PolicyDocument, ServiceAccount, User, is_policy_name
+from sts import trust
 from sts.dn import normalize
+from sts.settings import OpenIdSettings
 from tests.unit.iam.test_minio_values import signed
 
 NOW = 1_700_000_000
@@ -297,7 +299,7 @@ def test_trap_29_an_account_that_is_not_understood_is_left_out(claims, members, 
 
 def test_accounts_of_federated_people_get_their_new_names():
     """LDAP names are brought to our form; people of OpenID providers are known by the provider that was named."""
-    former = Former(providers={"https://idp": "corp"}, normal_dn=str.lower)
+    former = Former(providers={"https://idp": "openid:corp"}, normal_dn=str.lower)
     ldap = account(
         {"ldapUser": "UID=a,DC=x", "ldapUsername": "a"}, parent="UID=a,DC=x", key="LDAPACC", groups=["CN=g,DC=x"]
     )
@@ -307,6 +309,9 @@ def test_accounts_of_federated_people_get_their_new_names():
     assert (one.parent, one.provider, one.groups) == ("uid=a,dc=x", "ldap", ("cn=g,dc=x",))
     assert dict(one.claims) == {"ldapUser": "uid=a,dc=x", "ldapActualUser": "UID=a,DC=x", "ldapUsername": "a"}
     assert (two.parent, two.provider, dict(two.claims)["policy"]) == ("openid:corp:s1", "openid:corp", "readwrite")
+    assert two.parent == trust.parent(OpenIdSettings(name="corp"), two.claims)
+    unnamed = read(oidc, Former(providers={"https://idp": "openid"})).records[0]
+    assert (unnamed.parent, unnamed.provider) == (trust.parent(OpenIdSettings(), two.claims), "openid")
     assert "made anew" in reasons(read(oidc))["service-accounts/OIDCACC/identity.json"]
 
 
