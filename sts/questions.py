@@ -55,6 +55,8 @@ class Question:
             "aws:principaltype": self.principal.type.value,
             "aws:principalarn": arn_of(self.principal),
             "aws:federatedprovider": self.principal.provider if is_federated(self.principal) else "",
+            "aws:principalisawsservice": "false",
+            "aws:viaawsservice": "false",
             "aws:userid": who,
             "aws:username": who,
             "aws:epochtime": str(self.now),

@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from iam.model import AccessRequest, Credentials, Decision, Principal, PrincipalType
+from iam.model import AccessRequest, Allow, Credentials, Decision, Deny, Principal, PrincipalType
 from iam.policy import Policy
 from iam.store import IamStore, SessionRecord, StoreError
 from sts.caller_identity import identity_of
@@ -60,8 +60,8 @@ class StsService:
     `ways` are the ways in by action; `keyring` returns the keys of this moment (`current` "" while there is none), `policy` a
     policy by its name (PolicyArns). `now` is in epoch seconds. `may` answers two questions (None: always yes, but nobody
     except root may give tags): `sts:<Action>`, to be allowed unless a policy denies it, and `sts:TagSession`, to be denied
-    unless a policy allows it. `rights` are the policies that a proved identity has. `shortcoming` says why a federated identity could never do anything, "" when it could.
-    `not_before_of` (parent, TokenRevokeType) is the epoch millisecond up to which sessions of that parent are revoked.
+    unless a policy allows it. `rights` are the policies that a proved identity has. `shortcoming` says why a federated
+    identity could never do anything, "" when it could. `not_before_of` (parent, TokenRevokeType) is the epoch millisecond up to which sessions of that parent are revoked.
     """
 
     ways: Mapping[str, WayIn]
@@ -86,8 +86,11 @@ class StsService:
         policy = self._narrowed(asked)
         proof = await self._prove(call)
         expires_at = self._clamp(asked, proof)
-        tags = {**_tags_of(proof), **asked.tags}
-        await self._authorize(call, asked, proof, tags, expires_at)
+        vouched = _tags_of(proof)
+        await self._authorize(
+            asked, Question(self._asker(call, proof, vouched), call, *self._times(expires_at), asked.tags)
+        )
+        tags = {**vouched, **asked.tags}
         claims, keyring = self._claims(asked, proof, tags, policy), self._keyring()
         credentials = self._mint(keyring, claims, expires_at)
         await self._record(asked, proof, claims, credentials, keyring.current)
@@ -122,36 +125,37 @@ class StsService:
         length = min(asked.duration or MAX_DURATION, proof.max_duration or MAX_DURATION, MAX_DURATION)
         return now + length if proof.expires_at is None else min(proof.expires_at, now + length)
 
-    async def _authorize(
-        self, call: StsCall, asked: Wanted, proof: Proof, tags: Mapping[str, str], expires_at: int
-    ) -> None:
-        """Ask whether this session may be made, and whether its caller may give it tags of his own choice."""
-        principal = self._asker(call, proof, tags)
-        now = self.now()
-        about = Question(principal, call, expires_at - int(now), int(now), asked.tags)
-        for action in (f"sts:{call.action}", *(("sts:TagSession",) if asked.tags else ())):
-            if self.may is None:
-                if action == "sts:TagSession" and not principal.owner:
-                    raise AccessDenied("Tags: not allowed.", reason="nobody but root may tag sessions")
-                continue
-            decision = await self.may(AccessRequest(principal, action, "", context=about))
-            if not decision:
-                raise AccessDenied(reason=f"{action}: {decision.reason}")
+    def _times(self, expires_at: int) -> tuple[int, int]:
+        """Return how long a session would last, and now, both in seconds."""
+        now = int(self.now())
+        return expires_at - now, now
 
-    def _asker(self, call: StsCall, proof: Proof, tags: Mapping[str, str]) -> Principal:
-        """Return who asks for the session: the signer, or whom the proof has made known; with the session's tags."""
+    async def _authorize(self, asked: Wanted, about: Question) -> None:
+        """Ask whether this session may be made, and whether its caller may give it tags of his own choice."""
+        made = AccessRequest(about.principal, f"sts:{asked.action.name}", "", context=about, deny_only=True)
+        decision = await self.may(made) if self.may else Allow()
+        if not decision:
+            raise AccessDenied(reason=f"{made.action}: {decision.reason}")
+        if not asked.tags:
+            return
+        tagged = AccessRequest(about.principal, "sts:TagSession", "", context=about)
+        decision = await self.may(tagged) if self.may else Allow() if about.principal.owner else Deny("nobody to ask")
+        if not decision:
+            raise AccessDenied(
+                "The parameter Tags needs the right sts:TagSession.", reason=f"sts:TagSession: {decision.reason}"
+            )
+
+    def _asker(self, call: StsCall, proof: Proof, vouched: Mapping[str, str]) -> Principal:
+        """Return who asks for the session: the signer, or whom the proof has made known.
+
+        The tags are those that somebody vouches for: one whom a tag lets tag must not give himself that tag.
+        """
         if proof.provider == USER and call.signer is not None:
-            return replace(call.signer, tags=tags)
+            return call.signer
         return Principal(
-            PrincipalType.ASSUMED_ROLE,
-            "",
-            False,
-            proof.claims,
-            proof.groups,
-            self.rights(proof),
-            parent=proof.parent,
-            tags=tags,
-        )
+            PrincipalType.ASSUMED_ROLE, claims=proof.claims, groups=proof.groups, policies=self.rights(proof),
+            parent=proof.parent, tags=vouched, provider=proof.provider,
+        )  # fmt: skip
 
     def _claims(self, asked: Wanted, proof: Proof, tags: Mapping[str, str], policy: str | None) -> dict[str, Any]:
         """Return what the token says: of the proof nothing that only we may say (trap 47)."""

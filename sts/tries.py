@@ -38,7 +38,7 @@ class Tries:
         """Give a token back."""
         bucket = self._buckets.get(name)
         if bucket is not None:
-            bucket.tokens = min(self._burst, bucket.tokens + 1)
+            bucket.tokens += 1  # never more than the burst: the next look bounds it
 
     def _filled(self, name: str, now: float) -> _Bucket:
         bucket = self._buckets.setdefault(name, _Bucket(self._burst, now))

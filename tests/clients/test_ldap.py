@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -11,18 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree
 
 import pytest
-from minio import Minio
-from minio.credentials import LdapIdentityProvider
-from minio.error import S3Error
+from minio import Minio, MinioAdmin
+from minio.credentials import LdapIdentityProvider, StaticProvider
+from minio.error import MinioAdminException, S3Error
 
-from gateway.app import STORE_FILE
-from iam.codec import Codec
-from iam.embedded import EmbeddedStore
-from iam.seal import Seal
-from sts.dn import normalize
 from tests.conftest import s3_client
-from tests.servers.iam import changes
-from tests.servers.processes import GatewayProcess, run, until
+from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, GatewayProcess
 from tests.servers.slapd import (
     GROUP_FILTER,
     GROUPS,
@@ -36,6 +29,13 @@ from tests.servers.slapd import (
 )
 
 NAMESPACE = "{https://sts.amazonaws.com/doc/2011-06-15/}"
+HOME = {
+    "Version": "2012-10-17",
+    "Statement": [{
+        "Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::home-${ldap:username}-*"],
+        "Condition": {"StringEquals": {"ldap:user": "uid=slow,ou=people,dc=example,dc=org"}},
+    }],
+}  # fmt: skip
 WRONG = "a wrong password that no log may show"
 
 
@@ -58,20 +58,24 @@ def by_ldap(tmp_path_factory, weed, directory):
         MINIO_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN=PEOPLE, MINIO_IDENTITY_LDAP_USER_DN_SEARCH_FILTER=USER_FILTER,
         MINIO_IDENTITY_LDAP_GROUP_SEARCH_BASE_DN=GROUPS, MINIO_IDENTITY_LDAP_GROUP_SEARCH_FILTER=GROUP_FILTER,
     ).start()  # fmt: skip
-    run(_attach(folder / "data" / STORE_FILE))
-    until(lambda: ask(server, "alice")[0] == ask(server, "bob")[0] == 200, "the gateway knows the attachments")
+    attach(server)
     yield server
     server.close()
 
 
-async def _attach(path) -> None:
-    """Attach policies to names of the directory, as the gateway's own changes do."""
-    store = EmbeddedStore(path)
-    await store.open()
-    change = changes(store, codec=Codec(Seal((), os.urandom)))
-    await change.attach(normalize(f"CN=Writers,{GROUPS}"), ["readwrite"], group=True)
-    await change.attach(normalize(USERS["Bob"]), ["readonly"])
-    await store.close()
+def admin(gateway) -> MinioAdmin:
+    """Return minio-py's administrator, signing as root."""
+    root = StaticProvider(ROOT_USER, ROOT_PASSWORD)
+    return MinioAdmin(endpoint=gateway.endpoint.removeprefix("http://"), credentials=root, secure=False)
+
+
+def attach(gateway) -> None:
+    """Attach policies to names of the directory, however they are written."""
+    one = admin(gateway)
+    one.policy_add("home", policy=HOME)
+    one.attach_policy_ldap(["readwrite"], group=f"CN=Writers, {GROUPS.upper()}")
+    one.attach_policy_ldap(["readonly"], user=USERS["Bob"])
+    one.attach_policy_ldap(["home"], user=USERS["slow"].replace("uid", "0.9.2342.19200300.100.1.1"))
 
 
 def minio(gateway, username, password=PASSWORD) -> Minio:
@@ -111,6 +115,23 @@ def test_a_user_s_own_policy(by_ldap):
     """A policy of the user's own name counts, and nothing beyond it."""
     with pytest.raises(S3Error) as error:
         minio(by_ldap, "bob").make_bucket("never-made")
+    assert error.value.code == "AccessDenied"
+
+
+def test_what_is_no_name_of_a_directory_gets_no_policy(by_ldap):
+    """A policy for a name that nobody can have would never count: it is refused."""
+    for name in ("alice", "uid=alice,", ""):
+        with pytest.raises((MinioAdminException, ValueError)):
+            admin(by_ldap).attach_policy_ldap(["readonly"], user=name)
+
+
+def test_policies_may_name_the_user(by_ldap):
+    """One policy gives everybody the buckets of his own name; the name that was typed is the variable, the DN a condition key."""
+    client, bucket = minio(by_ldap, "slow"), f"home-slow-{uuid.uuid4().hex[:8]}"
+    client.make_bucket(bucket)
+    client.remove_bucket(bucket)
+    with pytest.raises(S3Error) as error:
+        client.make_bucket(bucket.replace("slow", "alice"))
     assert error.value.code == "AccessDenied"
 
 

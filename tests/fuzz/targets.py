@@ -32,6 +32,7 @@ from gateway.wire.heads import END, BadHead, RequestReader
 from iam import policy
 from iam.evaluate import decide
 from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secret
+from sts.parameters import wanted
 from sts.sessions import ALGORITHM, InvalidSession, derive_keyring, mint, open_session
 from sts.wire import StsError, parse_call, render_error
 from tests.traps import raw
@@ -293,10 +294,13 @@ def sts_form(data: bytes) -> None:
         call = parse_call(
             query.decode("latin-1"), body, "application/x-www-form-urlencoded", signer=None, source_ip="192.0.2.1"
         )
+        assert call.parameters["Action"] == call.action != ""
+        asked = wanted(call)
     except StsError as error:
         render_error(error.code, error.text, "id")
         return
-    assert call.parameters["Action"] == call.action != ""
+    assert asked.action.name == call.action
+    assert asked.policy is None or policy.parse(asked.policy)
 
 
 def post_form(data: bytes) -> None:
@@ -463,10 +467,12 @@ SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
     session_token: [
         json.dumps(_CLAIMS).encode(),
         mint(KEYRING, {"parent": "p"}, access_key_id="A" * 20, expires_at=NOW + 60).session_token.reveal().encode(),
+        mint(KEYRING, {}, access_key_id="A" * 20, expires_at=NOW + 60, sealed=True).session_token.reveal().encode(),
     ],
     sts_form: [
         b"\nAction=AssumeRoleWithWebIdentity&Version=2011-06-15&WebIdentityToken=a.b.c&DurationSeconds=3600",
         b"Action=AssumeRoleWithClientGrants&Token=a.b.c\n",
+        b"Action=AssumeRole&Tags.member.1.Key=a&Tags.member.1.Value=b&TransitiveTagKeys.member.1=a&PolicyArns.member.1.arn=p\n",
     ],
     post_form: [b"\x05" + _FORM, b"\x00" + _FORM],
     form_policy: [json.dumps(_FORM_POLICY).encode(), base64.b64encode(json.dumps(_FORM_POLICY).encode())],

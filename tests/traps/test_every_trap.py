@@ -56,6 +56,7 @@ TRAPS = {
     41: "discovery and key sets are fetched from anywhere, at any size",
     42: "unknown key ids flood the provider",
     43: "LDAP tells names, takes any number of tries, filters and empty passwords",
+    44: "client certificates of any CA, use, age or name are believed, or a header's word for one",
     45: "session tokens are signed with a shared secret",
     46: "a session outlives its token",
     47: "claims make an administrator",

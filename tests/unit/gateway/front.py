@@ -75,6 +75,7 @@ class Front:
     port: int
     log: io.StringIO
     client: aiohttp.ClientSession
+    sts: StsService
     office: Office
 
     def headers(self, method: str, target: str, headers=None, **how) -> dict[str, str]:
@@ -177,7 +178,7 @@ async def serve(
     listener = await plane.listen("127.0.0.1", 0, tls=None)
     stack.callback(listener.close)
     client = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-    return Front(desk, plane, listener.sockets[0].getsockname()[1], log, client, office)
+    return Front(desk, plane, listener.sockets[0].getsockname()[1], log, client, sts, office)
 
 
 async def listen(stack: contextlib.AsyncExitStack, handle) -> int:

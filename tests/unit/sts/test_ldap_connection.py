@@ -256,6 +256,18 @@ async def test_what_is_said_before_tls_is_not_believed_after_it(tls, together):
         await start_tls(slips_in, tls)
 
 
+async def test_start_tls_ends_with_its_answer(tls):
+    """Half a message behind the answer is more than an answer, though TLS would work after it."""
+
+    async def and_more(visit, message):
+        visit.session.extended_response(message.message_id)
+        await visit.say(b"\x30\x0c\x02")
+        await visit.writer.start_tls(tls[0])
+
+    with pytest.raises(DirectoryTrouble, match="something else"):
+        await start_tls(and_more, tls)
+
+
 async def test_start_tls_is_answered_by_its_answer_only(tls):
     """A bind's answer, garbage, or an endless one is none."""
     for data in (

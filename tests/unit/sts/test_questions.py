@@ -31,7 +31,7 @@ QUESTION = Question(ANN, CALL, 900, 1_700_000_000, {"a": "1"})
         ("aws:RequestTag/a", ("1",)), ("aws:RequestTag/b", None), ("aws:PrincipalTag/b", ("2",)), ("sts:ExternalId", None),
         ("sts:RoleSessionName", ("work",)), ("aws:CurrentTime", ("2023-11-14T22:13:20Z",)), ("jwt:sub", ("s",)),
         ("jwt:list", ("a", "b")), ("jwt:SUB", ("s",)), ("jwt:none", None),
-        ("aws:PrincipalArn", ("arn:aws:iam:::user/ann",)), ("aws:FederatedProvider", None),
+        ("aws:PrincipalArn", ("arn:aws:iam:::user/ann",)), ("aws:FederatedProvider", None), ("aws:ViaAWSService", ("false",)),
     ],
 )  # fmt: skip
 def test_facts(key, values):

@@ -382,6 +382,19 @@ async def test_tags_of_ones_own_choice_need_a_right(service):
     assert (await session_of(service, "AssumeRole", ROOT, **TAGS)).tags == {"team": "red"}
 
 
+async def test_nobody_gives_himself_the_tag_that_lets_him_tag(service):
+    """A policy that lets tagged callers tag asks for the tags that one has, and not for those that one wishes."""
+    allow = {
+        "Effect": "Allow",
+        "Action": "sts:TagSession",
+        "Condition": {"StringEquals": {"aws:PrincipalTag/team": "red"}},
+    }
+    strict = replace(service, may=judge(allow))
+    error = await refusal(strict, "AssumeRole", ANN, **TAGS)
+    assert (error.code, error.text) == ("AccessDenied", "The parameter Tags needs the right sts:TagSession.")
+    assert (await session_of(strict, "AssumeRole", replace(ANN, tags={"team": "red"}), **TAGS)).tags == {"team": "red"}
+
+
 async def test_tags_of_the_identity_provider(service, told):
     """Tags that the provider's token vouches for, in AWS's claim, are the session's; the claim itself is not kept twice."""
     claim = {"principal_tags": {"team": ["red"], "site": ["x"]}, "transitive_tag_keys": ["team"]}
