@@ -84,7 +84,8 @@ $(VENV)/.fuzz: $(VENV)/.test
 	.venv-bench/bin/python -m pip install --quiet -r $< || echo "some peers could not be installed: the benchmark says which"
 	@touch $@
 
-# Where Node is, its two S3 clients are part of the matrix; where Go is, `deploy/tools/install-mc.sh` adds mc.
+# Where Node is, its two S3 clients are part of the matrix; where Go is, `deploy/tools/install-mc.sh` adds mc
+# (and `deploy/tools/install-former-gateway.sh` a MinIO gateway of 2021, whose etcd is taken over in a test).
 .tools/npm-clients:
 	if command -v npm >/dev/null; then bash deploy/tools/install-npm-clients.sh || echo "npm could not install the clients: they will be skipped"; fi
 

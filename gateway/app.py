@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import sys
 import time
 from ipaddress import ip_network
 
-from gateway.admin.office import Office
+from gateway.admin.office import Insight, Office
 from gateway.admin.surface import Administration
 from gateway.backend import Backend
 from gateway.case import World
@@ -184,9 +185,11 @@ class Application:
 
     def _office(self, config: Config) -> Office:
         host = f"[{config.host}]" if ":" in config.host else config.host
+        insight = Insight(self.desk.denials, self.identities.token_of, self.identities.recorded, self.desk.tags_of)
         return Office(
             self.changes, lambda: self.watcher.view, self.store, self._policies, config.root.access_key_id, time.time,
             self.not_ready, region=config.region, domains=config.domains, endpoint=f"{host}:{config.port}", started=time.time(),
+            insight=insight, process=os.getpid(),
         )  # fmt: skip
 
     async def _may(self, request: AccessRequest) -> Decision:

@@ -145,6 +145,12 @@ class RequestContext(NamedTuple):
                 found.setdefault(name, []).append("***" if masked else value)
         return found | ours
 
+    def masked(self) -> RequestContext:
+        """Return the same facts without credentials and signatures, about which no condition asks."""
+        headers = {name: "***" if name in _MASKED else value for name, value in self.headers.items()}
+        query = tuple((name, "***" if name.lower() in _MASKED else value) for name, value in self.query)
+        return self._replace(headers=headers, query=query)
+
     def _aws(self, name: str) -> tuple[str, ...] | None:
         lower = name.lower()
         fact = _AWS.get(lower)
@@ -167,6 +173,8 @@ class RequestContext(NamedTuple):
         return None
 
     def _given_tags(self) -> list[tuple[str, str]]:
+        if self.operation == "PutBucketTagging":  # its document crosses unread
+            raise UnknownFact("aws:RequestTag")
         return parse_qsl(self.told.get("aws:requesttag", ""), keep_blank_values=True)
 
     def _user(self) -> str:

@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol, Self
 
+from iam import evaluate
 from iam.evaluate import asks_existing_tags, decide
+from iam.evaluate import explain as explained
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
 from iam.policy import Policy, PolicyError, parse
+from iam.verdicts import Explanation, Verdict
 
 _NAMES_AT_MOST = 1024  # lists of policy names kept; claims choose them
 _PARSED_AT_MOST = 256  # session policies kept parsed; each may be some kilobytes
@@ -31,6 +34,10 @@ class Authorizer(Protocol):
 
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether the tags of the object as it is must be in the context before the question is asked."""
+        ...
+
+    async def explain(self, request: AccessRequest) -> Explanation:
+        """Return the decision that `decide` gives, and why, for the operator. Never raises."""
         ...
 
     async def ready(self) -> str | None:
@@ -80,6 +87,18 @@ class IamPolicies:
     async def decide(self, request: AccessRequest) -> Decision:
         """Decide, as `decide_now`."""
         return self.decide_now(request)
+
+    async def explain(self, request: AccessRequest) -> Explanation:
+        """Explain by every statement of the principal's policies."""
+        decision = self.decide_now(request)
+        if request.principal.owner:
+            return Explanation(decision, "owner")
+        try:
+            named = self._named(request.principal.policies)
+            verdict, missing = explained(named.policies, request), named.missing
+        except Exception:  # noqa: BLE001 - the decision says no, and why
+            return Explanation(decision, "policies")
+        return Explanation(decision, "policies", policies=verdict, missing=tuple(filter(None, missing.split(", "))))
 
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether one of the principal's policies could apply and names them."""
@@ -146,6 +165,16 @@ class AllOf:
         denied = self._denied(request)
         return await self._rest.decide(request) if denied is None else denied
 
+    async def explain(self, request: AccessRequest) -> Explanation:
+        """Explain by both, also by the rest where the session policy has denied already."""
+        denied, rest = self._denied(request), await self._rest.explain(request)
+        found = replace(rest, session=self._verdict(request))
+        if denied is None:
+            return found
+        return replace(
+            found, decision=denied, by="default" if request.principal.session_policy is None else "session policy"
+        )
+
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether the session policy names them, or the rest wants them."""
         text = request.principal.session_policy
@@ -182,6 +211,17 @@ class AllOf:
         decision = decide((policy,), request._replace(deny_only=False))
         return Deny(f"session policy: {decision.reason}") if isinstance(decision, Deny) else None
 
+    def _verdict(self, request: AccessRequest) -> Verdict | None:
+        """Return what each statement of the session policy says, None without one that can be read."""
+        text = request.principal.session_policy
+        if text is None:
+            return None
+        try:
+            policy = self._policy(text)
+            return explained((policy,), request._replace(deny_only=False)) if policy is not None else None
+        except Exception:  # noqa: BLE001 - the decision says no, and why
+            return None
+
     def _policy(self, text: str) -> Policy | None:
         if text not in self._parsed:
             if len(self._parsed) >= _PARSED_AT_MOST:
@@ -191,3 +231,21 @@ class AllOf:
             except PolicyError:
                 self._parsed[text] = None
         return self._parsed[text]
+
+
+def explain(request: AccessRequest, known: Mapping[str, Policy]) -> Verdict:
+    """Return what `AllOf(IamPolicies)` decides of a request under these policies, and how every statement came to it.
+
+    First the statements of the session policy, as of a policy `session policy`, then those of the principal's named policies;
+    the owner has no need of those, and they are left out.
+    """
+    principal = request.principal
+    policies = [] if principal.owner else [known[name] for name in principal.policies if name in known]
+    try:
+        session = [] if principal.session_policy is None else [parse(principal.session_policy)]
+    except PolicyError:
+        session = []
+    named = [Policy(policy.statements, "session policy") for policy in session]
+    decision = AllOf(IamPolicies(lambda: known)).decide_now(request)
+    steps = evaluate.explain([*named, *policies], request).steps
+    return Verdict(Deny("no decision") if decision is None else decision, steps)

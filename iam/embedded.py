@@ -15,11 +15,9 @@ import logging
 import os
 import sqlite3
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,17 +61,6 @@ PRAGMA user_version = 2;
 _FROM_1 = "INSERT INTO records SELECT 'revocations', access_key_id, record, revision, expires_at FROM revocations"
 
 
-@dataclass(slots=True)
-class _Row:
-    """A session on its way into the file."""
-
-    access_key_id: str
-    expires_at: int
-    record: bytes
-    is_tried: bool = False
-    error: Exception | None = None
-
-
 class EmbeddedStore:
     """An IamStore over SQLite; `path` None keeps it in memory, for this object alone. `slack` in seconds."""
 
@@ -83,7 +70,8 @@ class EmbeddedStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="iam-store")
         self._database: sqlite3.Connection | None = None
         self._purged = 0.0
-        self._waiting: deque[_Row] = deque()
+        self._waiting: list[tuple[tuple[str, int, bytes], asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Open or create the file, readable by this user only."""
@@ -93,9 +81,29 @@ class EmbeddedStore:
         """Write a session."""
         if not keys.is_name(record.access_key_id):
             raise StoreError("an access key may hold letters and digits only")
-        row = _Row(record.access_key_id, record.expires_at, codec.encode_session(record))
-        self._waiting.append(row)
-        await self._run(partial(self._record, row))
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append(((record.access_key_id, record.expires_at, codec.encode_session(record)), written))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write_waiting())
+        await written
+
+    async def _write_waiting(self) -> None:
+        """Write the sessions that wait, all of a moment in one transaction: to wake the thread costs more than to write."""
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            rows = [row for row, _ in waiting]
+            trouble: StoreError | None = None
+            try:
+                await self._run(partial(self._record, rows))
+            except StoreError as error:
+                trouble = error
+            for _, written in waiting:
+                if written.done():  # who asked has left
+                    continue
+                if trouble is None:
+                    written.set_result(None)
+                else:
+                    written.set_exception(trouble)
 
     async def session(self, access_key_id: str, *, expired: bool = False) -> SessionRecord | None:
         """Return a recorded session, one that has expired only when asked for."""
@@ -138,6 +146,8 @@ class EmbeddedStore:
 
     async def close(self) -> None:
         """Close the file and end the thread."""
+        if self._writer is not None:
+            await self._writer
         if self._database is not None:
             await self._run(self._close)
         self._thread.shutdown(wait=False)
@@ -218,24 +228,9 @@ class EmbeddedStore:
             raise
         self._db.execute("COMMIT")
 
-    def _record(self, row: _Row) -> None:
-        """Write a session, and with it all that wait by now: their own turns then find them written, or failed."""
-        if not row.is_tried:
-            rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            try:
-                self._record_all(rows)
-            except Exception as error:  # noqa: BLE001 - each one's turn raises it
-                for one in rows:
-                    one.error = error
-            for one in rows:
-                one.is_tried = True
-        if row.error is not None:
-            raise row.error
-
-    def _record_all(self, rows: Sequence[_Row]) -> None:
+    def _record(self, rows: Sequence[tuple[str, int, bytes]]) -> None:
         with self._writing() as db:
-            values = [(one.access_key_id, one.expires_at, one.record) for one in rows]
-            db.executemany("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", values)
+            db.executemany("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", rows)
             if time.monotonic() - self._purged > PURGE or not self._purged:
                 self._purge(int(time.time()) - self._slack)
                 self._purged = time.monotonic()

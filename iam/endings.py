@@ -86,11 +86,12 @@ class Endings(Changing):
         """Write an epoch a moment ahead of our clock and of every earlier one: others' clocks may be ahead."""
         known = cast("Epoch | None", await draft.get(Kind.EPOCH, parent)) or Epoch(parent)
         now = int(self._now() * 1000)
+        # A session may have been stamped just after any of the others: what ends it now must be later than all of them.
+        until = max(now + SKEW, *(at + 1 for at in (known.not_before, *known.by_type.values())))
         if revoke_type:
-            by_type = {**known.by_type, revoke_type: max(now + SKEW, known.by_type.get(revoke_type, 0) + 1)}
-            epoch = replace(known, by_type=by_type)
+            epoch = replace(known, by_type={**known.by_type, revoke_type: until})
         else:
-            epoch = replace(known, not_before=max(now + SKEW, known.not_before + 1))
+            epoch = replace(known, not_before=until)
         epoch = replace(epoch, expires_at=now // 1000 + LONGEST_SESSION, problem="")
         draft.put(epoch, epoch.expires_at)
         return epoch

@@ -83,13 +83,11 @@ class StsService:
         if call.action == "GetCallerIdentity":
             who = identity_of(call)
             return render_identity(arn=who.arn, user_id=who.user_id, account=who.account, request_id=request_id)
-        policy = self._narrowed(asked)
         proof = await self._prove(call)
-        expires_at = self._clamp(asked, proof)
-        vouched = _tags_of(proof)
-        await self._authorize(
-            asked, Question(self._asker(call, proof, vouched), call, *self._times(expires_at), asked.tags)
-        )
+        policy = self._narrowed(asked)  # only who is proved learns which policies there are
+        expires_at, vouched = self._clamp(asked, proof), _tags_of(proof)
+        asker = self._asker(call, proof, vouched)
+        await self._authorize(asked, Question(asker, call, *self._times(expires_at), asked.tags))
         tags = {**vouched, **asked.tags}
         claims, keyring = self._claims(asked, proof, tags, policy), self._keyring()
         credentials = self._mint(keyring, claims, expires_at)

@@ -31,9 +31,9 @@ class Sealer:
         self._in = 0
 
     async def open(self, secret: Secret, body: bytes) -> bytes:
-        """Return what a body says. Raises XMinioAdminConfigBadJSON, SlowDown."""
+        """Return what a body says, whose length was bounded when it was read. Raises XMinioAdminConfigBadJSON, SlowDown."""
         try:
-            return await self._away(lambda: madmin.decrypt(secret.reveal(), body))
+            return await self._away(lambda: madmin.decrypt(secret.reveal(), body, limit=None))
         except madmin.Undecryptable as error:
             raise XMinioAdminConfigBadJSON(
                 "The body was not encrypted with the secret key of the caller.", reason=f"body: {error}"

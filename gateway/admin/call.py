@@ -15,6 +15,7 @@ from gateway.admin.access import Asker
 from gateway.admin.errors import XMinioAdminConfigBadJSON, XMinioAdminInvalidArgument
 from gateway.admin.office import Office
 from gateway.request import S3Request
+from iam.madmin import SIZE_LIMIT
 from iam.model import Principal
 
 NEVER = "1970-01-01T00:00:00Z"  # MinIO's expiration of what has none
@@ -44,7 +45,8 @@ class Route:
 
     `path` may end in `{}`, which stands for one word. One of `actions` must be allowed; `choose` says which of them it is.
     `needs` and `may` are the parameters, `repeatable` those of `may` that may be given more than once. `own` says whether a call is
-    about its caller itself: then it is allowed unless something denies it. `by_body`: `choose` or `own` read the body.
+    about its caller itself: then it is allowed unless something denies it. `by_body`: `choose` or `own` read the body. `limit`:
+    bytes of the body as it comes.
     """
 
     method: str
@@ -60,6 +62,7 @@ class Route:
     own: Callable[[AdminCall, Office], bool] | None = None
     by_body: bool = False
     about: tuple[str, ...] = ()
+    limit: int = SIZE_LIMIT
 
 
 @dataclass(frozen=True)

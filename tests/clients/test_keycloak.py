@@ -82,12 +82,15 @@ def test_a_service(keycloak, gateway, action):
 
 def test_a_person(keycloak, gateway):
     """The authorization code flow's ID token takes the role and reads; the access token and the refresh token of it do not."""
+    service = s3_client(gateway.endpoint, credentials(call(gateway, service_token(keycloak))))
+    service.create_bucket(Bucket="kc-person")
+    service.put_object(Bucket="kc-person", Key="k", Body=b"x")
     tokens = sign_in(keycloak.config_url, "s3-web", "web-secret", user="ann", password="a-password")
     said = {"RoleArn": ROLE, "RoleSessionName": "ann"}
     s3 = s3_client(gateway.endpoint, credentials(call(gateway, tokens["id_token"], **said)))
-    assert "Buckets" in s3.list_buckets()
+    assert s3.get_object(Bucket="kc-person", Key="k")["Body"].read() == b"x"
     with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
-        s3.create_bucket(Bucket="not-by-readonly")
+        s3.put_object(Bucket="kc-person", Key="k", Body=b"y")
     assert "InvalidParameterValue" in call(gateway, tokens["id_token"], ProviderId="people").text
     for other in ("access_token", "refresh_token"):
         assert "InvalidIdentityToken" in call(gateway, tokens[other], **said).text, other

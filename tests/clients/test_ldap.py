@@ -118,6 +118,11 @@ def test_a_user_s_own_policy(by_ldap):
     assert error.value.code == "AccessDenied"
 
 
+def test_the_operator_sees_it(by_ldap, directory):
+    """The gateway says which directory it asks, and how."""
+    assert f"LDAP: 127.0.0.1:{directory.port} (starttls)\n" in by_ldap.process.text
+
+
 def test_what_is_no_name_of_a_directory_gets_no_policy(by_ldap):
     """A policy for a name that nobody can have would never count: it is refused."""
     for name in ("alice", "uid=alice,", ""):

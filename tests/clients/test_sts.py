@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from client_grants import get_token
 from tests.clients.conftest import installed
 from tests.clients.matrix import PROGRAMS
 from tests.clients.test_tls import over_tls
-from tests.conftest import s3_client
+from tests.conftest import credentials_for, s3_client
 from tests.servers.certificates import Authority
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, DevIssuer, GatewayProcess, until
 from tests.unit.sts.test_custom_token import Hook
@@ -91,6 +92,19 @@ def test_the_environment_is_enough(client, short, tmp_path, request):
         program.stdin.close()
     assert all(len(key) == 20 for key in keys), keys
     assert keys[0] != keys[1]
+
+
+def test_a_presigned_url_tells_nothing_of_its_signer(short, gateway, issuer):
+    """Sealed, the token in a presigned URL has neither subject nor policy in any part of it, and the URL works; readable, it has."""
+    subject = b"service-account-app"
+    for server, provider, told in ((*short, False), (gateway, issuer, True)):
+        url = s3_client(server.endpoint, credentials_for(server, provider)).generate_presigned_url("list_buckets")
+        token = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["X-Amz-Security-Token"][0]
+        parts = [base64.urlsafe_b64decode(part + "==") for part in token.split(".")]
+        assert any(subject in part for part in (url.encode(), *parts)) is told
+        assert any(b"readwrite" in part for part in (url.encode(), *parts)) is told
+        with urllib.request.urlopen(url) as answer:
+            assert b"<Buckets" in answer.read()
 
 
 @pytest.fixture(scope="module")

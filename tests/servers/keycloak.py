@@ -50,7 +50,11 @@ class Keycloak:
         }  # fmt: skip
         self.process = Process(command, directory / "keycloak.log", settings).start()
         ended = lambda: self.process.popen.poll() is not None  # noqa: E731
-        until(lambda: http_status(self.config_url) == 200 or ended(), "Keycloak answers", 300)
+        try:
+            until(lambda: http_status(self.config_url) == 200 or ended(), "Keycloak answers", 600)
+        finally:
+            if http_status(self.config_url) != 200:
+                self.close()
         if ended():
             raise RuntimeError(self.process.text[-2000:])
 

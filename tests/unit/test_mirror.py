@@ -19,6 +19,8 @@ ELSEWHERE = {
     "gateway/handed.py": "tests/unit/gateway/test_control.py",  # a control surface is what it is for
     "gateway/admin/office.py": "tests/unit/gateway/admin/test_surface.py",  # a dataclass
     "gateway/settings.py": "tests/unit/gateway/test_config.py",  # read together, told together
+    "iam/notes.py": "tests/unit/iam/test_bulk.py",  # a dataclass
+    "iam/takeover.py": "tests/contracts/test_takeover.py",  # a real MinIO's etcd
     "sts/fetch.py": "tests/unit/sts/test_jwks.py",  # its bounds are those of discovery and key sets
     "iam/etcd_cluster.py": "tests/faults/test_etcd_faults.py",  # members that die, hang and refuse
     "iam/etcd.py": "tests/contracts/test_stores.py",

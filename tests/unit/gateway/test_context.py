@@ -141,6 +141,9 @@ def test_a_new_buckets_tags_are_request_tags():
     assert asked.values("aws:TagKeys") == ("env", "owner")
     assert (asked.values("aws:RequestTag/Env"), asked.values("aws:RequestTag/owner")) == (("prod",), ("",))
     assert context({"aws:requesttag": "evil=1"}).values("aws:TagKeys") is None
+    for key in ("aws:TagKeys", "aws:RequestTag/env"):  # a document that nobody reads is not one without tags
+        with pytest.raises(UnknownFact):
+            context(operation="PutBucketTagging").values(key)
 
 
 def test_permanent_keys_have_no_session():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iam.authorize import AllOf, IamPolicies
+from iam.authorize import AllOf, IamPolicies, explain
 from iam.model import AccessRequest, Principal, PrincipalType
 from iam.policy import CANNED, parse
 
@@ -104,6 +104,27 @@ def test_trap_29_a_session_is_a_subset_of_its_parent(session, names, owner, acti
         assert ask(IAM, action, kind, **parent)
     else:
         assert session is not None or kind is PrincipalType.ANONYMOUS or not ask(IAM, action, kind, **parent)
+
+
+@given(
+    SESSIONS,
+    st.lists(st.sampled_from([*CANNED, "nope"]), max_size=3),
+    st.booleans(),
+    st.sampled_from(["s3:GetObject", "s3:PutObject", "admin:ServerInfo"]),
+    st.sampled_from(PrincipalType),
+)
+def test_an_explanation_is_of_the_decision(session, names, owner, action, kind):
+    """What is told of a principal is what AllOf decides, with the statements that led to it."""
+    principal = Principal(kind, "k", owner=owner, policies=tuple(names), session_policy=session)
+    question = AccessRequest(principal, action, "b", "o")
+    verdict = explain(question, CANNED)
+    assert verdict.decision == ALL_OF.decide_now(question)
+    applied = [step for step in verdict.steps if step.applied]
+    if verdict and not owner:
+        assert all(step.allow for step in applied)
+        assert any(step.policy in names for step in applied)
+    if verdict and session is not None:
+        assert any(step.policy == "session policy" for step in applied)
 
 
 class Unreachable(IamPolicies):

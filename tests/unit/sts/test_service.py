@@ -319,6 +319,13 @@ async def test_an_unknown_policy_arn_is_named(service):
     assert (error.code, error.text) == ("InvalidParameterValue", "PolicyArns.member.2.arn: there is no policy none.")
 
 
+async def test_nobody_learns_the_policies_names(service, told):
+    """Who proves nothing is told that, and not whether a policy of that name exists."""
+    told.proof = InvalidIdentityToken("The signature.")
+    for name in ("lister", "none"):
+        assert (await refusal(service, **{"PolicyArns.member.1.arn": name})).text == "The signature."
+
+
 async def test_packed_size_is_told(service):
     """The share of the bound that policy and tags take is in the answer, as at AWS; nothing when there are none."""
     own = json.dumps({"Version": "2012-10-17", "Statement": [GET]})
