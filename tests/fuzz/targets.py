@@ -33,10 +33,11 @@ from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.heads import END, BadHead, RequestReader
 from iam import policy
 from iam.evaluate import decide
-from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secret
+from iam.model import AccessRequest, Credentials, Principal, PrincipalType
 from sts.parameters import wanted
-from sts.sessions import ALGORITHM, InvalidSession, derive_keyring, mint, open_session
+from sts.sessions import ALGORITHM, InvalidSession, mint, open_session
 from sts.wire import StsError, parse_call, render_error
+from tests.servers.iam import a_keyring
 from tests.traps import raw
 from tests.unit.gateway import told
 from tests.unit.gateway.signing import ANN, HOST, ROOT, boto, lookup
@@ -49,7 +50,7 @@ from tests.unit.gateway.test_chunked import (
 
 NOW = 1_770_000_000  # the seeds are signed at this second, so that a corpus never ages
 STAMP = b"20260202T024000Z"
-KEYRING = derive_keyring(Secret("a root secret of the fuzzers"))
+KEYRING = a_keyring("a root secret of the fuzzers")
 KEYS = SigningKeys()
 CRC = "x-amz-checksum-crc32c"
 

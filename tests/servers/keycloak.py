@@ -22,13 +22,22 @@ def installed() -> Path | None:
     return found[-1].parents[1] if found and shutil.which("java") else None
 
 
+def _linked(source: str, target: str) -> str:
+    """Link a file, or copy it to another file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
 class Keycloak:
     """One server; its home is a copy of links, so that nothing is written where it is installed."""
 
     def __init__(self, home: Path, directory: Path) -> None:
         directory.mkdir(parents=True)
         copy = directory / "keycloak"
-        shutil.copytree(home, copy, copy_function=os.link, ignore=shutil.ignore_patterns("data", "quarkus"))
+        shutil.copytree(home, copy, copy_function=_linked, ignore=shutil.ignore_patterns("data", "quarkus"))
         # What it builds for itself at the start is written there.
         shutil.rmtree(copy / "lib" / "quarkus", ignore_errors=True)
         shutil.copytree(home / "lib" / "quarkus", copy / "lib" / "quarkus")

@@ -22,6 +22,7 @@ ELSEWHERE = {
     "iam/notes.py": "tests/unit/iam/test_bulk.py",  # a dataclass
     "iam/takeover.py": "tests/contracts/test_takeover.py",  # a real MinIO's etcd
     "sts/fetch.py": "tests/unit/sts/test_jwks.py",  # its bounds are those of discovery and key sets
+    "sts/proof.py": "tests/unit/sts/test_service.py",  # dataclasses
     "iam/etcd_cluster.py": "tests/faults/test_etcd_faults.py",  # members that die, hang and refuse
     "iam/etcd.py": "tests/contracts/test_stores.py",
     "sts/ldap_settings.py": "tests/unit/gateway/test_ldap_config.py",  # a dataclass

@@ -17,11 +17,11 @@ from iam.policy_book import PolicyBook
 from iam.store import SessionRecord
 from iam.watch import Watcher
 from sts.proof import USER
-from sts.sessions import PRIVATE, derive_keyring, mint
-from tests.servers.iam import CODEC, changes
+from sts.sessions import PRIVATE, mint
+from tests.servers.iam import CODEC, a_keyring, changes
 from tests.unit.gateway.signing import PRINCIPALS, ROOT, lookup
 
-KEYRING = derive_keyring(ROOT.secret)  # once: it is slow on purpose
+KEYRING = a_keyring("of an office")
 
 
 @dataclass

@@ -16,19 +16,20 @@ from gateway.app import new_access_key
 from iam.authorize import AllOf, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.evaluate import decide
-from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType, Secret
+from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType
 from iam.policy import CANNED, parse
 from sts.assume_role import SignedCaller
 from sts.openid import OpenId
 from sts.principal import principal_of
 from sts.proof import Proof
 from sts.service import MAX_TOKEN, StsService
-from sts.sessions import OUR_CLAIMS, PRIVATE, Keyring, derive_keyring, open_session
+from sts.sessions import OUR_CLAIMS, PRIVATE, Keyring, open_session
 from sts.settings import OpenIdSettings
 from sts.wire import InvalidIdentityToken, StsError, parse_call
+from tests.servers.iam import a_keyring
 from tests.unit.sts.provider import Provider, token
 
-KEYRING = derive_keyring(Secret("root-secret-of-the-unit-tests"))
+KEYRING = a_keyring("root-secret-of-the-unit-tests")
 ROOT = Principal(PrincipalType.ACCOUNT, "root", owner=True)
 ANN = Principal(PrincipalType.USER, "ann")
 GET = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
@@ -127,7 +128,7 @@ async def test_without_a_key_nothing_is_issued(service):
 
 async def test_the_key_of_the_moment_mints(service):
     """A key ring that has rotated meanwhile is used for the next session."""
-    rings = [KEYRING, derive_keyring(Secret("another-root-secret"))]
+    rings = [KEYRING, a_keyring("another-root-secret")]
     turning = replace(service, keyring=lambda: rings[0])
     for ring in list(rings):
         xml = await call(turning)
