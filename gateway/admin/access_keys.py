@@ -82,7 +82,7 @@ async def _listing(call: AdminCall, office: Office, named: tuple[str, ...], *, l
             | ({*view.users} if not ldap else set())
         )
         named = tuple(sorted(parent for parent in parents if parent and is_dn(parent) == ldap))
-    names = named or (call.asker.identity,)
+    names = named if named or is_dn(call.asker.identity) != ldap else (call.asker.identity,)
     return Reply({name: _keys(view, name, kind, sessions) for name in names})
 
 

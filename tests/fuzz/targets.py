@@ -18,6 +18,8 @@ import jwt
 
 from gateway import documents, multipart, post_policy, xml
 from gateway.actions import copy_source, required
+from gateway.admin.call import Document
+from gateway.admin.errors import render as render_json
 from gateway.authenticate import authenticate
 from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.decoding import decoder
@@ -354,6 +356,19 @@ def copied_from(data: bytes) -> None:
     assert not {".", ".."} & {*source.key.split("/"), source.bucket}
 
 
+def admin_document(data: bytes) -> None:
+    """Members of the asked types or an S3Error: the body of an administration call, by every way to read a member."""
+    try:
+        found = Document.read(data, ("user", "members", "flag", "policy", "expiration"))
+        assert isinstance(found.text("user"), str)
+        assert all(isinstance(name, str) for name in found.texts("members"))
+        assert found.flag("flag") in {True, False}
+        json.loads(found.json_text("policy") or "null")
+        assert isinstance(found.moment("expiration"), int | None)
+    except S3Error as error:
+        json.loads(render_json(error, resource="/x", request_id="R"))
+
+
 def _written_head(method: str, target: str, headers: dict[str, str]) -> bytes:
     return f"{method} {target}\n".encode() + "\n".join(f"{n}:{v}" for n, v in headers.items()).encode()
 
@@ -478,6 +493,10 @@ SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
     post_form: [b"\x05" + _FORM, b"\x00" + _FORM],
     form_policy: [json.dumps(_FORM_POLICY).encode(), base64.b64encode(json.dumps(_FORM_POLICY).encode())],
     content_type: [b'multipart/form-data; boundary="bo\\"und"; charset=utf-8'],
+    admin_document: [
+        b'{"user": "bob", "members": ["ann", "eve"], "flag": true, "policy": {"a": [1, null]}, "expiration": "2030-01-01T00:00:00+02:00"}',
+        b'{"members": "bob", "policy": null, "expiration": "0001-01-01T00:00:00Z"}',
+    ],
     copied_from: [b"/bkt/a%20b?versionId=v", b"bkt/%2e%2e/k"],
 }
 TARGETS = {target.__name__: target for target in SEEDS}

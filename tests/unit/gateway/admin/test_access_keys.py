@@ -149,6 +149,13 @@ async def test_a_directory_s_keys_are_listed_apart(filled):
     assert [a["accessKey"] for a in one["serviceAccounts"]] == ["dns-key"]
     bulk = (await filled.call("GET", "/idp/ldap/list-access-keys-bulk", all="true")).document
     assert list(bulk) == [DN]
+    assert (await filled.call("GET", "/idp/ldap/list-access-keys-bulk")).document == {}
+    session = await filled.iam.session(DN, provider="ldap", key="OFDN")
+    assert (
+        await filled.call("GET", "/idp/ldap/list-access-keys-bulk", who=session)
+    ).code == "AccessDenied"  # it has no policy
+    await filled.iam.changes.attach(DN, ["readonly"])
+    assert list((await filled.call("GET", "/idp/ldap/list-access-keys-bulk", who=session)).document) == [DN]
     bulk = (
         await filled.call("GET", "/idp/ldap/list-access-keys-bulk", userDNs=[DN, "cn=other"], listType="svcacc-only")
     ).document
