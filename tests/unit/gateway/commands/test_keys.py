@@ -9,7 +9,9 @@ def test_a_key_s_life(admin):
     listed = admin("key", "list")["keys"]
     assert made in listed
     assert all(set(key) == {"keyId", "createdAt", "activeAt"} for key in listed)
-    assert [made["keyId"], made["createdAt"], made["activeAt"]] in [line.split() for line in admin.text("key", "list").splitlines()]
+    assert [made["keyId"], made["createdAt"], made["activeAt"]] in [
+        line.split() for line in admin.text("key", "list").splitlines()
+    ]
     assert admin("key", "withdraw", made["keyId"]) == {"keyId": made["keyId"], "withdrawn": True}
     assert admin.refused("key", "withdraw", made["keyId"])["code"] == "XMinioAdminNoSuchKey"
     assert made not in admin("key", "list")["keys"]

@@ -20,8 +20,14 @@ def test_a_policy_s_life(admin):
     attached = admin("policy", "attach", "pictures", "readonly", "--user", "pia")
     assert (attached["user"], attached["policiesAttached"]) == ("pia", ["pictures", "readonly"])
     assert admin.refused("policy", "remove", "pictures")["code"] == "XMinioIAMPolicyInUse"
-    assert admin.refused("policy", "attach", "pictures", "--user", "pia")["code"] == "XMinioAdminPolicyChangeAlreadyApplied"
-    assert admin("policy", "detach", "pictures", "readonly", "--user", "pia")["policiesDetached"] == ["pictures", "readonly"]
+    assert (
+        admin.refused("policy", "attach", "pictures", "--user", "pia")["code"]
+        == "XMinioAdminPolicyChangeAlreadyApplied"
+    )
+    assert admin("policy", "detach", "pictures", "readonly", "--user", "pia")["policiesDetached"] == [
+        "pictures",
+        "readonly",
+    ]
     assert admin.text("policy", "remove", "pictures") == "removed pictures\n"
     assert admin.refused("policy", "show", "pictures")["code"] == "XMinioAdminNoSuchPolicy"
 
@@ -32,7 +38,9 @@ def test_a_provider_s_people_have_policies(admin):
     admin("policy", "attach", "readwrite", "--user", subject)
     admin("policy", "attach", "readwrite", "--group", "openid:corp:staff")
     found = admin("policy", "entities", "--policy", "readwrite")["policyMappings"]
-    assert [(m["policy"], subject in m["users"], "openid:corp:staff" in m["groups"]) for m in found] == [("readwrite", True, True)]
+    assert [(m["policy"], subject in m["users"], "openid:corp:staff" in m["groups"]) for m in found] == [
+        ("readwrite", True, True)
+    ]
     (line,) = [line for line in admin.text("policy", "entities").splitlines() if line.startswith("readwrite")]
     assert "openid:corp:\\u202esomebody" in line
     admin("policy", "detach", "readwrite", "--user", subject)
@@ -47,7 +55,9 @@ def test_entities_of_somebody(admin):
     found = admin("policy", "entities", "--user", "paul", "--group", "painters")
     assert [(m["user"], m["policies"]) for m in found["userMappings"]] == [("paul", ["writeonly"])]
     assert found["groupMappings"] == [{"group": "painters", "policies": ["diagnostics"]}]
-    rows = [line.split() for line in admin.text("policy", "entities", "--user", "paul", "--group", "painters").splitlines()]
+    rows = [
+        line.split() for line in admin.text("policy", "entities", "--user", "paul", "--group", "painters").splitlines()
+    ]
     assert rows == [["POLICY", "USERS", "GROUPS"], ["diagnostics", "-", "painters"], ["writeonly", "paul", "-"]]
 
 

@@ -32,7 +32,9 @@ def test_as_a_user_runs_it(gateway):
     assert done.stdout.splitlines()[0] == "KEY ID        MADE (UTC)            MINTS FROM (UTC)"
     refused = command(gateway, "user", "info", "none-such")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("minio-gw admin: The specified user does not exist. (XMinioAdminNoSuchUser, request ")
+    assert refused.stderr.startswith(
+        "minio-gw admin: The specified user does not exist. (XMinioAdminNoSuchUser, request "
+    )
     unusable = command(gateway, "key", "list", MINIO_ROOT_USER="")
     assert (unusable.returncode, unusable.stdout) == (2, "")
     assert "Remedy: set MINIO_ROOT_USER" in unusable.stderr
@@ -52,7 +54,9 @@ def test_a_denied_action_is_told_with_its_request(admin):
 
 def test_a_hostile_error_stays_on_its_line(admin):
     """What a server that is no gateway says does not speak to the terminal, and cannot look like a second line."""
-    hostile = json.dumps({"Code": "X\x1b[2J", "Message": "bad\n\x1b]0;title\x07minio-gw admin: done", "RequestId": "\u202eid"})
+    hostile = json.dumps(
+        {"Code": "X\x1b[2J", "Message": "bad\n\x1b]0;title\x07minio-gw admin: done", "RequestId": "\u202eid"}
+    )
     server = RecordingBackend(
         f"HTTP/1.1 403 No\r\nContent-Type: application/json\r\nContent-Length: {len(hostile)}\r\n\r\n{hostile}".encode()
     )

@@ -13,11 +13,26 @@ def test_an_account_s_life(admin):
     """Made for a user with a policy and an end, listed, shown, changed and removed."""
     admin.user("sam", "readwrite")
     policy = admin.file("policy.json", json.dumps(POLICY))
-    made = admin("service-account", "add", "--for", "sam", "--policy", policy, "--expires", "30d", "--name", "ci", "--description", "builds")
+    made = admin(
+        "service-account",
+        "add",
+        "--for",
+        "sam",
+        "--policy",
+        policy,
+        "--expires",
+        "30d",
+        "--name",
+        "ci",
+        "--description",
+        "builds",
+    )
     key = made["accessKey"]
     assert (len(key), len(made["secretKey"])) == (20, 40)
     listed = admin("service-account", "list", "--of", "sam")["serviceAccounts"]
-    assert [(a["accessKey"], a["parentUser"], a["name"], a["impliedPolicy"]) for a in listed] == [(key, "sam", "ci", False)]
+    assert [(a["accessKey"], a["parentUser"], a["name"], a["impliedPolicy"]) for a in listed] == [
+        (key, "sam", "ci", False)
+    ]
     assert key in {a["accessKey"] for a in admin("service-account", "list", "--all")["serviceAccounts"]}
     assert [key, "sam", "on", made["expiration"], "ci", "builds"] in [
         line.split() for line in admin.text("service-account", "list", "--of", "sam").splitlines()

@@ -10,7 +10,11 @@ from botocore.exceptions import ClientError
 def session_of(admin, name: str, secret: str) -> dict[str, str]:
     """Return temporary credentials of a user."""
     client = boto3.client(
-        "sts", endpoint_url=admin.gateway.endpoint, region_name="us-east-1", aws_access_key_id=name, aws_secret_access_key=secret
+        "sts",
+        endpoint_url=admin.gateway.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=name,
+        aws_secret_access_key=secret,
     )
     made = client.assume_role(RoleArn="arn:xxx:xxx:xxx:xxxx", RoleSessionName="any")["Credentials"]
     return {"access": made["AccessKeyId"], "secret": made["SecretAccessKey"], "token": made["SessionToken"]}
@@ -34,7 +38,12 @@ def test_sessions_are_listed(admin):
     """Each with whose it is and how long; by its principal when one is asked for; never with its secret."""
     made = session_of(admin, *admin.user("tess", "readonly"))
     (found,) = admin("session", "list", "--principal", "tess")["sessions"]
-    assert (found["accessKey"], found["parent"], found["provider"], found["revoked"]) == (made["access"], "tess", "user", False)
+    assert (found["accessKey"], found["parent"], found["provider"], found["revoked"]) == (
+        made["access"],
+        "tess",
+        "user",
+        False,
+    )
     text = admin.text("session", "list", "--principal", "tess")
     assert text.splitlines()[1].split()[:3] == [made["access"], "tess", "user"]
     assert made["access"] in {s["accessKey"] for s in admin("sessions", "list")["sessions"]}  # by the name of old
@@ -61,7 +70,9 @@ def test_all_sessions_of_somebody_end(admin):
     assert may(admin, made)
     assert admin("session", "revoke", "--principal", "toni")["parent"] == "toni"
     assert not may(admin, made)
-    assert admin.text("session", "revoke", "--principal", "toni").startswith("revoked all sessions of toni issued up to ")
+    assert admin.text("session", "revoke", "--principal", "toni").startswith(
+        "revoked all sessions of toni issued up to "
+    )
 
 
 def test_what_is_not_there(admin):
