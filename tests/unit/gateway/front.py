@@ -17,6 +17,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.admin.office import Insight
 from gateway.admin.surface import Administration
 from gateway.app import new_access_key
 from gateway.backend import Backend
@@ -164,7 +165,8 @@ async def serve(
     signed = SignedCaller()
     ways = {"AssumeRole": signed, "GetSessionToken": signed}
     sts = StsService(ways, lambda: KEYRING, iam.store, POLICIES.get, time.time, new_access_key)
-    administration = Administration(desk, world, iam.office(backend.not_ready))
+    insight = Insight(desk.denials, iam.identities.token_of, iam.identities.recorded, desk.tags_of)
+    administration = Administration(desk, world, iam.office(backend.not_ready, insight=insight))
     control = Control(desk, world, sts, administration, backend.not_ready, True, pool.gauges)
     server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)
