@@ -37,9 +37,11 @@ class Denials:
         self._size = 0
 
     def note(self, line: AccessLine, error: Exception, now: float) -> None:
-        """Keep a refusal."""
+        """Keep a refusal; its line says who was refused what, where the story had not come to say it."""
         asked = error.asked if isinstance(error, AccessDenied) else None
-        asked = asked and _without_credentials(asked)
+        if asked is not None:
+            asked = _without_credentials(asked)
+            _name(line, asked)
         denial = Denial(line, int(now), asked, _size(line, asked))
         self._kept[line.request_id] = denial
         self._size += denial.size
@@ -53,6 +55,12 @@ class Denials:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+def _name(line: AccessLine, asked: AccessRequest) -> None:
+    if line.access_key_id == "-" and isinstance(asked.context, RequestContext):
+        who = asked.principal
+        line.named(asked.context.operation or asked.action, who.access_key_id or "-", who.parent or "-")
 
 
 def _without_credentials(asked: AccessRequest) -> AccessRequest:

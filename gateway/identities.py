@@ -118,7 +118,7 @@ class Identities:
         view = self._watcher.view
         if view.is_revoked(record.access_key_id, record.parent, record.issued_at * 1000, record.revoke_type):
             raise InvalidAccessKeyId(reason="session revoked")
-        if record.kid and record.kid not in view.keys:
+        if record.kid and record.kid not in self._keyring().keys:
             raise InvalidTokenId(reason="session token: its key was withdrawn")
         credentials = Credentials(record.access_key_id, Secret(""), expires_at=record.expires_at)
         session = Session(credentials, record.claims, record.parent, None, record.provider, record.issued_at * 1000)

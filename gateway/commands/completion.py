@@ -88,7 +88,7 @@ _minio_gw() {{
     case "${{words[CURRENT]}}" in
         -*) compadd -- ${{=flags}} ;;
         *) compadd -- ${{=commands}}
-           [ -n "$files" ] && _files ;;
+           if [ -n "$files" ]; then _files; fi ;;
     esac
 }}
 {_cases(found)}

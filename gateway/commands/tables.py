@@ -14,14 +14,16 @@ NEVER = "1970-01-01T00:00:00Z"  # MinIO's expiration of what has none
 def cell(value: Any) -> str:
     """Return a member of a JSON document in one cell: `-` for nothing."""
     match value:
-        case None | "" | [] | {}:
+        case None | "" | []:
             return "-"
         case bool():
             return "yes" if value else "no"
         case list():
             return plain(", ".join(str(one) for one in value))
-        case dict():
+        case dict() if value:
             return plain(", ".join(f"{name}={one}" for name, one in value.items()))
+        case dict():
+            return "-"
         case _:
             return "never" if value == NEVER else plain(str(value))
 

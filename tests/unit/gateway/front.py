@@ -17,7 +17,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.admin.office import Office
+from gateway.admin.office import Insight, Office
 from gateway.admin.surface import Administration
 from gateway.app import new_access_key
 from gateway.backend import Backend
@@ -167,7 +167,8 @@ async def serve(
     signed = SignedCaller()
     ways = {"AssumeRole": signed, "GetSessionToken": signed}
     sts = StsService(ways, lambda: KEYRING, iam.store, POLICIES.get, time.time, new_access_key)
-    office = iam.office(backend.not_ready)
+    insight = Insight(desk.denials, iam.identities.token_of, iam.identities.recorded, desk.tags_of)
+    office = iam.office(backend.not_ready, insight=insight)
     administration = Administration(desk, world, office)
     stack.callback(administration.close)
     control = Control(desk, world, sts, administration, backend.not_ready, True, pool.gauges)

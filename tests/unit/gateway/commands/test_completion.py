@@ -23,7 +23,7 @@ def bash(folder: Path, line: str) -> set[str]:
         COMP_WORDS=({line}); case {line!r} in *" ") COMP_WORDS+=("") ;; esac
         COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _minio_gw; printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    return _said(["bash", "--norc", "-euc", program], folder)
+    return _said(["bash", "--norc", "-uc", program], folder)
 
 
 def fish(folder: Path, line: str) -> set[str]:

@@ -104,7 +104,7 @@ def test_what_is_no_secret(tmp_path, content):
     (tmp_path / "secret").write_bytes(content)
     with pytest.raises(Unusable) as refused:
         read_secret(tmp_path / "secret")
-    assert "two" not in str(refused.value)
+    assert "two\n" not in str(refused.value)
 
 
 def test_files_that_are_not_there(tmp_path):

@@ -55,7 +55,7 @@ def test_wrong_usage_ends_with_2(words, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["admin", *words])
     assert ended.value.code == 2
-    assert "usage: minio-gw admin" in capsys.readouterr().err
+    assert "usage: minio-gw" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("area", "aliases"), [(name, aliases) for name, (_, aliases) in AREAS.items() if aliases])
