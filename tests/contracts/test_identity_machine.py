@@ -62,6 +62,9 @@ SUBJECTS = st.sampled_from(
 KINDS = st.sampled_from(["", "ci"])
 LIVES = st.sampled_from([60, 1000, 100_000])
 CHOICE = st.integers(0, 1000)
+RACERS = st.sampled_from(
+    ["create", "remove", "join", "empty", "drop", "serve", "attach", "assume", "end", "rotate", "withdraw"]
+)
 
 
 class Machine(RuleBasedStateMachine):
@@ -334,6 +337,28 @@ class Machine(RuleBasedStateMachine):
         for site in self.deaf:
             self.gateways[site].line.late = self.gateways[site].line.cut = False
         self._settle()
+
+    @rule(site=SITES, first=RACERS, second=RACERS)
+    @precondition(lambda self: not self.deaf)
+    def race(self, site: int, first: str, second: str) -> None:
+        """Make two changes about the same few things, one at each gateway, the second before it has heard of the first."""
+        self.deafen(site, "late")
+        for where, name in ((1 - site, first), (site, second)):
+            change: dict[str, Callable[[], Any]] = {
+                "create": lambda at=where: self.put_user(at, "alice", "secret-number-2", None),
+                "remove": lambda at=where: self.remove_user(at, "alice"),
+                "join": lambda at=where: self.add_members(at, "devs", ["alice"]),
+                "empty": lambda at=where: self.change_group(at, "devs", "empty"),
+                "drop": lambda at=where: self.change_group(at, "devs", "remove"),
+                "serve": lambda at=where: self.create_account(at, "robot", "secret-number-1", "alice", None, None, [], []),
+                "attach": lambda at=where: self.attach(at, ("alice", False), ["one"], "attach"),
+                "assume": lambda at=where: self.assume_role(at, 1, None, None, "", 1000),
+                "end": lambda at=where: self._end(at, "alice", ""),
+                "rotate": lambda at=where: self.rotate_key(at),
+                "withdraw": lambda at=where: self.withdraw_key(at, 0),
+            }  # fmt: skip
+            change[name]()
+        self.heal()
 
     @rule(site=SITES)
     @precondition(lambda self: not self.deaf)
