@@ -19,6 +19,11 @@ ELSEWHERE = {
     "gateway/handed.py": "tests/unit/gateway/test_control.py",  # a control surface is what it is for
     "gateway/admin/office.py": "tests/unit/gateway/admin/test_surface.py",  # a dataclass
     "gateway/settings.py": "tests/unit/gateway/test_config.py",  # read together, told together
+    "iam/changing.py": "tests/unit/iam/test_changes.py",  # how every change is made
+    "iam/draft.py": "tests/unit/iam/test_changes.py",
+    "iam/endings.py": "tests/unit/iam/test_changes.py",
+    "iam/records.py": "tests/unit/iam/test_codec.py",  # dataclasses
+    "iam/refusals.py": "tests/unit/iam/test_changes.py",  # classes of errors
     "iam/notes.py": "tests/unit/iam/test_bulk.py",  # a dataclass
     "iam/takeover.py": "tests/contracts/test_takeover.py",  # a real MinIO's etcd
     "sts/fetch.py": "tests/unit/sts/test_jwks.py",  # its bounds are those of discovery and key sets

@@ -40,7 +40,7 @@ async def test_few_work_at_once_and_few_wait(sealer, monkeypatch):
     """No more than AT_ONCE threads work, whoever goes away meanwhile; behind those that may wait the next is told to slow down."""
     go, working, most = threading.Event(), [], []
 
-    def slow(password: str, data: bytes) -> bytes:
+    def slow(password: str, data: bytes, **_: int) -> bytes:
         working.append(1)
         most.append(len(working))
         go.wait(20)
