@@ -107,6 +107,10 @@ class Federation:
             plugin = CustomToken(config.plugin, config.region)
             self.ways["AssumeRoleWithCustomToken"] = plugin
             self.sources["custom"] = plugin.policies
+        if config.ldap is not None:
+            from sts.ldap import Ldap  # noqa: PLC0415 - only who has a directory pays for its protocol
+
+            self.ways["AssumeRoleWithLDAPIdentity"] = Ldap(config.ldap)
 
     async def close(self) -> None:
         """Let go of every way's connections."""
@@ -157,9 +161,9 @@ class Application:
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
-        administration = Administration(self.desk, world, self._office(config))
+        self.administration = Administration(self.desk, world, self._office(config))
         self.control = Control(
-            self.desk, world, self._sts(), administration, self.not_ready, config.metrics_public, gauges
+            self.desk, world, self._sts(), self.administration, self.not_ready, config.metrics_public, gauges
         )
         self.server = self.control.server()
         self.plane = Plane(
@@ -176,7 +180,7 @@ class Application:
             self.federation.ways, self.keyring, self.store, lambda name: self._policies().get(name), time.time, new_access_key,
             may=self._may, rights=lambda proof: self._rights.of_proof(self.watcher.view, proof), shortcoming=self._shortcoming,
             not_before_of=lambda *session: self.watcher.view.not_before(*session),  # noqa: PLW0108 - of the view of that moment
-            sealed=self._config.session_tokens == SEALED, audited=(self._config.claim_prefix + self._config.claim_name,),
+            sealed=self._config.session_tokens == SEALED, audited=tuple(dict.fromkeys(one.claim for one in self._config.openids)),
         )  # fmt: skip
 
     def _office(self, config: Config) -> Office:
@@ -240,6 +244,7 @@ class Application:
         await self.plane.close()
         self.desk.log.flush()
         await self.server.shutdown(1.0)
+        self.administration.close()
         await self.federation.close()
         await self.authorizer.close()
         await self.store.close()

@@ -29,6 +29,7 @@ from gateway.inheritance import Inheritance
 from gateway.settings import SETTINGS, markdown_table
 from gateway.supervisor import WORKER_MARK, supervise
 from iam.store import StoreError
+from sts.ldap_settings import LdapSettings, Transport
 from sts.settings import OpenIdSettings
 
 if TYPE_CHECKING:
@@ -303,7 +304,14 @@ def _identity_lines(config: Config) -> dict[str, str]:
     for one in config.openids:
         if one.role_policies:
             lines[f"Role {one.provider}"] = one.role_arn(config.region)
+    if config.ldap:
+        lines["LDAP"] = _directory_text(config.ldap)
     return lines
+
+
+def _directory_text(one: LdapSettings) -> str:
+    unproved = "" if one.verify or one.transport is Transport.PLAIN else ", its certificate is not verified"
+    return f"{one.host}:{one.port} ({one.transport}{unproved})"
 
 
 def _provider_text(one: OpenIdSettings) -> str:

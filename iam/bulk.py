@@ -91,24 +91,31 @@ async def put(
     stored ones. Raises StoreUnavailable, CannotOpen without a data key; what was written by then stays, and a second run goes on.
     """
     policies = {*known_policies, *CANNED}
+    written: dict[str, str] = {}
     for _ in range(_ATTEMPTS):
         there = There.of(await store.snapshot(), codec)
         plan = Plan(there, root_access_key, now=now, overwrite=overwrite, known_policies=policies).made(records)
         try:
-            revision = 0 if dry_run else await _write(store, codec, plan)
+            revision = 0 if dry_run else await _write(store, codec, plan, written)
         except Conflict:
             continue
-        return replace(plan.outcome(), dry_run=dry_run, revision=revision)
+        return replace(plan.outcome(written), dry_run=dry_run, revision=revision)
     raise StoreUnavailable("the records change all the time; nothing more was written")
 
 
-async def _write(store: IamStore, codec: Codec, plan: Plan) -> int:
+async def _write(store: IamStore, codec: Codec, plan: Plan, written: dict[str, str]) -> int:
+    """Write in batches; `written` learns what became of each record, for a run that has to begin anew after some of them."""
     revision = 0
     for start in range(0, len(plan.writes), _BATCH):
         batch = plan.writes[start : start + _BATCH]
         writes = [_write_of(codec, record, expected) for record, expected in batch]
         revision = await store.swap(writes, list(_checks(batch)))
+        written |= {_about(record): "replaced" if expected else "created" for record, expected in batch}
     return revision
+
+
+def _about(record: Record) -> str:
+    return "/".join(record_key(record))
 
 
 def _write_of(codec: Codec, record: Record, expected: int) -> Write:
@@ -133,32 +140,39 @@ class Plan:
         self.writes: list[tuple[Record, int]] = []
         self._there, self._root, self._now, self._overwrite = there, root_access_key, now, overwrite
         self._names = {kind: there.names(kind) for kind in KINDS}
-        self._policies = {*known_policies, *self._names[Kind.POLICY]}
+        self._given = frozenset(known_policies)
+        self._policies = {*self._given, *self._names[Kind.POLICY]}
         self._told: dict[str, list[Any]] = {f.name: [] for f in fields(Outcome)}
         self._seen: set[tuple[Kind, str]] = set()
 
     def made(self, records: Iterable[Record]) -> Plan:
         """Return the plan with these records in it, policies first and attachments last."""
         for record in sorted(records, key=lambda record: (KINDS.index(record_key(record)[0]), record_key(record)[1])):
-            about = "/".join(record_key(record))
-            reason = self._refusal(record)
+            about = _about(record)
+            reason = (
+                "it is given twice; the first one counts" if record_key(record) in self._seen else self._refusal(record)
+            )
+            self._seen.add(record_key(record))
             if reason:
                 self._told["skipped"].append(Note(about, reason))
             else:
                 self._decide(about, self._fitted(about, record))
         return self
 
-    def outcome(self) -> Outcome:
-        """Return what the plan does."""
+    def outcome(self, written: Mapping[str, str]) -> Outcome:
+        """Return what the plan does, after what was `written` before it was made."""
         told: dict[str, Any] = {name: tuple(found) for name, found in self._told.items() if found}
+        for what in ("created", "replaced"):
+            now = told.get(what, ())
+            told[what] = (*(about for about, was in written.items() if was == what and about not in now), *now)
+        told["unchanged"] = tuple(about for about in told.get("unchanged", ()) if about not in written)
         return Outcome(**told)
 
     def _refusal(self, record: Record) -> str:
         """Return why a record cannot be here, "" when it can."""
-        if record_key(record) in self._seen:
-            return "it is given twice; the first one counts"
-        self._seen.add(record_key(record))
         match record:
+            case PolicyDocument(name) if name in self._given:
+                return "this gateway gives a policy of this name; that one counts, also where this one was attached"
             case User(name) if name == self._root or name in self._names[Kind.ACCOUNT]:
                 return "root or a service account here has this name"
             case ServiceAccount(key) if key == self._root or key in self._names[Kind.USER]:

@@ -73,7 +73,7 @@ class Changes(Endings):
                 if secret is None:
                     raise NoSuchUser(f"There is no user {name}.")
                 await self._free(draft, name, Kind.ACCOUNT)
-                self._drop_accounts(draft, name)
+                await self._drop_dependants(draft, name)
                 known = User(name, secret)
             user = replace(
                 known, secret=secret or known.secret, enabled=known.enabled if enabled is None else enabled,
@@ -93,12 +93,11 @@ class Changes(Endings):
                 raise NoSuchUser(f"There is no user {name}.")
             draft.remove(Kind.USER, name)
             draft.remove(Kind.ATTACHMENT, attachment_name(name, group=False))
-            self._drop_accounts(draft, name)
-            for group in self._view().memberships.get(name, ()):
-                await self._without(draft, group, (name,))
+            await self._drop_dependants(draft, name)
             await self._end_sessions(draft, name, "")
 
         await self._do(decide)
+        await self._sweep(name)
 
     # Groups
 
@@ -294,10 +293,27 @@ class Changes(Endings):
             if await draft.get(kind, name) is not None:
                 raise AlreadyExists(f"The name {name} is taken.")
 
-    def _drop_accounts(self, draft: Draft, parent: str) -> None:
+    async def _drop_dependants(self, draft: Draft, user: str) -> None:
+        """Remove a user's accounts and memberships, as far as this gateway has heard of them."""
         for account in self._view().accounts.values():
-            if account.parent == parent:
+            if account.parent == user:
                 draft.remove(Kind.ACCOUNT, account.access_key_id)
+        for name in self._view().memberships.get(user, ()):
+            known = cast("Group | None", await draft.get(Kind.GROUP, name))
+            if known is not None:
+                draft.put(self._left(known, (user,)))
+
+    async def _sweep(self, user: str) -> None:
+        """Remove what another gateway gave a user just before it was removed: the next of that name must not have it."""
+        view = self._view()
+        if user not in view.memberships and all(account.parent != user for account in view.accounts.values()):
+            return
+
+        async def decide(draft: Draft) -> None:
+            if await draft.get(Kind.USER, user) is None:
+                await self._drop_dependants(draft, user)
+
+        await self._do(decide)
 
     async def _drop_most(self, parent: str) -> None:
         """Disable a user with too many accounts for one transaction, and remove them in several."""
@@ -315,11 +331,13 @@ class Changes(Endings):
         return known
 
     async def _without(self, draft: Draft, group: str, members: Sequence[str]) -> Group:
-        known = await self._group(draft, group)
-        left = tuple(member for member in known.members if member not in members)
-        changed = replace(known, members=left, updated_at=self._time())
+        changed = self._left(await self._group(draft, group), members)
         draft.put(changed)
         return changed
+
+    def _left(self, group: Group, members: Sequence[str]) -> Group:
+        left = tuple(member for member in group.members if member not in members)
+        return replace(group, members=left, updated_at=self._time())
 
     async def _attachment(self, draft: Draft, subject: str, *, group: bool, must_be: bool = True) -> Attachment:
         """Return what is attached; a subject that is one of our own must be there, others are whoever logs in."""

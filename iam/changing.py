@@ -40,6 +40,8 @@ class Changing:
         for _ in range(_TRIES):
             draft = Draft(self._store, self._codec)
             result = await decide(draft)
+            if draft.is_empty:
+                return result, 0
             try:
                 return result, await draft.commit()
             except Conflict:

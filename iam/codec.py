@@ -219,10 +219,14 @@ def _camel_case(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
+#: Members as they are written -> as they are called here.
+_OURS: Mapping[str, str] = {_camel_case(f.name): f.name for record in _STORED for f in fields(record)}
+
+
 def _some(document: dict[str, Any], **members: type[Any]) -> dict[str, Any]:
     """Return the members that are there, by our names for them, each of its type."""
     found = {name: _member(document, name, kind) for name, kind in members.items() if name in document}
-    return {"".join(f"_{c.lower()}" if c.isupper() else c for c in name): value for name, value in found.items()}
+    return {_OURS[name]: value for name, value in found.items()}
 
 
 def _texts(document: dict[str, Any], name: str) -> tuple[str, ...]:
@@ -249,7 +253,7 @@ def _dump(document: dict[str, Any]) -> bytes:
 
 def _load(value: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(value)
+        document = json.loads(value.decode())
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"it is not JSON ({type(error).__name__})") from None
     if not isinstance(document, dict):

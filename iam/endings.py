@@ -61,9 +61,8 @@ class Endings(Changing):
             if await draft.get(Kind.KEY, kid) is None:
                 raise NoSuchKey(f"There is no session key {kid[:64]}.")
             draft.remove(Kind.KEY, kid)
-            now = self._time()
-            if not any(key.kid != kid and key.active_at <= now for key in self._view().keys.values()):
-                draft.put(new_key(now, settle=0))
+            if not await self._another_mints(draft, kid):
+                draft.put(new_key(self._time(), settle=0))
 
         await self._do(decide)
 
@@ -71,26 +70,38 @@ class Endings(Changing):
         """Remove the keys that mint no more and of which no session is left; return their ids."""
         now = self._time()
         settled = sorted(self._view().keys.values(), key=lambda key: (key.active_at, key.kid))
-        old = {key.kid for key, after in pairwise(settled) if after.active_at + PRUNE_AFTER <= now}
+        replaced = [(key.kid, after.kid) for key, after in pairwise(settled) if after.active_at + PRUNE_AFTER <= now]
+        old = {kid for kid, _ in replaced}
         if old:
             old -= {session.kid for session in await self._store.sessions()}
 
         async def decide(draft: Draft) -> tuple[str, ...]:
+            if await draft.get(Kind.KEY, replaced[-1][1]) is None:
+                return ()  # it was withdrawn just now: the old ones may be all that is left
             for kid in old:
                 draft.remove(Kind.KEY, kid)
             return tuple(sorted(old))
 
         return await self._do(decide) if old else ()
 
+    async def _another_mints(self, draft: Draft, kid: str) -> bool:
+        """Return whether a key beside this one mints; it must still be there when this one goes."""
+        now = self._time()
+        for key in self._view().keys.values():
+            if key.kid != kid and key.active_at <= now and await draft.get(Kind.KEY, key.kid) is not None:
+                return True
+        return False
+
     async def _end_sessions(self, draft: Draft, parent: str, revoke_type: str) -> Epoch:
         """Write an epoch a moment ahead of our clock and of every earlier one: others' clocks may be ahead."""
         known = cast("Epoch | None", await draft.get(Kind.EPOCH, parent)) or Epoch(parent)
         now = int(self._now() * 1000)
+        # A session may have been stamped just after any of the others: what ends it now must be later than all of them.
+        until = max(now + SKEW, *(at + 1 for at in (known.not_before, *known.by_type.values())))
         if revoke_type:
-            by_type = {**known.by_type, revoke_type: max(now + SKEW, known.by_type.get(revoke_type, 0) + 1)}
-            epoch = replace(known, by_type=by_type)
+            epoch = replace(known, by_type={**known.by_type, revoke_type: until})
         else:
-            epoch = replace(known, not_before=max(now + SKEW, known.not_before + 1))
+            epoch = replace(known, not_before=until)
         epoch = replace(epoch, expires_at=now // 1000 + LONGEST_SESSION, problem="")
         draft.put(epoch, epoch.expires_at)
         return epoch

@@ -1,7 +1,8 @@
 """Sees to it that the store has what every gateway needs: the data key, wrapped as it should be, and a session key that mints.
 
 The first gateway makes both in one transaction, so that of several that start at once one wins and all mint with the same key. Keys
-of which no session is left are removed every hour, by whichever gateway comes first.
+of which no session is left are removed every hour, by whichever gateway comes first. A store that lost them while gateways run
+(wiped, restored) gets both again: what would be sealed by a data key that is stored nowhere is lost at the next start.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from iam.store import Conflict, IamStore, StoreError, Write
 from iam.watch import Watcher
 
 PRUNE = 3600.0  # seconds
+LOOK = 5.0  # seconds between two looks at whether all is there
 _PAUSE = 1.0  # seconds before what failed is tried again
 _log = logging.getLogger("minio_gw.store")
 
@@ -40,16 +42,25 @@ class Keeper:
         await self._founded.wait()
 
     async def run(self) -> None:
-        """Make what is missing, then look every hour; for ever, until cancelled."""
+        """Make what is missing, whenever it is, and prune every hour; for ever, until cancelled."""
         await self._watcher.loaded()
+        pruned = float("-inf")
         while True:
             try:
-                if not self._founded.is_set():
+                if not self._is_whole:
                     await self._found()
-                await self._changes.prune_keys()
+                if time.monotonic() - pruned > PRUNE:
+                    await self._changes.prune_keys()
+                    pruned = time.monotonic()
             except (StoreError, ChangeError) as error:
                 _log.warning("the store's keys cannot be looked after: %s", error)
-            await asyncio.sleep(PRUNE if self._founded.is_set() else _PAUSE)
+            await asyncio.sleep(LOOK if self._is_whole else _PAUSE)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether this gateway has founded, or found, what is needed, and it is all still there."""
+        view = self._watcher.view
+        return self._founded.is_set() and DATA_KEY in view.seals and bool(view.keys)
 
     async def _found(self) -> None:
         now, view = int(time.time()), self._watcher.view

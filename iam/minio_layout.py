@@ -5,11 +5,13 @@
     policies/<name>/policy.json             policydb/{users,groups,sts-users,service-accounts}/<subject>.json
 
 Sessions are not taken: clients fetch new ones. Nothing gets more rights than it had: what narrowed an account must be understood,
-or the account is left out; a policy that we refuse stays away, and attachments that name it give nothing.
+or the account is left out; a policy that we refuse gives nothing, and denies everything if it denied something. Attachments stay.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +20,7 @@ from iam import minio_values as values
 from iam.minio_values import Identity, Unusable
 from iam.model import Secret
 from iam.notes import Note
-from iam.policy import CANNED, PolicyError, parse
+from iam.policy import CANNED, Policy, PolicyError, parse
 from iam.records import (
     Attachment,
     Group,
@@ -39,6 +41,12 @@ _PLACES = (
     ("policydb/service-accounts/", ".json"),
 )  # fmt: skip
 _FORMAT = "format.json"
+_MAY_DENY = ("policies/", "policydb/", "groups/")
+_ODD = re.compile(r"[^A-Za-z0-9_.@+=-]")
+#: What stands in for a policy that we refuse and that denies something, so that nobody may more than before.
+DENIES_ALL = (
+    '{"Version":"2012-10-17","Statement":[{"Sid":"RefusedWhenTakenOver","Effect":"Deny","Action":"*","Resource":"*"}]}'
+)
 #: Claims of a service account's token that say nothing of its maker.
 _OWN_CLAIMS = frozenset({"accessKey", "parent", "exp", "sa-policy", "sessionPolicy"})
 
@@ -47,7 +55,8 @@ _OWN_CLAIMS = frozenset({"accessKey", "parent", "exp", "sa-policy", "sessionPoli
 class Former:
     """The gateway that wrote the rows: its root pair, and what its identity providers are called here.
 
-    `providers` are our providers by the issuer in their tokens; `normal_dn` brings an LDAP name to the form that we use.
+    `providers` are our providers (`openid:corp`, or `openid` for the one without a name) by the issuer in their tokens; `normal_dn` brings an LDAP name to the form that we use, or raises
+    ValueError.
     """
 
     root: tuple[str, Secret] | None = None
@@ -110,6 +119,8 @@ class _Reading:
             self._place(key.removeprefix(ROOT), value, document)
         except Unusable as error:
             self.skipped.append(Note(key, str(error)))
+            if key.removeprefix(ROOT).startswith(_MAY_DENY):
+                self.warnings.append(Note(key, "what it denied, if anything, is not denied here"))
 
     def _place(self, key: str, text: bytes, document: Any) -> None:
         if key == _FORMAT:
@@ -136,11 +147,35 @@ class _Reading:
         return self._each("policies/", "/policy.json", self._policy)
 
     def _policy(self, row: _Row) -> Record | None:
-        if not is_policy_name(row.name):
-            raise Unusable("a policy's name here has 1 to 128 of A-Z a-z 0-9 _ . @ + = -")
-        record = PolicyDocument(row.name, *values.policy(row.text, row.document))
-        canned = CANNED.get(row.name)
-        return None if canned is not None and parse(record.text).statements == canned.statements else _read(record)
+        if row.name in CANNED and _says(row, CANNED[row.name]):
+            return None
+        return self._checked(row, self._called(row.name))
+
+    def _checked(self, row: _Row, name: str) -> PolicyDocument:
+        """Return a policy as it stands, or what denies all in place of one that we refuse and that may deny. Raises PolicyError."""
+        record = PolicyDocument(name, *values.policy(row.text, row.document))
+        try:
+            parse(record.text)
+        except PolicyError as error:
+            if not values.may_deny(record.text):
+                raise
+            self.skipped += [Note(row.key, f"its policy: {problem}") for problem in error.problems]
+            self.warnings.append(Note(row.key, f"it may deny something: until it is written anew, {name} denies all"))
+            return replace(record, text=DENIES_ALL)
+        return record
+
+    def _called(self, name: str) -> str:
+        """Return what a policy is called here: another name when ours cannot be like that, or is that of another canned policy."""
+        if is_policy_name(name) and name not in CANNED:
+            return name
+        row = self._places["policies/", "/policy.json"].get(name)
+        if name in CANNED and (row is None or _says(row, CANNED[name])):
+            return name
+        mark = "" if name in CANNED else "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
+        other = f"minio-{_ODD.sub('_', name)[:100]}{mark}"
+        while other in self._places["policies/", "/policy.json"]:
+            other += "_"
+        return other
 
     def users(self) -> Iterator[Record | Note]:
         """Yield the users, and the whole policies that October 2018 kept beside them."""
@@ -161,7 +196,7 @@ class _Reading:
             raise Unusable("there is no user of that name")
         if isinstance(row.document, str) or row.name in self._places["policydb/users/", ".json"]:
             return None
-        return _read(PolicyDocument(own_policy_name(row.name), *values.policy(row.text, row.document)))
+        return self._checked(row, own_policy_name(row.name))
 
     def groups(self) -> Iterator[Record | Note]:
         """Yield the groups."""
@@ -179,9 +214,9 @@ class _Reading:
 
     def _attachment(self, row: _Row, subject: str, *, group: bool = False) -> Attachment | None:
         names, updated_at = values.mapped(row.document)
-        for name in (name for name in names if not is_policy_name(name)):
-            self.warnings.append(Note(row.key, f"{name!r} cannot be a policy's name here and is left out"))
-        names = tuple(name for name in names if is_policy_name(name))
+        called = {name: self._called(name) for name in names}
+        self.warnings += [Note(row.key, f"{old!r} is {new} here") for old, new in called.items() if old != new]
+        names = tuple(dict.fromkeys(called.values()))
         return Attachment(_subject(subject), names, group, updated_at) if names else None
 
     def _of_2018(self, row: _Row) -> Attachment | None:
@@ -200,7 +235,7 @@ class _Reading:
         if row.name in self._places["sts/", "/identity.json"]:
             return None  # until 2021-05 the name is the temporary access key
         if "=" in row.name:
-            return self._attachment(row, self.former.normal_dn(row.name))
+            return self._attachment(row, self._dn(row.name))
         raise Unusable(
             "MinIO wrote it anew with each session, from its token or certificate; here these count each time"
         )
@@ -246,13 +281,14 @@ class _Reading:
             return account
         theirs = {name: claim for name, claim in claims.items() if name not in _OWN_CLAIMS}
         if "=" in account.parent and "ldapUser" in claims:
-            groups = tuple(self.former.normal_dn(group) for group in identity.groups)
-            parent = _subject(self.former.normal_dn(account.parent))
+            groups = tuple(self._dn(group) for group in identity.groups)
+            parent = _subject(self._dn(account.parent))
+            theirs |= {"ldapUser": parent, "ldapActualUser": str(claims["ldapUser"])}
             return replace(account, parent=parent, provider="ldap", claims=theirs, groups=groups)
         provider = self.former.providers.get(str(claims.get("iss", "")))
         if provider and isinstance(claims.get("sub"), str):
-            parent = _subject(f"openid:{provider}:{claims['sub']}")
-            return replace(account, parent=parent, provider=f"openid:{provider}", claims=theirs)
+            parent = _subject(f"{provider if ':' in provider else provider + ':_'}:{claims['sub']}")
+            return replace(account, parent=parent, provider=provider, claims=theirs)
         raise Unusable("its parent is no user here, nor of an identity provider that was named: it has to be made anew")
 
     def sessions(self) -> tuple[int, int]:
@@ -280,7 +316,13 @@ class _Reading:
                     yield record
 
     def _group(self, name: str) -> str:
-        return self.former.normal_dn(name) if "=" in name else name
+        return self._dn(name) if "=" in name else name
+
+    def _dn(self, name: str) -> str:
+        try:
+            return self.former.normal_dn(name)
+        except ValueError:
+            raise Unusable("it is no LDAP name") from None
 
 
 def own_policy_name(user: str) -> str:
@@ -288,10 +330,12 @@ def own_policy_name(user: str) -> str:
     return f"of-user-{user}"
 
 
-def _read(record: PolicyDocument) -> PolicyDocument:
-    """Return a policy that we understand as it stands. Raises PolicyError."""
-    parse(record.text)
-    return record
+def _says(row: _Row, canned: Policy) -> bool:
+    """Return whether a stored policy says what a canned one says."""
+    try:
+        return parse(values.policy(row.text, row.document)[0]).statements == canned.statements
+    except (PolicyError, Unusable):
+        return False
 
 
 def _name(text: str) -> str:

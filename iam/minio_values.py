@@ -47,9 +47,10 @@ class Identity:
 
 def opened(value: bytes, root: tuple[str, Secret] | None) -> bytes:
     """Return the JSON text of a stored value, decrypted with the root pair where it must be. Raises Unusable."""
-    if value[:1] in (b"{", b'"', b"["):
-        return value
+    # The byte that names the scheme is a control character, which no JSON has; the first byte, of the salt, may be any.
     if not madmin.looks_encrypted(value):
+        if value[:1] in (b"{", b'"', b"["):
+            return value
         raise Unusable(
             "it is neither JSON nor encrypted with a root pair; a KMS may have sealed it, which is not supported"
         )
@@ -115,6 +116,13 @@ def policy(text: bytes, document: Any) -> tuple[str, int, int]:
         return text.decode().strip(), 0, 0
     inner = json.dumps(_object(members["Policy"]), separators=(",", ":"), ensure_ascii=False)
     return inner, _time(members, "CreateDate"), _time(members, "UpdateDate")
+
+
+def may_deny(text: str) -> bool:
+    """Return whether a policy's text, which need not be a policy as we know them, has a statement that may deny."""
+    statements = _object(parsed(text.encode())).get("Statement")
+    each = statements if isinstance(statements, list) else [statements]
+    return not all(isinstance(statement, dict) and statement.get("Effect") == "Allow" for statement in each)
 
 
 def group(document: Any) -> tuple[tuple[str, ...], bool, int]:

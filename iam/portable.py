@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from iam.records import (
     is_policy_name,
     is_subject,
 )
+from iam.view import IamView
 
 FORMAT, VERSION = "minio-gw iam", 1
 SHORTEST_PASSPHRASE = 8  # characters
@@ -51,6 +52,12 @@ class Export:
 
     text: str
     skipped: tuple[Note, ...] = ()
+
+
+def of_view(view: IamView) -> Iterator[Record]:
+    """Yield the records of a view that a document holds."""
+    for table in (view.users, view.groups, view.policies, view.accounts, view.attachments):
+        yield from table.values()
 
 
 def write(

@@ -1,7 +1,14 @@
 """Take over the IAM of a MinIO gateway from its etcd: read, and tell what was taken and what could not be.
 
-Nothing is written to that etcd, and MinIO may run meanwhile. What is read becomes records (`iam.minio_layout`); a gateway puts them
-into its own store (`iam.bulk`), or the command line carries them there as a document (`iam.portable`).
+Nothing is written to that etcd, and MinIO may run meanwhile. What is read becomes records (`iam.minio_layout`). The command line
+carries them to a gateway as a document (`iam.portable`), sealed with its caller's secret key, and the gateway puts them into its
+store (`iam.bulk`): so whoever runs it needs no access to our store and none of its keys, is authorized, and leaves a line in the audit.
+
+    found = await takeover.read(etcd, former, now=now)                                           # where MinIO's etcd is reached
+    text = portable.write(found.records, root_access_key=former.root[0], passphrase=secret, ...).text
+    records = portable.read(text, root_access_key=root, passphrase=secret)                       # in the gateway
+    outcome = await bulk.put(store, codec, records, root_access_key=root, ...)
+    print(takeover.rendered(takeover.report(found, outcome.document())))                         # at the command line again
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ from iam.notes import told
 from iam.records import Record, ServiceAccount
 from iam.store import EtcdSettings, IamStore, StoreError
 
-_AT_ONCE = 4  # values being decrypted, each with 64 MiB: about 80 a second on four cores
+_AT_ONCE = 4  # values being decrypted, each with 64 MiB
 
 
 class NothingThere(StoreError):

@@ -28,9 +28,13 @@ class Keys:
 
 
 def keyring_of(records: Mapping[str, KeyRecord], now: int) -> tuple[Keyring, int]:
-    """Return the keyring at a time, and until when it is that one. The youngest key whose time has come mints."""
+    """Return the keyring at a time, and until when it is that one. The youngest key whose time has come mints.
+
+    When no key's time has come (the first one was made by a gateway whose clock is ahead of ours), the next one mints already.
+    """
     ordered = sorted(records.values(), key=lambda key: (key.active_at, key.kid))
     active = [key.kid for key in ordered if key.active_at <= now]
     pending = [key.active_at for key in ordered if key.active_at > now]
     keys = {key.kid: SessionKey(key.kid, key.signing, key.derivation) for key in ordered}
-    return Keyring(active[-1] if active else "", keys), min(pending, default=2**53)
+    current = active[-1] if active else ordered[0].kid if ordered else ""
+    return Keyring(current, keys), min(pending, default=2**53)

@@ -19,6 +19,7 @@ from iam.madmin import SIZE_LIMIT
 from iam.model import Principal
 
 NEVER = "1970-01-01T00:00:00Z"  # MinIO's expiration of what has none
+AT_ONCE = 64  # names in one list: they are changed in one transaction of the store
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 
 
@@ -146,6 +147,8 @@ class Document:
         found = [value] if isinstance(value, str) else value
         if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
             raise XMinioAdminConfigBadJSON(f"The member {name} must be a list of strings.")
+        if len(found) > AT_ONCE:
+            raise XMinioAdminInvalidArgument(f"The member {name} may name {AT_ONCE} at most.")
         return tuple(dict.fromkeys(found))
 
     def json_text(self, name: str) -> str | None:

@@ -15,11 +15,6 @@ from iam.store import IamStore, SessionRecord
 from iam.view import IamView
 
 
-def no_dns(text: str) -> str:
-    """Refuse every distinguished name: no directory is configured."""
-    raise ValueError(f"{text[:80]!r}: no LDAP directory is configured")
-
-
 def _nobody(_: SessionRecord) -> Principal:
     raise InvalidAccessKeyId(reason="sessions are not known here")
 
@@ -46,8 +41,8 @@ class Insight:
 class Office:
     """Everything there is to administer.
 
-    `policies` are those that can be named now (MinIO's, the folder's, the store's); `normalize_dn` returns a distinguished name as
-    it is kept, or raises ValueError; `now` is in epoch seconds, as is `started`; `not_ready` says why the gateway is not ready.
+    `policies` are those that can be named now (MinIO's, the folder's, the store's); `now` is in epoch seconds, as is `started`;
+    `not_ready` says why the gateway is not ready; `endpoint` is the address that it listens on;
     `process` is this one's number.
     """
 
@@ -58,7 +53,6 @@ class Office:
     root_access_key: str
     now: Callable[[], float]
     not_ready: Callable[[], Awaitable[list[str]]]
-    normalize_dn: Callable[[str], str] = no_dns
     region: str = ""
     domains: tuple[str, ...] = ()
     endpoint: str = ""

@@ -55,7 +55,7 @@ class Found(NamedTuple):
 def find(method: str, path: str) -> Found:
     """Return the route of a raw path, as it was sent. Raises XMinioAdminVersionMismatch, MethodNotAllowed."""
     word = ""
-    if path not in _PATHS:
+    if path not in _PATHS or path.endswith("{}"):
         start, _, word = path.rpartition("/")
         path = f"{start}/{{}}"
         if path not in _PATHS or not (word.isascii() and word.isalnum()):

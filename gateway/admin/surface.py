@@ -53,6 +53,10 @@ class Administration:
                 self._desk.denials.note(line, error, self._now())
             return handed.answered(line, response)
 
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._sealer.close()
+
     async def _answer(self, http: web.BaseRequest, line: AccessLine) -> web.Response:
         found = find(http.method, line.path)
         line.operation = found.route.actions[0]
@@ -99,7 +103,7 @@ class Administration:
     async def _written(self, call: AdminCall, reply: Reply, line: AccessLine) -> web.Response:
         if reply.document is None:
             return _response(line, reply.status, b"")
-        document = json.dumps(reply.document, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        document = json.dumps(reply.document).encode()
         if call.route.answer is Body.SEALED:
             sealed = await self._sealer.seal(call.asker.secret, document)
             return _response(line, reply.status, sealed, "application/octet-stream")

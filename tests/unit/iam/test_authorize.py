@@ -171,3 +171,28 @@ def test_policies_that_cannot_be_had_want_nothing():
     question = AccessRequest(Principal(PrincipalType.USER, "k", session_policy="{"), "s3:GetObject", "b", "o")
     assert not iam.wants_existing_tags(question)
     assert not iam.decide_now(question)
+
+
+def own(authorizer, **principal):
+    """Return the decision about one's own affairs."""
+    question = AccessRequest(Principal(PrincipalType.USER, "k", **principal), "admin:CreateUser", "", deny_only=True)
+    return authorizer.decide_now(question)
+
+
+def test_own_affairs_are_allowed_unless_denied():
+    """For whoever has a policy: a Deny wins, having none is a denial, and the next question is judged as ever."""
+    known = {**CANNED, "no": parse('{"Statement": [{"Effect": "Deny", "Action": "admin:CreateUser"}]}')}
+    authorizer = AllOf(IamPolicies(lambda: known))
+    assert own(authorizer, policies=("readonly",))
+    assert not own(authorizer, policies=("readonly", "no"))
+    assert not own(authorizer)
+    assert not own(authorizer, policies=("unknown",))
+    assert not ask(authorizer, "admin:CreateUser", policies=("readonly",))
+
+
+@pytest.mark.parametrize("owner", [False, True])
+def test_trap_29_own_affairs_need_the_session_policy_s_leave(owner):
+    """What a session policy does not allow is not allowed because it is one's own (CVE-2025-62506)."""
+    admin = '{"Statement": [{"Effect": "Allow", "Action": "admin:CreateUser"}]}'
+    assert own(ALL_OF, owner=owner, policies=("readonly",), session_policy=admin)
+    assert not own(ALL_OF, owner=owner, policies=("readonly",), session_policy=text())

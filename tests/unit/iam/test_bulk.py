@@ -141,6 +141,14 @@ async def test_an_attachment_to_a_policy_that_is_not_there_is_told(store):
     assert told(done.warnings) == {"attachments/user/alice": "there is no policy 'lost': it gives nothing"}
 
 
+async def test_a_policy_that_the_gateway_gives_is_not_stored(store):
+    """A canned policy, or one of a file, cannot be replaced by a stored one; that is told."""
+    text = next(record.text for record in WHOLE if isinstance(record, PolicyDocument))
+    done = await put(store, PolicyDocument("readonly", text), PolicyDocument("filed", text), known_policies=["filed"])
+    assert set(told(done.skipped)) == {"policies/readonly", "policies/filed"}
+    assert not await stored(store)
+
+
 async def test_the_same_record_twice_counts_once(store):
     """Of two records of one name the first counts, and the other is told."""
     one, two = (Attachment("uid=a,dc=x", (name,)) for name in ("readonly", "readwrite"))
@@ -163,6 +171,22 @@ async def test_a_change_in_between_is_decided_upon_anew(store, monkeypatch):
     monkeypatch.setattr(store, "snapshot", late)
     assert set(told((await put(store, User("alice", Secret("their-secret")))).kept)) == {"users/alice"}
     assert {user.secret.reveal() for user in await stored(store)} == {"his-secret"}
+
+
+async def test_a_run_that_begins_anew_tells_all_that_it_did(store, monkeypatch):
+    """When a conflict comes after some batches, what these wrote is told as written, and once."""
+    swap, calls = store.swap, []
+
+    async def second_fails(*words):
+        calls.append(words)
+        if len(calls) == 2:
+            raise Conflict("once")
+        return await swap(*words)
+
+    monkeypatch.setattr(store, "swap", second_fails)
+    users = [User(f"user{i:03}", Secret("long-enough")) for i in range(90)]
+    done = await put(store, *users)
+    assert (sorted(done.created), done.unchanged) == ([f"users/{user.name}" for user in users], ())
 
 
 async def test_conflicts_without_end_are_told(store, monkeypatch):

@@ -288,6 +288,79 @@ async def test_keys_are_pruned_when_no_session_is_left(site):
     assert set(site.view.keys) == {new.kid}
 
 
+class Late:
+    """Changes of a gateway that decides on an old view, and has heard of everything once its own change is made."""
+
+    def __init__(self, site):
+        self._site, self._view = site, site.view
+        self.changes = changes(site.store, lambda: self._view, self._seen, now=lambda: site.now)
+
+    async def _seen(self, revision):
+        await self._site.watcher.reached(revision)
+        self._view = self._site.view
+
+
+async def test_two_gateways_that_withdraw_two_keys_at_once_leave_one_that_mints(site):
+    """Each believes the other's key to be the one that stays: there is another afterwards."""
+    one, other = [await site.changes.rotate_key(at_once=True) for _ in range(2)]
+    late = Late(site)
+    await site.changes.withdraw_key(one.kid)
+    await late.changes.withdraw_key(other.kid)
+    (key,) = site.view.keys.values()
+    assert key.kid not in {one.kid, other.kid}
+    assert key.active_at <= site.now
+
+
+async def test_a_key_is_not_pruned_when_its_successor_was_just_withdrawn(site):
+    """The old key, which nobody needed, is the one that mints when the new one is compromised."""
+    old = await site.changes.rotate_key(at_once=True)
+    new = await site.changes.rotate_key()
+    site.now += 7200
+    late = Late(site)
+    await site.changes.withdraw_key(new.kid)
+    assert await late.changes.prune_keys() == ()
+    assert set(site.view.keys) == {old.kid}
+
+
+@pytest.mark.parametrize("give", ["group", "account"])
+async def test_what_a_user_was_given_while_it_was_removed_is_not_the_next_ones(site, give):
+    """A membership or an account that another gateway made a moment before the removal goes with the user."""
+    await site.changes.put_user("alice", secret=SECRET)
+    late = Late(site)
+    if give == "group":
+        await site.changes.add_members("devs", ["alice"])
+    else:
+        await site.changes.create_account("alice", access_key_id="ci-key")
+    await late.changes.remove_user("alice")
+    await site.watcher.reached(late._view.revision)
+    assert dict(site.view.accounts) == {}
+    assert dict(site.view.memberships) == {}
+    await site.changes.put_user("alice", secret=SECRET)
+    assert site.view.groups_of("alice") == ()
+
+
+async def test_a_user_is_removed_whose_group_was_just_removed(site):
+    """A group that another gateway removed meanwhile is no reason to keep the user."""
+    await site.changes.put_user("alice", secret=SECRET)
+    await site.changes.add_members("devs", ["alice"])
+    late = Late(site)
+    await site.changes.remove_members("devs", ["alice"])
+    await site.changes.remove_group("devs")
+    await late.changes.remove_user("alice")
+    assert dict(site.view.users) == {}
+
+
+async def test_every_ending_is_later_than_every_other_of_that_parent(site):
+    """A session made just after one ending (of all, or of a type) is ended by the next of any type, even in the same moment."""
+    for first, second in (("", "ci"), ("ci", ""), ("ci", "ci"), ("", "")):
+        await site.changes.revoke_principal("tls:bot", revoke_type=first)
+        issued = site.view.not_before("tls:bot", "ci") + 1
+        assert not site.view.is_revoked("AKEY", "tls:bot", issued, "ci")
+        site.now -= 30  # by a gateway whose clock is behind
+        await site.changes.revoke_principal("tls:bot", revoke_type=second)
+        assert site.view.is_revoked("AKEY", "tls:bot", issued, "ci")
+
+
 async def test_trap_54_the_store_holds_no_secret_in_the_clear(tmp_path):
     """Not one secret of users and accounts stands in the file."""
     async with a_site(tmp_path / "iam.sqlite") as site:

@@ -13,7 +13,9 @@ from iam.codec import Codec
 from iam.embedded import EmbeddedStore
 from iam.keeper import Keeper
 from iam.model import Secret
+from iam.records import DATA_KEY, Kind
 from iam.seal import Seal, master_of
+from iam.store import Write
 from iam.watch import Watcher
 from tests.servers.iam import changes
 from tests.servers.proxy import eventually
@@ -26,6 +28,7 @@ def quick(monkeypatch):
     """Look often: the tests are about order, not about seconds."""
     monkeypatch.setattr(embedded, "POLL", 0.005)
     monkeypatch.setattr(keeper, "_PAUSE", 0.005)
+    monkeypatch.setattr(keeper, "LOOK", 0.005)
 
 
 class Gateway:
@@ -113,10 +116,22 @@ async def test_a_store_without_session_keys_gets_one(path):
     async with running(path, OLD) as one:
         await one.keeper.founded()
         (kid,) = one.watcher.view.keys
-        from iam.records import Kind
-        from iam.store import Write
-
         await one.watcher.reached(await one.store.swap([Write(Kind.KEY, kid, None)]))
     async with running(path, OLD) as one:
         await one.keeper.founded()
         assert set(one.watcher.view.keys) != {kid}
+
+
+async def test_a_store_that_is_wiped_under_running_gateways_is_founded_again(path):
+    """What is sealed after the wipe is read after a restart: nothing is sealed by a data key that is stored nowhere."""
+    async with running(path, OLD) as one, running(path, OLD) as other:
+        await asyncio.gather(one.keeper.founded(), other.keeper.founded())
+        (kid,) = one.watcher.view.keys
+        await one.store.swap([Write(Kind.SEAL, DATA_KEY, None), Write(Kind.KEY, kid, None)])
+        for gateway in (one, other):
+            await eventually(lambda g=gateway: g.watcher.view.keys and kid not in g.watcher.view.keys, "founded again")
+        await other.changes.put_user("alice", secret=Secret("alices-secret"))
+        await eventually(lambda: "alice" in one.watcher.view.users, "seen")
+    async with running(path, OLD) as one:
+        await one.keeper.founded()
+        assert one.watcher.view.users["alice"].secret == Secret("alices-secret")

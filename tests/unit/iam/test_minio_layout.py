@@ -10,10 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iam import minio_layout
+from iam.evaluate import decide
 from iam.minio_layout import Former
 from iam.minio_values import Unusable
-from iam.model import Secret
-from iam.records import Attachment, Group, PolicyDocument, ServiceAccount, User
+from iam.model import AccessRequest, Deny, Principal, PrincipalType, Secret
+from iam.policy import CANNED, parse
+from iam.records import Attachment, Group, PolicyDocument, ServiceAccount, User, is_policy_name
+from sts import trust
+from sts.dn import normalize
+from sts.settings import OpenIdSettings
 from tests.unit.iam.test_minio_values import signed
 
 NOW = 1_700_000_000
@@ -123,26 +128,77 @@ def test_the_mapping_goes_before_what_2018_left_behind():
     assert [r for r in found.records if not isinstance(r, User)] == [Attachment("alice", ("readonly",))]
 
 
-def test_canned_policies_are_not_stored_unless_they_were_changed():
-    """A stored policy that says what our canned one of the name says is ours already; another one comes along."""
+def test_canned_policies_are_ours_already():
+    """A stored policy that says what our canned one of its name says is not stored again."""
     same = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}],
     }
-    found = read({"policies/readwrite/policy.json": same, "policies/readonly/policy.json": PHOTOS})
-    assert [record.name for record in found.records] == ["readonly"]
+    found = read(ALICE | {"policies/readwrite/policy.json": same, "policydb/users/alice.json": {"policy": "readwrite"}})
+    assert [r for r in found.records if not isinstance(r, User)] == [Attachment("alice", ("readwrite",))]
 
 
-def test_a_policy_we_refuse_is_told_with_every_problem():
-    """Each problem of a policy that does not parse is told; what is attached stays attached and gives nothing."""
-    bad = {"Version": "2012-10-17", "Statement": [{"Effect": "Maybe", "Action": ["s3:GetObject"], "Principal": "*"}]}
+@pytest.mark.parametrize("name", ["readwrite", "our policy", "x/y"])
+def test_a_policy_that_cannot_have_its_name_gets_another(name):
+    """A narrower policy under a canned name does not become our wide one: it is called otherwise, wherever it is attached."""
+    found = read(
+        ALICE | {f"policies/{name}/policy.json": PHOTOS, "policydb/users/alice.json": {"policy": f"readonly,{name}"}}
+    )
+    _, attachment = (record for record in found.records if not isinstance(record, User))
+    (policy,) = (record for record in found.records if isinstance(record, PolicyDocument))
+    assert is_policy_name(policy.name)
+    assert policy.name not in CANNED
+    assert attachment.policies == ("readonly", policy.name)
+    assert [note.text for note in found.warnings] == [f"{name!r} is {policy.name} here"]
+
+
+def test_a_policy_we_refuse_is_told_with_every_problem_and_gives_nothing():
+    """Each problem of a policy that does not parse is told; what is attached stays attached."""
+    bad = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Principal": "*"}]}
     found = read(
         ALICE | {"policies/bad/policy.json": bad, "policydb/users/alice.json": {"version": 1, "policy": "bad"}}
     )
-    texts = [note.text for note in found.skipped]
-    assert len(texts) == 3
-    assert [text for text in texts if "Effect" in text]
-    assert Attachment("alice", ("bad",)) in found.records
+    assert len([note for note in found.skipped if note.about == "config/iam/policies/bad/policy.json"]) == 2
+    assert [r for r in found.records if not isinstance(r, User)] == [Attachment("alice", ("bad",))]
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [{"Effect": "Allow", "Action": "s3:*"}, {"Effect": "Deny", "Action": "s3:Odd", "Resource": "arn:odd"}],
+        {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:odd"}, [{"Effect": "Maybe"}], "none",
+    ],
+)  # fmt: skip
+def test_trap_30_a_policy_we_refuse_that_denies_goes_on_denying(statements):
+    """An explicit deny is not lost with the policy that we cannot read: until it is written anew, all is denied."""
+    found = read({"policies/bad/policy.json": {"Version": "2012-10-17", "Statement": statements}})
+    (policy,) = found.records
+    action = AccessRequest(Principal(PrincipalType.USER, "alice"), "s3:GetObject", "photos", "k")
+    assert isinstance(decide([CANNED["readwrite"], parse(policy.text)], action), Deny)
+    assert "denies all" in found.warnings[0].text
+    assert found.skipped
+
+
+def test_trap_30_a_whole_policy_of_2018_goes_on_denying():
+    """The same for the policy that October 2018 kept beside its user."""
+    denying = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": ["odd:*"], "Resource": ["arn:odd"]}]}
+    found = read({"users/alice/identity.json": {"secretKey": "alice-secret"}, "users/alice/policy.json": denying})
+    assert PolicyDocument("of-user-alice", minio_layout.DENIES_ALL) in found.records
+    assert Attachment("alice", ("of-user-alice",)) in found.records
+
+
+def test_two_odd_names_stay_two_policies():
+    """Names that differ in odd characters only do not fall together, nor upon a name that is there."""
+    keys = ["a b", "a/b", "readonly", "minio-readonly"]
+    found = read({f"policies/{name}/policy.json": PHOTOS for name in keys})
+    assert len({record.name for record in found.records}) == 4
+
+
+def test_trap_30_what_could_not_be_read_may_have_denied_and_is_told():
+    """A policy, mapping or group that did not open may have denied something: the administrator is told so."""
+    keys = ["policies/a/policy.json", "policydb/groups/a.json", "groups/a/members.json"]
+    found = minio_layout.read({f"config/iam/{key}": Unusable("sealed") for key in keys}, Former(), now=NOW)
+    assert [note.text for note in found.warnings] == ["what it denied, if anything, is not denied here"] * 3
 
 
 @pytest.mark.parametrize(
@@ -157,7 +213,6 @@ def test_a_policy_we_refuse_is_told_with_every_problem():
         ("users/alice/policy.json", "readwrite", "no user of that name"),
         ("groups/a b/members.json", {"members": []}, "3 to 128 of"),
         ("groups/team/members.json", {"members": "alice"}, "no list"),
-        ("policies/a,b/policy.json", PHOTOS, "policy's name"),
         ("policydb/sts-users/x8fT0.json", {"version": 1, "policy": "photos"}, "anew with each session"),
         ("policydb/sts-users/tls:client.json", {"version": 1, "policy": "photos"}, "anew with each session"),
         ("policydb/service-accounts/SVC.json", {"version": 1, "policy": "photos"}, "own policy"),
@@ -177,13 +232,6 @@ def test_a_value_that_did_not_open_is_told():
     """The reason a value could not be opened reaches the report."""
     found = minio_layout.read({"config/iam/users/alice/identity.json": Unusable("sealed")}, Former(), now=NOW)
     assert reasons(found) == {"users/alice/identity.json": "sealed"}
-
-
-def test_policy_names_we_cannot_have_are_left_out_and_told():
-    """A name that no policy can have here is taken off the attachment, visibly."""
-    found = read(ALICE | {"policydb/users/alice.json": {"version": 1, "policy": "photos,a b"}})
-    assert Attachment("alice", ("photos",)) in found.records
-    assert "'a b'" in found.warnings[0].text
 
 
 def test_sessions_are_counted_and_their_mappings_go_with_them():
@@ -251,7 +299,7 @@ def test_trap_29_an_account_that_is_not_understood_is_left_out(claims, members, 
 
 def test_accounts_of_federated_people_get_their_new_names():
     """LDAP names are brought to our form; people of OpenID providers are known by the provider that was named."""
-    former = Former(providers={"https://idp": "corp"}, normal_dn=str.lower)
+    former = Former(providers={"https://idp": "openid:corp"}, normal_dn=str.lower)
     ldap = account(
         {"ldapUser": "UID=a,DC=x", "ldapUsername": "a"}, parent="UID=a,DC=x", key="LDAPACC", groups=["CN=g,DC=x"]
     )
@@ -259,9 +307,24 @@ def test_accounts_of_federated_people_get_their_new_names():
     found = read(ldap | oidc, former)
     one, two = found.records
     assert (one.parent, one.provider, one.groups) == ("uid=a,dc=x", "ldap", ("cn=g,dc=x",))
-    assert dict(one.claims) == {"ldapUser": "UID=a,DC=x", "ldapUsername": "a"}
+    assert dict(one.claims) == {"ldapUser": "uid=a,dc=x", "ldapActualUser": "UID=a,DC=x", "ldapUsername": "a"}
     assert (two.parent, two.provider, dict(two.claims)["policy"]) == ("openid:corp:s1", "openid:corp", "readwrite")
+    assert two.parent == trust.parent(OpenIdSettings(name="corp"), two.claims)
+    unnamed = read(oidc, Former(providers={"https://idp": "openid"})).records[0]
+    assert (unnamed.parent, unnamed.provider) == (trust.parent(OpenIdSettings(), two.claims), "openid")
     assert "made anew" in reasons(read(oidc))["service-accounts/OIDCACC/identity.json"]
+
+
+def test_ldap_names_come_in_the_form_that_ldap_sessions_have():
+    """With the sts package's own form, mappings fit the parents of LDAP sessions; what is no LDAP name is told."""
+    found = read(
+        {"policydb/sts-users/UID=Alice, DC=X.json": {"version": 1, "policy": "a"},
+         "policydb/groups/CN=Staff,DC=X.json": {"version": 1, "policy": "a"},
+         "policydb/sts-users/no=dn,.json": {"version": 1, "policy": "a"}},
+        Former(normal_dn=normalize),
+    )  # fmt: skip
+    assert set(found.records) == {Attachment("uid=alice,dc=x", ("a",)), Attachment("cn=staff,dc=x", ("a",), group=True)}
+    assert reasons(found) == {"policydb/sts-users/no=dn,.json": "it is no LDAP name"}
 
 
 @given(

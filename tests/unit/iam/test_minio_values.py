@@ -38,6 +38,15 @@ def test_a_value_encrypted_with_the_root_pair_is_opened():
     assert minio_values.opened(value, ROOT) == b'{"a":1}'
 
 
+@pytest.mark.parametrize("first", [b"{", b'"', b"["])
+def test_an_encrypted_value_that_begins_like_json_is_opened(first):
+    """The salt is random and may begin with any byte: one value in a hundred begins like JSON."""
+    value = madmin.encrypt(
+        "formerroot:secret-of-the-former-root", b'{"a":1}', random=lambda size: first + os.urandom(size - 1)
+    )
+    assert minio_values.opened(value, ROOT) == b'{"a":1}'
+
+
 @pytest.mark.parametrize(
     ("value", "root", "reason"),
     [

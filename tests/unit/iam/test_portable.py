@@ -14,6 +14,7 @@ from iam import portable
 from iam.model import Secret
 from iam.portable import NotPortable
 from iam.records import Attachment, Epoch, Group, KeyRecord, PolicyDocument, Revocation, ServiceAccount, User
+from iam.view import IamView
 
 PHOTOS = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*"}]}'
 WHOLE = [
@@ -96,6 +97,12 @@ def test_sessions_and_their_keys_stay():
     export = write([*WHOLE, *others, *broken])
     assert sorted(read(export.text), key=repr) == sorted(WHOLE, key=repr)
     assert {note.about for note in export.skipped} == {"attachments/user/carol", "policies/lost"}
+
+
+def test_a_view_is_exported_whole():
+    """A view with everything in it gives a document with everything but what belongs to its gateways."""
+    view = IamView().apply([*WHOLE, Epoch("alice", 3), Revocation("AKEY", 1, 2)], 1)
+    assert sorted(portable.of_view(view), key=repr) == sorted(WHOLE, key=repr)
 
 
 def test_another_passphrase_opens_nothing():

@@ -10,8 +10,8 @@ KEYS = {kid: KeyRecord(kid, b"s" * 64, b"d" * 64, at, at) for kid, at in (("aa",
 
 
 def test_the_youngest_key_whose_time_has_come_mints():
-    """Before its time a key opens and does not mint; from then on it is the one."""
-    for now, current, until in ((99, "", 100), (100, "aa", 200), (250, "bb", 300), (300, "cc", 2**53)):
+    """Before its time a key opens and does not mint, unless there is no other; from then on it is the one."""
+    for now, current, until in ((99, "aa", 100), (100, "aa", 200), (250, "bb", 300), (300, "cc", 2**53)):
         ring, end = keyring_of(KEYS, now)
         assert (ring.current, set(ring.keys), end) == (current, {"aa", "bb", "cc"}, until)
 

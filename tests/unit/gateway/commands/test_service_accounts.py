@@ -60,7 +60,9 @@ def test_keys_that_are_given(admin):
 
 def test_an_account_for_oneself(admin):
     """Without --for it acts for the caller, and is shown to people with its secret, once."""
-    admin.become(*admin.user("sid"))
+    sid = admin.user("sid")
+    admin("policy", "attach", "readonly", "--user", "sid")
+    admin.become(*sid)
     text = admin.text("service-account", "add")
     assert [line.split(":")[0] for line in text.splitlines()] == ["access key", "secret key", "expires"]
     assert text.splitlines()[2].split() == ["expires:", "never"]
