@@ -31,8 +31,7 @@ def test_what_a_key_may(admin):
         "caller: eva (User)",
         "  policy explained, attached to eva",
         "policies: denied: no statement allows s3:PutObject on arn:aws:s3:::photos/cat",
-        "  - explained/Read (Allow) does not apply: Action does not hold: the request has 's3:PutObject', the statement lists "
-        "'s3:getobject'",
+        "  - explained/Read (Allow) does not apply: Action does not hold: the request has 's3:PutObject', the statement lists 's3:getobject'",
     ]
     assert not admin("explain", "--anonymous", "s3:GetObject", "photos/cat")["allowed"]
     assert not admin("explain", "--as", "eva", "admin:ListUsers")["allowed"]

@@ -99,13 +99,16 @@ def test_minio_s_etcd_is_taken_over(admin, other, tmp_path):
         for key, value in GOLDEN["rows"].items():
             etcd.put(f"former/{key}".encode(), base64.b64decode(value))
         words += ["--etcd", ",".join(etcd.endpoints)]
-        would = admin(*words, "--dry-run")
-        report = admin(*words)
-        text = admin.text(*words)
-        nothing = admin.refused(*words[:2], "--prefix", "elsewhere/", "--etcd", ",".join(etcd.endpoints), status=2)
+        looked = admin.process(*words, "--dry-run", "--json")
+        done = admin.process(*words, "--json")
+        again = admin.process(*words)
+        nothing = admin.process(*words[:2], "--prefix", "elsewhere/", "--etcd", ",".join(etcd.endpoints))
+    assert (looked[0], done[0], again[0], nothing[0]) == (0, 0, 0, 2)
+    would, report = json.loads(looked[1]), json.loads(done[1])
     assert set(would["created"]) == set(report["created"]) >= {"users/alice", "policies/photos", "groups/team"}
-    assert text.splitlines()[0] == "created: nothing"
-    assert "there is no key that begins with elsewhere/config/iam/" in nothing["message"]
+    assert password not in done[1] + again[1]
+    assert again[1].splitlines()[0] == "created: nothing"
+    assert "there is no key that begins with elsewhere/config/iam/" in nothing[2]
     assert [u["policies"] for u in admin("user", "list")["users"] if u["accessKey"] == "alice"] == [["photos"]]
 
 
@@ -114,4 +117,6 @@ def test_half_a_pair_is_told(admin):
     base = ["import", "minio", "--etcd", "http://127.0.0.1:9"]
     for half in (["--former-user", "x"], ["--etcd-user", "x"], ["--etcd-cert", "/c.pem"]):
         assert "together" in admin.refused(*base, *half, status=2)["message"]
-    assert "etcd: " in admin.refused(*base, "--etcd-timeout", "0.2", status=2)["message"]
+    status, out, err = admin.process(*base, "--etcd-timeout", "0.2")
+    assert (status, out) == (2, "")
+    assert err.startswith("minio-gw admin: etcd: ")
