@@ -144,8 +144,8 @@ def document(asked: AccessRequest, found: Explanation, known: Mapping[str, Polic
         "request": {"action": asked.action, "bucket": asked.bucket, "key": asked.key, "resource": asked.resource,
                     "denyOnly": asked.deny_only, "facts": _facts(asked)},
         "caller": caller(asked.principal, known, view),
-        "sessionPolicy": found.session.document() if found.session else None,
-        "policies": found.policies.document() if found.policies else None,
+        "sessionPolicy": found.session.document() if found.session is not None else None,
+        "policies": found.policies.document() if found.policies is not None else None,
         "missingPolicies": list(found.missing),
         "policyService": _decision(found.service),
     }  # fmt: skip

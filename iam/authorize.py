@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, Self
 
 from iam.evaluate import asks_existing_tags, decide
 from iam.evaluate import explain as explained
-from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
+from iam.model import AccessRequest, Allow, Decision, Deny, Principal, PrincipalType
 from iam.policy import Policy, PolicyError, parse
 from iam.verdicts import Explanation, Verdict
 
@@ -170,9 +170,8 @@ class AllOf:
         found = replace(rest, session=self._verdict(request))
         if denied is None:
             return found
-        return replace(
-            found, decision=denied, by="default" if request.principal.session_policy is None else "session policy"
-        )
+        by = "default" if _is_nobody(request.principal) else "session policy"
+        return replace(found, decision=denied, by=by)
 
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether the session policy names them, or the rest wants them."""
@@ -193,7 +192,7 @@ class AllOf:
 
     def _denied(self, request: AccessRequest) -> Deny | None:
         principal = request.principal
-        if principal.type is PrincipalType.ANONYMOUS and not principal.policies:
+        if _is_nobody(principal):
             return Deny("anonymous, and no policy is for anonymous requests")
         if principal.session_policy is None:
             return None
@@ -230,3 +229,7 @@ class AllOf:
             except PolicyError:
                 self._parsed[text] = None
         return self._parsed[text]
+
+
+def _is_nobody(principal: Principal) -> bool:
+    return principal.type is PrincipalType.ANONYMOUS and not principal.policies

@@ -90,6 +90,7 @@ def test_every_setting_has_its_place():
         MINIO_IDENTITY_TLS_ENABLE="on", MINIO_GW_CLIENT_CA="/clients", MINIO_IDENTITY_PLUGIN_URL="https://hook/x",
         MINIO_IDENTITY_PLUGIN_AUTH_TOKEN="hook word", MINIO_IDENTITY_PLUGIN_ROLE_POLICY="mine,readonly",
         MINIO_IDENTITY_PLUGIN_ROLE_ID="r1", MINIO_GW_SESSION_TOKENS="sealed",
+        MINIO_GW_ADMIN_URL="http://gw", MINIO_GW_ADMIN_CA="/ca.pem",
         files={"/policies/mine.json": POLICY}, folder=["mine.json", "readme.txt"],
     )  # fmt: skip
     assert set(found.policies) == {*CANNED, "mine"}

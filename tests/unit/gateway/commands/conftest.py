@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gateway import cli
-from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, GatewayProcess
+from tests.servers.processes import ROOT, ROOT_PASSWORD, ROOT_USER, GatewayProcess
 from tests.servers.recording import RecordingBackend
 
 POLICY = {
@@ -65,6 +67,14 @@ class Admin:
         assert (status, err) == (0, "")
         assert out.count("\n") == 1
         return json.loads(out)
+
+    def process(self, *words: str) -> tuple[int, str, str]:
+        """Run a command in a process of its own, as a user does; return its status, output and errors."""
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self._folder)}
+        environ |= {name: value for name, value in os.environ.items() if name.startswith(("MINIO_", "AWS_"))}
+        argv = [sys.executable, "-m", "gateway.cli", "admin", *words]
+        done = subprocess.run(argv, env=environ, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        return done.returncode, done.stdout, done.stderr
 
     def text(self, *words: str) -> str:
         """Return what people see of a command that is done."""
