@@ -12,10 +12,10 @@ help:            ## show this help
 demo: $(VENV)/.demo   ## run the main job on embedded defaults (ARGS=--once ends by itself)
 	$(BIN)/python examples/demo.py $(ARGS)
 
-test: $(VENV)/.test .venv-awscli/.done .tools/opa-engine .tools/oidc-provider   ## run the tests, with real servers
+test: $(VENV)/.test .venv-awscli/.done .tools/opa-engine .tools/oidc-provider .tools/slapd   ## run the tests, with real servers
 	$(BIN)/python -m pytest -m "not slow and not conformance" $(ARGS)
 
-slow: $(VENV)/.test .tools/opa-engine   ## run the tests that take minutes
+slow: $(VENV)/.test .tools/opa-engine .tools/oidc-provider .tools/keycloak   ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 conformance: $(VENV)/.test .venv-awscli/.done .venv-clients/.done .tools/npm-clients   ## the same calls of every client, direct and through
@@ -84,7 +84,8 @@ $(VENV)/.fuzz: $(VENV)/.test
 	.venv-bench/bin/python -m pip install --quiet -r $< || echo "some peers could not be installed: the benchmark says which"
 	@touch $@
 
-# Where Node is, its two S3 clients are part of the matrix; where Go is, `deploy/tools/install-mc.sh` adds mc.
+# Where Node is, its two S3 clients are part of the matrix; where Go is, `deploy/tools/install-mc.sh` adds mc
+# (and `deploy/tools/install-former-gateway.sh` a MinIO gateway of 2021, whose etcd is taken over in a test).
 .tools/npm-clients:
 	if command -v npm >/dev/null; then bash deploy/tools/install-npm-clients.sh || echo "npm could not install the clients: they will be skipped"; fi
 
@@ -95,5 +96,13 @@ $(VENV)/.fuzz: $(VENV)/.test
 # Where Node is, the certified OpenID provider from npm is tested against too.
 .tools/oidc-provider:
 	if command -v npm >/dev/null; then bash deploy/tools/install-oidc-provider.sh || echo "npm could not install oidc-provider: its test will be skipped"; fi
+
+# Where Java and Maven are, Keycloak too, by the slow tests.
+.tools/keycloak:
+	if command -v java >/dev/null && command -v mvn >/dev/null; then sh deploy/tools/install-keycloak.sh || echo "Keycloak could not be installed: its tests will be skipped"; fi
+
+# Where apt-get is, Debian's slapd is unpacked for the tests of LDAP: no root, no service.
+.tools/slapd:
+	if command -v apt-get >/dev/null; then sh deploy/tools/install-slapd.sh || echo "slapd could not be fetched: its tests will be skipped"; fi
 
 .PHONY: help demo test slow conformance fuzz soak lint bench clean

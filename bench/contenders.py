@@ -169,7 +169,7 @@ def gateway(lab: Lab, backend: int, *words: str, name: str = NAME, tls: bool = F
         shutil.copytree(lab.certificates, folder / "certs")
     server = GatewayProcess(
         folder, f"http://127.0.0.1:{backend}", *words, MINIO_IDENTITY_OPENID_CONFIG_URL=lab.issuer,
-        MINIO_GW_DATA_DIR=str(folder / "data"), PYTHONPATH=str(BENCH.parent), **env,
+        MINIO_GW_DATA_DIR=str(lab.folder / "iam"), PYTHONPATH=str(BENCH.parent), **env,
     )  # fmt: skip
     with pinned(SERVER_CPU):
         server.process.start()

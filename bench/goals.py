@@ -11,6 +11,8 @@ WORKERS, STEADY, MEMORY = "GET 1 KiB, one and two workers", "GET 1 KiB at half l
 BIG_GET, BIG_PUT, TLS_GET, TLS_PUT = "GET 64 MiB", "PUT 64 MiB", "GET 64 MiB, TLS", "PUT 64 MiB, TLS"
 CHUNKED, HASH = "PUT 64 MiB, signed chunks", "one SHA-256 pass"
 IDLE, PER_CONNECTION, GROWTH = "MiB, idle", "KiB per idle connection", "MiB more for {gibibytes} GiB, {way}"
+STS, STS_PER_CPU, STS_WRITES = "sessions from identity tokens", "sessions per CPU second", "etcd writes per session"
+OVER_ETCD = f"{NAME}, in etcd"
 EACH = "MiB each, {count:,} {way} of 64 MiB at once"
 
 
@@ -48,6 +50,8 @@ GOALS = (
     _cpu("aws-chunked signed PUT, CPU s/GiB", CHUNKED, HASH, 1.3, PER_GIB),
     Goal("two workers / one, µs CPU", (WORKERS, TWO, CPU), 1.05, (WORKERS, NAME, CPU)),
     _over_nginx("p50", 0.3), _over_nginx("p99", 1.5),
+    Goal("sessions per CPU second, embedded store", (STS, NAME, STS_PER_CPU), 1000, kind="value", least=True),
+    Goal("etcd transactions per session", (STS, OVER_ETCD, STS_WRITES), 1.05, kind="value"),
     _value("one worker idle, MiB", IDLE, 80),
     _value("an idle kept connection, KiB", PER_CONNECTION, 8),
     *(_value(f"{count:,} {way} of 64 MiB at once, MiB each", EACH.format(count=count, way=way), 1.0)

@@ -37,12 +37,13 @@ from bench.section_large import large, tls  # noqa: E402
 from bench.section_memory import memory  # noqa: E402
 from bench.section_small import KEYS, small  # noqa: E402
 from bench.section_steady import latency  # noqa: E402
+from bench.section_sts import sts  # noqa: E402
 from bench.signing import random_file  # noqa: E402
 from tests.servers.opa import opa_kind  # noqa: E402
 from tests.servers.processes import DevIssuer, GatewayProcess  # noqa: E402
 
 SECTIONS: dict[str, Callable[[Lab, Plan], None]] = {
-    "small": small, "latency": latency, "large": large, "tls": tls, "memory": memory,
+    "small": small, "latency": latency, "large": large, "tls": tls, "memory": memory, "sts": sts,
 }  # fmt: skip
 OPA_KINDS = {"opa": "its binary", "engine": "its engine from PyPI", "none": "none"}
 RESULTS = ROOT / "bench/results"
@@ -50,8 +51,9 @@ README = ROOT / "bench/README.md"
 
 
 def session(folder: Path, issuer: DevIssuer) -> Credentials:
-    """Return temporary credentials as a client gets them; every gateway here has one root pair and takes them."""
-    server = GatewayProcess(folder, issuer.urls["issuer"], MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"])
+    """Return temporary credentials as a client gets them; every gateway here has one store and takes them."""
+    server = GatewayProcess(folder, issuer.urls["issuer"], MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"],
+                            MINIO_GW_DATA_DIR=str(folder.parent / "iam"))  # fmt: skip
     try:
         server.start(ready=False)
         token = get_token(issuer.urls["token"], "app", "app-secret")["access_token"]

@@ -7,7 +7,7 @@ The answer is a plan (`plans`), which `turn` makes steps of and the data plane (
     head -- request --> S3Request -- authenticate --> Caller -- operations --> Operation -- actions --> [AccessRequest]
                                                                                                | iam.authorize
     backend <-- wire <-- turn -- re-sign <-- forward.UpstreamRequest <-- plans.Forward <-------+
-    client  <-- wire <-- turn <-- plans.Reply (errors, refusals)          control: STS, health, metrics
+    client  <-- wire <-- turn <-- plans.Reply (errors, refusals)          control: STS, admin, health, metrics
 
 A story that was told is told again with other words in its holes (`habit`, `habits`): what is asked about a request is asked
 again, what its texts look like is known (docs/decisions/0009).

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import sys
 import time
 from ipaddress import ip_network
 
-from gateway.admin.office import Office
+from gateway.admin.office import Insight, Office
 from gateway.admin.surface import Administration
 from gateway.backend import Backend
 from gateway.case import World
@@ -106,6 +107,10 @@ class Federation:
             plugin = CustomToken(config.plugin, config.region)
             self.ways["AssumeRoleWithCustomToken"] = plugin
             self.sources["custom"] = plugin.policies
+        if config.ldap is not None:
+            from sts.ldap import Ldap  # noqa: PLC0415 - only who has a directory pays for its protocol
+
+            self.ways["AssumeRoleWithLDAPIdentity"] = Ldap(config.ldap)
 
     async def close(self) -> None:
         """Let go of every way's connections."""
@@ -156,9 +161,9 @@ class Application:
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
-        administration = Administration(self.desk, world, self._office(config))
+        self.administration = Administration(self.desk, world, self._office(config))
         self.control = Control(
-            self.desk, world, self._sts(), administration, self.not_ready, config.metrics_public, gauges
+            self.desk, world, self._sts(), self.administration, self.not_ready, config.metrics_public, gauges
         )
         self.server = self.control.server()
         self.plane = Plane(
@@ -175,14 +180,16 @@ class Application:
             self.federation.ways, self.keyring, self.store, lambda name: self._policies().get(name), time.time, new_access_key,
             may=self._may, rights=lambda proof: self._rights.of_proof(self.watcher.view, proof), shortcoming=self._shortcoming,
             not_before_of=lambda *session: self.watcher.view.not_before(*session),  # noqa: PLW0108 - of the view of that moment
-            sealed=self._config.session_tokens == SEALED, audited=(self._config.claim_prefix + self._config.claim_name,),
+            sealed=self._config.session_tokens == SEALED, audited=tuple(dict.fromkeys(one.claim for one in self._config.openids)),
         )  # fmt: skip
 
     def _office(self, config: Config) -> Office:
         host = f"[{config.host}]" if ":" in config.host else config.host
+        insight = Insight(self.desk.denials, self.identities.token_of, self.identities.recorded, self.desk.tags_of)
         return Office(
             self.changes, lambda: self.watcher.view, self.store, self._policies, config.root.access_key_id, time.time,
             self.not_ready, region=config.region, domains=config.domains, endpoint=f"{host}:{config.port}", started=time.time(),
+            insight=insight, process=os.getpid(),
         )  # fmt: skip
 
     async def _may(self, request: AccessRequest) -> Decision:
@@ -237,6 +244,7 @@ class Application:
         await self.plane.close()
         self.desk.log.flush()
         await self.server.shutdown(1.0)
+        self.administration.close()
         await self.federation.close()
         await self.authorizer.close()
         await self.store.close()

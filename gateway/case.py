@@ -86,9 +86,9 @@ class Case(NamedTuple):
             return then()
 
         def judged(decisions: Sequence[Decision]) -> Plan:
-            for decision in decisions:
+            for need, decision in zip(needs, decisions, strict=True):
                 if not decision:
-                    raise AccessDenied(reason=decision.reason)
+                    raise AccessDenied(reason=decision.reason, asked=self.question(need))
             return then()
 
         return self.ask(needs, judged)
@@ -104,7 +104,7 @@ class Case(NamedTuple):
             if decision is None:
                 return False
             if not decision:
-                raise AccessDenied(reason=decision.reason)
+                raise AccessDenied(reason=decision.reason, asked=question)
         return True
 
     def question(self, need: Need) -> AccessRequest:

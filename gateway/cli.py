@@ -2,7 +2,8 @@
 
 minio-gw [FLAGS] gateway s3 [FLAGS] [ENDPOINT]
 minio-gw [FLAGS] server [FLAGS] DIR
-minio-gw admin sessions list|revoke ACCESS_KEY [--json]
+minio-gw admin user|group|policy|service-account|session|key|explain|export|import … [--json]
+minio-gw completion bash|zsh|fish
 minio-gw settings
 """
 
@@ -28,6 +29,7 @@ from gateway.inheritance import Inheritance
 from gateway.settings import SETTINGS, markdown_table
 from gateway.supervisor import WORKER_MARK, supervise
 from iam.store import StoreError
+from sts.ldap_settings import LdapSettings, Transport
 from sts.settings import OpenIdSettings
 
 if TYPE_CHECKING:
@@ -40,21 +42,27 @@ _SWITCHES = frozenset({"--quiet", "--json"})
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    options = _parser().parse_args(words)
-    if options.command == "settings":
-        print(markdown_table())
+    options = _parser(admin="admin" in words or "completion" in words).parse_args(words)
+    if options.command in {"settings", "completion"}:
+        print(markdown_table() if options.command == "settings" else _completion(options.shell))
         return 0
+    if options.command == "admin":
+        from gateway.commands.run import run  # noqa: PLC0415 - the other commands need none of it
+
+        return run(options, as_json=_wants_json(options))
     try:
         config = _config(options)
     except ConfigErrors as errors:
-        more = asyncio.run(_preflight(errors.partial)) if errors.partial and options.command != "admin" else []
+        more = asyncio.run(_preflight(errors.partial)) if errors.partial else []
         return _report([*errors.problems, *more], as_json=_wants_json(options))
     _logging(config)
-    if options.command == "admin":
-        from gateway.commands import sessions  # noqa: PLC0415 - the other commands need none of it
-
-        return asyncio.run(sessions.run(config, tuple(options.words)))
     return _serve(config, words)
+
+
+def _completion(shell: str) -> str:
+    from gateway.commands.completion import script  # noqa: PLC0415 - as above
+
+    return script(shell, _parser(admin=True))
 
 
 def _serve(config: Config, words: list[str]) -> int:
@@ -165,7 +173,8 @@ def _config(options: argparse.Namespace) -> Config:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, admin: bool = True) -> argparse.ArgumentParser:
+    """Return the parser; who serves does not load the commands of `admin`."""
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     for setting in SETTINGS:
         if setting.flag:
@@ -190,17 +199,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     server = _sub(commands, "server", "run a store (SeaweedFS) on a folder, with the gateway in front", shared)
     server.add_argument("dir", metavar="DIR", help="the folder that holds the data")
-    admin = _sub(commands, "admin", "look after a running gateway's sessions", shared).add_subparsers(
-        dest="area", required=True, metavar="AREA"
+    if admin:
+        from gateway.commands.parser import add_admin  # noqa: PLC0415 - as above
+
+        add_admin(commands)
+    else:
+        commands.add_parser("admin", help="administrate a running gateway")
+    completion = commands.add_parser(
+        "completion", help="print a script that completes the words of minio-gw in a shell"
     )
-    sessions = _sub(admin, "sessions", "list or revoke sessions", shared).add_subparsers(
-        dest="verb", required=True, metavar="VERB"
-    )
-    _sub(sessions, "list", "list the sessions that have not expired", shared).set_defaults(words=["sessions", "list"])
-    revoke = _sub(sessions, "revoke", "refuse a session on every gateway from now on", shared)
-    revoke.add_argument(
-        "words", metavar="ACCESS_KEY", type=lambda key: ["sessions", "revoke", key], help="the session's access key"
-    )
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell")
     commands.add_parser("settings", help="print every setting as a table (Markdown)")
     return parser
 
@@ -296,7 +304,14 @@ def _identity_lines(config: Config) -> dict[str, str]:
     for one in config.openids:
         if one.role_policies:
             lines[f"Role {one.provider}"] = one.role_arn(config.region)
+    if config.ldap:
+        lines["LDAP"] = _directory_text(config.ldap)
     return lines
+
+
+def _directory_text(one: LdapSettings) -> str:
+    unproved = "" if one.verify or one.transport is Transport.PLAIN else ", its certificate is not verified"
+    return f"{one.host}:{one.port} ({one.transport}{unproved})"
 
 
 def _provider_text(one: OpenIdSettings) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway import backends_file
+from gateway import backends_file, ldap_config
 from gateway.backends_file import BackendsFile
 from gateway.endpoints import BackendSettings, Problem, addressing_of, endpoint_parts, region_of, shown, split_url
 from gateway.openid_settings import openids
@@ -23,6 +23,7 @@ from gateway.sts_settings import READABLE, SEALED, TlsIdentity, plugin, tls_iden
 from iam.model import Credentials, Secret
 from iam.policy import CANNED, Policy, PolicyError, parse
 from iam.store import EtcdSettings
+from sts.ldap_settings import LdapSettings
 from sts.settings import OpenIdSettings, PluginSettings
 
 KEY_MASTER, ROOT_MASTER = "key", "root"  # what a master key is derived from
@@ -93,6 +94,7 @@ class Config:
     master_key: Secret | None = None
     old_masters: tuple[tuple[str, Secret], ...] = ()
     stale_limit: float = 900.0
+    ldap: LdapSettings | None = None
 
     @property
     def openid(self) -> OpenIdSettings | None:
@@ -133,7 +135,7 @@ def load(
         "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
         "backends": _backends(reader, environ, command, positional),
         "backend_connections": int(reader.number("MINIO_GW_BACKEND_CONNECTIONS", 1, 10**5, whole=True)),
-        "openids": openids(reader), "opa": _opa(reader), "etcd": _etcd(reader),
+        "openids": openids(reader), "ldap": ldap_config.read(reader), "opa": _opa(reader), "etcd": _etcd(reader),
         "data_dir": reader.path("MINIO_GW_DATA_DIR"), "policies": policies,
         "anonymous_policies": _anonymous(reader, policies), "trusted_proxies": _networks(reader),
         "max_inflight": int(reader.number("MINIO_GW_MAX_INFLIGHT", 1, 10**6, whole=True)),

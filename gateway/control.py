@@ -97,6 +97,7 @@ class Control:
             return await self._call(http, handed.head(http, line, self.desk), line)
         except (StsError, S3Error) as error:
             line.error, line.reason = error.code, error.reason or error.text
+            self.desk.denials.note(line, error, time.time())
             return _xml(render_error(error.code, error.text, line.request_id), line.request_id, error.status)
         except Exception:  # noqa: BLE001 - the last resort: logged once, answered as InternalError
             _log.exception("request %s failed", line.request_id)

@@ -30,9 +30,9 @@ def copy_object(case: Case) -> Plan:
 
     def judged(decisions: Sequence[Decision]) -> Plan:
         copied, carried = decisions[: len(needs)], decisions[len(needs) :]
-        for decision in copied:
+        for need, decision in zip(needs, copied, strict=True):
             if not decision:
-                raise AccessDenied(reason=decision.reason)
+                raise AccessDenied(reason=decision.reason, asked=case.question(need))
         may_tags, may_annotations = all(carried[: len(tags)]), all(carried[len(tags) :])
         sent = case if may_annotations else case._replace(request=_without_annotations(case.request))
         return sent.forward() if may_tags else _only_without_tags(sent)

@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network
 from gateway.backend import Backend
 from gateway.case import World
 from gateway.context import Tags
+from gateway.denials import Denials
 from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, RequestTimeout, S3Error, SlowDown, render
 from gateway.exchange import Exchange
 from gateway.habit import Told
@@ -42,6 +43,7 @@ class Desk:
     max_inflight: int = 2048
     inflight: int = 0
     counters: Counters = field(default_factory=Counters)
+    denials: Denials = field(default_factory=Denials)
     clock: Callable[[], float] = time.time
     _common: tuple[int, bytes] = (0, b"")
     habits: Habits = field(init=False)

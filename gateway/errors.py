@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import ClassVar
 from xml.sax.saxutils import escape
 
+from iam.model import AccessRequest
+
 
 class S3Error(Exception):
     """The base of all errors that an S3 client may see."""
@@ -30,8 +32,16 @@ class S3Error(Exception):
 
 
 class AccessDenied(S3Error):
+    """What a policy refuses; `asked` is the question that it answered so, None where nobody was asked. Never for the client."""
+
     status = 403
     message = "Access Denied."
+
+    def __init__(
+        self, message: str | None = None, *, reason: str = "", asked: AccessRequest | None = None, **elements: str
+    ) -> None:
+        super().__init__(message, reason=reason, **elements)
+        self.asked = asked
 
 
 class AuthorizationHeaderMalformed(S3Error):

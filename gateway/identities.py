@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import ExpiredToken, InvalidAccessKeyId, InvalidTokenId, ServiceUnavailable
-from iam.model import Credentials, Principal, PrincipalType
+from iam.model import Credentials, Principal, PrincipalType, Secret
 from iam.records import ServiceAccount, User
+from iam.store import SessionRecord
 from iam.view import IamView
 from iam.watch import Watcher
 from sts.principal import principal_of
@@ -106,6 +107,22 @@ class Identities:
         if known.expires_at <= self._now():
             raise ExpiredToken(reason="session expired") if token else InvalidAccessKeyId(reason="account expired")
         return known.found
+
+    def token_of(self, access_key_id: str) -> str:
+        """Return the token of a session that this process has seen lately, "" of any other: for the operator's question why."""
+        tokens = (token for token, known in self._sessions.items() if known.found[0].access_key_id == access_key_id)
+        return next(tokens, "")
+
+    def recorded(self, record: SessionRecord) -> Principal:
+        """Return who a session is as far as its record says: without what is only in its token. Raises as `lookup`."""
+        view = self._watcher.view
+        if view.is_revoked(record.access_key_id, record.parent, record.issued_at * 1000, record.revoke_type):
+            raise InvalidAccessKeyId(reason="session revoked")
+        if record.kid and record.kid not in self._keyring().keys:
+            raise InvalidTokenId(reason="session token: its key was withdrawn")
+        credentials = Credentials(record.access_key_id, Secret(""), expires_at=record.expires_at)
+        session = Session(credentials, record.claims, record.parent, None, record.provider, record.issued_at * 1000)
+        return principal_of(session, root_access_key=self._root_key, policies=self._policies(view, session))
 
     @property
     def is_stale(self) -> bool:

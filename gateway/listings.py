@@ -66,7 +66,7 @@ def _buckets(case: Case, all_of_them: Decision) -> Plan:
     if all_of_them:
         return case.forward()
     if case.caller.principal.type is PrincipalType.ANONYMOUS:
-        raise AccessDenied(reason=all_of_them.reason)
+        raise _denied(case, all_of_them.reason)
 
     def filtered(answer: Answer) -> Plan:
         names = xml.bucket_names(answer.body)
@@ -82,8 +82,13 @@ def _kept(case: Case, answer: Answer, names: Sequence[str], decisions: Sequence[
     kept = frozenset(name for i, name in enumerate(names) if any(decisions[2 * i : 2 * i + 2]))
     paged = "continuation-token" in case.request.parameters or b"<ContinuationToken>" in answer.body
     if not kept and not paged:
-        raise AccessDenied(reason=f"no bucket may be listed: {reason}")
+        raise _denied(case, f"no bucket may be listed: {reason}")
     return case.reply(xml.keep_buckets(answer.body, kept), answer)
+
+
+def _denied(case: Case, reason: str) -> AccessDenied:
+    """Return the refusal to list buckets, with the question about all of them."""
+    return AccessDenied(reason=reason, asked=case.question(required(case.operation, case.request)[0]))
 
 
 def list_keys(case: Case) -> Plan:

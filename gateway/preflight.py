@@ -71,6 +71,7 @@ def _certificates(config: Config) -> list[Problem]:
     ]
     bundles.append(("MINIO_GW_ETCD_CA", etcd.ca_file if etcd else None))
     bundles += [(f"MINIO_GW_OPENID_CA ({one.provider})", one.ca_file) for one in config.openids]
+    bundles.append(("MINIO_GW_LDAP_CA", config.ldap.ca_file if config.ldap else None))
     problems = [problem for name, path in bundles if path for problem in _bundle(name, path)]
     if config.tls_identity is not None:
         problems += _client_authorities(config.tls_identity.ca)

@@ -357,6 +357,7 @@ class S3Turn(Traffic):
             shown = InternalError()
         line = self._line
         line.error, line.reason = shown.code, shown.reason
+        self.desk.denials.note(line, shown, self.desk.clock())
         document = render(shown, resource=line.path, request_id=line.request_id)
         retry = (("Retry-After", "1"),) if shown.status == 503 else ()
         return self._say(document, shown.status, retry)

@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol, Self
 
 from iam.evaluate import asks_existing_tags, decide
-from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType
+from iam.evaluate import explain as explained
+from iam.model import AccessRequest, Allow, Decision, Deny, Principal, PrincipalType
 from iam.policy import Policy, PolicyError, parse
+from iam.verdicts import Explanation, Verdict
 
 _NAMES_AT_MOST = 1024  # lists of policy names kept; claims choose them
 _PARSED_AT_MOST = 256  # session policies kept parsed; each may be some kilobytes
@@ -31,6 +33,10 @@ class Authorizer(Protocol):
 
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether the tags of the object as it is must be in the context before the question is asked."""
+        ...
+
+    async def explain(self, request: AccessRequest) -> Explanation:
+        """Return the decision that `decide` gives, and why, for the operator. Never raises."""
         ...
 
     async def ready(self) -> str | None:
@@ -81,6 +87,18 @@ class IamPolicies:
         """Decide, as `decide_now`."""
         return self.decide_now(request)
 
+    async def explain(self, request: AccessRequest) -> Explanation:
+        """Explain by every statement of the principal's policies."""
+        decision = self.decide_now(request)
+        if request.principal.owner:
+            return Explanation(decision, "owner")
+        try:
+            named = self._named(request.principal.policies)
+            verdict, missing = explained(named.policies, request), named.missing
+        except Exception:  # noqa: BLE001 - the decision says no, and why
+            return Explanation(decision, "policies")
+        return Explanation(decision, "policies", policies=verdict, missing=tuple(filter(None, missing.split(", "))))
+
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether one of the principal's policies could apply and names them."""
         if request.principal.owner:
@@ -100,7 +118,7 @@ class IamPolicies:
 
     def _judge(self, request: AccessRequest) -> Decision:
         named = self._named(request.principal.policies)
-        if not named.policies and not request.deny_only:
+        if not named.policies and not _may_be_nobody(request):
             return Deny(f"none of the principal's policies exists: {named.missing or '(none named)'}")
         decision = decide(named.policies, request)
         if named.missing:
@@ -121,6 +139,14 @@ class IamPolicies:
         return found
 
 
+def _may_be_nobody(request: AccessRequest) -> bool:
+    """Return whether somebody without any policy may ask: for a session, whose rights may come later; not for administration.
+
+    As in MinIO; an attachment that cannot be read, which may have denied it, is no policy either.
+    """
+    return request.deny_only and request.action.startswith("sts:")
+
+
 class AllOf:
     """The session policy AND the rest: a session policy can narrow, never widen (trap 29)."""
 
@@ -137,6 +163,15 @@ class AllOf:
         """Decide, waiting for the rest where it must."""
         denied = self._denied(request)
         return await self._rest.decide(request) if denied is None else denied
+
+    async def explain(self, request: AccessRequest) -> Explanation:
+        """Explain by both, also by the rest where the session policy has denied already."""
+        denied, rest = self._denied(request), await self._rest.explain(request)
+        found = replace(rest, session=self._verdict(request))
+        if denied is None:
+            return found
+        by = "default" if _is_nobody(request.principal) else "session policy"
+        return replace(found, decision=denied, by=by)
 
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether the session policy names them, or the rest wants them."""
@@ -157,7 +192,7 @@ class AllOf:
 
     def _denied(self, request: AccessRequest) -> Deny | None:
         principal = request.principal
-        if principal.type is PrincipalType.ANONYMOUS and not principal.policies:
+        if _is_nobody(principal):
             return Deny("anonymous, and no policy is for anonymous requests")
         if principal.session_policy is None:
             return None
@@ -174,6 +209,17 @@ class AllOf:
         decision = decide((policy,), request._replace(deny_only=False))
         return Deny(f"session policy: {decision.reason}") if isinstance(decision, Deny) else None
 
+    def _verdict(self, request: AccessRequest) -> Verdict | None:
+        """Return what each statement of the session policy says, None without one that can be read."""
+        text = request.principal.session_policy
+        if text is None:
+            return None
+        try:
+            policy = self._policy(text)
+            return explained((policy,), request._replace(deny_only=False)) if policy is not None else None
+        except Exception:  # noqa: BLE001 - the decision says no, and why
+            return None
+
     def _policy(self, text: str) -> Policy | None:
         if text not in self._parsed:
             if len(self._parsed) >= _PARSED_AT_MOST:
@@ -183,3 +229,7 @@ class AllOf:
             except PolicyError:
                 self._parsed[text] = None
         return self._parsed[text]
+
+
+def _is_nobody(principal: Principal) -> bool:
+    return principal.type is PrincipalType.ANONYMOUS and not principal.policies

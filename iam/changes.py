@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+from iam import bulk
 from iam.draft import Draft
 from iam.endings import Endings
 from iam.model import Secret
@@ -21,6 +22,7 @@ from iam.records import (
     Group,
     Kind,
     PolicyDocument,
+    Record,
     ServiceAccount,
     User,
     attachment_name,
@@ -263,6 +265,20 @@ class Changes(Endings):
             draft.remove(Kind.ACCOUNT, access_key_id)
 
         await self._do(decide)
+
+    # Many at once
+
+    async def put_all(
+        self, records: Sequence[Record], *, overwrite: bool = False, dry_run: bool = False
+    ) -> bulk.Outcome:
+        """Write records that come from elsewhere, unless `dry_run`; say what became of each (`iam.bulk.put`)."""
+        outcome = await bulk.put(
+            self._store, self._codec, records, root_access_key=self._root, now=self._time(), overwrite=overwrite, dry_run=dry_run,
+            known_policies=self._given,
+        )  # fmt: skip
+        if outcome.revision:
+            await self._seen(outcome.revision)
+        return outcome
 
     # What they share
 

@@ -7,8 +7,6 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-ke
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 KEYS = frozenset(
     [f"aws:{name}" for name in (
         "currenttime", "epochtime", "federatedprovider", "groups", "principalarn", "principalisawsservice",
@@ -33,11 +31,10 @@ _EXISTING_TAG = "s3:existingobjecttag/"
 FAMILIES = ("jwt:", "ldap:", "aws:principaltag/", "aws:requesttag/", "s3:requestobjecttag/", _EXISTING_TAG)
 
 
-@lru_cache(maxsize=1024)
 def is_known_key(key: str) -> bool:
     """Return whether a request can have this condition key (any case)."""
     lower = key.lower()
-    return lower in KEYS or any(lower.startswith(family) and lower != family for family in FAMILIES)
+    return lower in KEYS or (lower.startswith(FAMILIES) and lower not in FAMILIES)
 
 
 def names_existing_tags(text: str) -> bool:

@@ -21,7 +21,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from iam.model import Context, UnknownFact
-from iam.patterns import Pieces, matches, resolve, split, template
+from iam.patterns import Pieces, matches, read_template, resolve, split
 
 Test = Callable[[str, Pieces], bool]
 
@@ -158,7 +158,7 @@ def _arn(text: str) -> None:
 
 def _pieces(text: str) -> Pieces:
     """Return a text's pieces as they would be, with a value that changes nothing in place of each variable."""
-    return tuple(part if isinstance(part, str) else "v" for part in template(text))
+    return tuple(part if isinstance(part, str) else "v" for part in read_template(text))
 
 
 #: What a listed value must be, by the beginning of the operator's name, and what to say when it is not; each raises ValueError.
@@ -274,7 +274,7 @@ def fault(operator_name: str, value: str) -> str | None:
 def _broken(text: str) -> str | None:
     """Return what is wrong with the variables in a text."""
     try:
-        template(text)
+        read_template(text)
     except ValueError as error:
         return str(error)
     return None

@@ -70,6 +70,8 @@ class EmbeddedStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="iam-store")
         self._database: sqlite3.Connection | None = None
         self._purged = 0.0
+        self._waiting: list[tuple[tuple[str, int, bytes], asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Open or create the file, readable by this user only."""
@@ -79,8 +81,29 @@ class EmbeddedStore:
         """Write a session."""
         if not keys.is_name(record.access_key_id):
             raise StoreError("an access key may hold letters and digits only")
-        row = (record.access_key_id, record.expires_at, codec.encode_session(record))
-        await self._run(lambda: self._record(row))
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append(((record.access_key_id, record.expires_at, codec.encode_session(record)), written))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write_waiting())
+        await written
+
+    async def _write_waiting(self) -> None:
+        """Write the sessions that wait, all of a moment in one transaction: to wake the thread costs more than to write."""
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            rows = [row for row, _ in waiting]
+            trouble: StoreError | None = None
+            try:
+                await self._run(partial(self._record, rows))
+            except StoreError as error:
+                trouble = error
+            for _, written in waiting:
+                if written.done():  # who asked has left
+                    continue
+                if trouble is None:
+                    written.set_result(None)
+                else:
+                    written.set_exception(trouble)
 
     async def session(self, access_key_id: str, *, expired: bool = False) -> SessionRecord | None:
         """Return a recorded session, one that has expired only when asked for."""
@@ -123,6 +146,8 @@ class EmbeddedStore:
 
     async def close(self) -> None:
         """Close the file and end the thread."""
+        if self._writer is not None:
+            await self._writer
         if self._database is not None:
             await self._run(self._close)
         self._thread.shutdown(wait=False)
@@ -203,9 +228,9 @@ class EmbeddedStore:
             raise
         self._db.execute("COMMIT")
 
-    def _record(self, row: tuple[str, int, bytes]) -> None:
+    def _record(self, rows: Sequence[tuple[str, int, bytes]]) -> None:
         with self._writing() as db:
-            db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", row)
+            db.executemany("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)", rows)
             if time.monotonic() - self._purged > PURGE or not self._purged:
                 self._purge(int(time.time()) - self._slack)
                 self._purged = time.monotonic()

@@ -38,7 +38,6 @@ from iam.store import (
 
 WINDOW = 300  # seconds of expiry that share a lease; twelve times that for sessions longer than a day
 PROGRESS = 1.0  # seconds between two progress requests of a quiet watch
-PAGE = 2000  # records per range request
 _DAY = 86_400
 _log = logging.getLogger("minio_gw.store")
 
@@ -76,7 +75,7 @@ class EtcdStore:
 
     async def sessions(self) -> list[SessionRecord]:
         """Return the sessions that have not expired."""
-        _, found = await self._all(self._sessions)
+        _, found = await self._cluster.rows(self._sessions)
         rows = ((_suffix(kv.key, self._sessions), kv.value) for kv in found)
         return [record for record in codec.decode_sessions(rows, _skipped) if record.expires_at > time.time()]
 
@@ -111,7 +110,7 @@ class EtcdStore:
 
     async def snapshot(self) -> Snapshot:
         """Return all records at one revision (a linearizable read)."""
-        header, found = await self._all(self._records)
+        header, found = await self._cluster.rows(self._records)
         self._cluster_id, self._listed = header.cluster_id, header.revision
         return Snapshot(header.revision, tuple(row for kv in found if (row := self._row(kv, kv.value)) is not None))
 
@@ -206,19 +205,6 @@ class EtcdStore:
     async def _read(self, key: bytes) -> Any:
         answer = await self._cluster.call("KV/Range", etcd_pb2.RangeRequest(key=key), etcd_pb2.RangeResponse)
         return answer.kvs
-
-    async def _all(self, prefix: bytes) -> tuple[Any, list[Any]]:
-        """Return the first page's header and every record of a prefix, all pages at that header's revision."""
-        header, found, start = None, [], prefix
-        while True:
-            revision = header.revision if header else 0
-            request = etcd_pb2.RangeRequest(key=start, range_end=keys.range_end(prefix), limit=PAGE, revision=revision)
-            answer = await self._cluster.call("KV/Range", request, etcd_pb2.RangeResponse)
-            header = header or answer.header
-            found += answer.kvs
-            if not answer.more:
-                return header, found
-            start = answer.kvs[-1].key + b"\0"
 
     async def _put(self, key: bytes, value: bytes, expires_at: int) -> None:
         """Put under the window's lease; a lease that etcd no longer knows is granted anew, once."""

@@ -19,10 +19,12 @@ import grpc
 import grpc.aio
 
 from iam import etcd_pb2
+from iam.keys import range_end
 from iam.store import EtcdSettings, StoreUnavailable, WatchLost
 
 SILENCE = 3.0  # seconds without any answer after which a watch counts as dead
 PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between two rounds through the endpoints: an election takes about one
+PAGE = 2000  # pairs of one range request
 IN_FLIGHT = 128  # calls to etcd at once; a burst waits here, where waiting costs nothing (0002: collapse without it)
 
 _OPTIONS = (
@@ -101,6 +103,19 @@ class Cluster:
             return await self._ask(method, request, answer, [] if failed is None else failed)
         finally:
             self._room.release()
+
+    async def rows(self, prefix: bytes) -> tuple[Any, list[Any]]:
+        """Return the first page's header and every pair of a prefix, all pages at that header's revision."""
+        header, found, start = None, [], prefix
+        while True:
+            revision = header.revision if header else 0
+            request = etcd_pb2.RangeRequest(key=start, range_end=range_end(prefix), limit=PAGE, revision=revision)
+            answer = await self.call("KV/Range", request, etcd_pb2.RangeResponse)
+            header = header or answer.header
+            found += answer.kvs
+            if not answer.more:
+                return header, found
+            start = answer.kvs[-1].key + b"\0"
 
     async def _ask(self, method: str, request: Any, answer: Any, failed: list[str]) -> Any:
         """Ask one endpoint after another, in a few rounds, until one answers or refuses for good."""

@@ -46,9 +46,7 @@ def decide(policies: Iterable[Policy], request: AccessRequest) -> Decision:
             if about.allow is None:
                 return _denial(_name(policy, number), about.name, request)
             allowed = about.allow if policy.id else _allowance(_name(policy, number), about.name, request.action)
-    if allowed is None and request.deny_only:
-        return Allow(f"nothing denies {request.action} to whom it is about")
-    return allowed or _silence(request)
+    return allowed or _unsaid(request)
 
 
 def _name(policy: Policy, number: int) -> str:
@@ -63,7 +61,9 @@ def _denial(policy: str, statement: str, request: AccessRequest) -> Deny:
     return Deny(f"{policy}/{statement} denies {request.action} on {request.resource}")
 
 
-def _silence(request: AccessRequest) -> Deny:
+def _unsaid(request: AccessRequest) -> Decision:
+    if request.deny_only:
+        return Allow(f"nothing denies {request.action} to whom it is about")
     return Deny(f"no statement allows {request.action} on {request.resource}")
 
 
@@ -196,7 +196,7 @@ def _outcome(steps: Sequence[Step], request: AccessRequest) -> Decision:
     for step in applied:
         if not step.allow:
             return _denial(step.policy, step.statement, request)
-    return _allowance(applied[0].policy, applied[0].statement, request.action) if applied else _silence(request)
+    return _allowance(applied[0].policy, applied[0].statement, request.action) if applied else _unsaid(request)
 
 
 def _step(policy: str, name: str, statement: Statement, request: AccessRequest) -> Step:

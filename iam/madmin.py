@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 
+from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
 SIZE_LIMIT = 262272  # bytes of an encrypted body that MinIO's server reads
@@ -86,10 +86,13 @@ def _cipher(scheme: Scheme, password: str, salt: bytes) -> AESGCM | ChaCha20Poly
 
 
 def _key(scheme: Scheme, password: bytes, salt: bytes) -> bytes:
-    """Return the key of 32 bytes, at the costs that MinIO fixed."""
+    """Return the key of 32 bytes, at the costs that MinIO fixed.
+
+    Not with OpenSSL's Argon2id (of `cryptography` 50): with lanes, two calls at once wait for each other for ever.
+    """
     if scheme is Scheme.PBKDF2_AES:
         return PBKDF2HMAC(SHA256(), 32, salt, iterations=8192).derive(password)
-    return Argon2id(salt=salt, length=32, iterations=1, lanes=4, memory_cost=65536).derive(password)
+    return hash_secret_raw(password, salt, time_cost=1, memory_cost=65536, parallelism=4, hash_len=32, type=Type.ID)
 
 
 def _nonce(prefix: bytes, number: int) -> bytes:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType, Secret
+from iam.verdicts import Explanation
 
 MAX_ANSWER = 65_536  # bytes
 _ANONYMOUS = PrincipalType.ANONYMOUS
@@ -130,6 +131,12 @@ class OpaAuthorizer:
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
             return Deny(f"policy service: {_kind(error)}")
         return _verdict(answer)
+
+    async def explain(self, request: AccessRequest) -> Explanation:
+        """Ask, as for a request: only the service knows its reasons."""
+        decision = await self.decide(request)
+        by = "default" if request.principal.type is _ANONYMOUS else "policy service"
+        return Explanation(decision, by, service=decision)
 
     def wants_existing_tags(self, request: AccessRequest) -> bool:
         """Return whether the settings say so, for objects."""

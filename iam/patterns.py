@@ -32,8 +32,7 @@ class Variable(NamedTuple):
     default: str | None = None
 
 
-@lru_cache(maxsize=_KEPT)
-def template(text: str) -> tuple[str | Variable, ...]:
+def read_template(text: str) -> tuple[str | Variable, ...]:
     """Return the parts of a text: even ones as written, odd ones variables, escapes being plain texts. Raises ValueError."""
     parts = _VARIABLE.split(text)
     if any("${" in part for part in parts[::2]):
@@ -50,9 +49,13 @@ def _variable(inside: str) -> str | Variable:
     return Variable(match[1], match[2])
 
 
+#: The same, kept: for texts that were found good, and that many requests are judged by.
+template = lru_cache(maxsize=_KEPT)(read_template)
+
+
 def variables(text: str) -> tuple[str, ...]:
     """Return the names of the variables in a text. Raises ValueError for a text that is no template."""
-    return tuple(part.name for part in template(text) if isinstance(part, Variable))
+    return tuple(part.name for part in read_template(text) if isinstance(part, Variable))
 
 
 def is_value(text: str) -> bool:

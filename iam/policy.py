@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from iam.condition_keys import is_known_key, names_existing_tags
 from iam.conditions import Condition, fault, parse_operator
-from iam.patterns import template, variables
+from iam.patterns import variables
 from iam.principals import EVERYBODY, parse_principals
 
 MAX_DOCUMENT = 20_480  # characters: AWS's largest policies fit
@@ -98,25 +98,42 @@ def parse(text: str, *, limit: int = MAX_DOCUMENT, principals: bool = False) -> 
     if len(text) > limit:
         raise PolicyError((f"document: longer than {limit} characters",))
     try:
-        document = json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant)
-        problems = list(_given_twice(document, ""))
-    except (ValueError, RecursionError) as error:
-        raise PolicyError((f"document: not JSON: {error}",)) from None
-    policy = _document(document, problems, principals=principals)
+        document, problems = _read(text)
+        policy = _document(document, problems, principals=principals)
+    except RecursionError as error:
+        raise PolicyError((f"document: nested too deep: {error}",)) from None
     if problems:
         raise PolicyError(tuple(problems))
     return replace(policy, text=text)
 
 
-class _Object(dict[str, Any]):
-    """A JSON object that remembers which of its members were given twice (RFC 8259 section 4 leaves that open)."""
+def _read(text: str) -> tuple[Any, list[str]]:
+    """Return the JSON value of a text, and what is given twice in it. Raises PolicyError, RecursionError."""
+    doubled: list[_Doubled] = []
+    try:
+        document = json.loads(
+            text, object_pairs_hook=lambda pairs: _object(pairs, doubled), parse_constant=_refuse_constant
+        )
+    except ValueError as error:
+        raise PolicyError((f"document: not JSON: {error}",)) from None
+    return document, list(_given_twice(document, "")) if doubled else []
 
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.twice: list[str] = []
-        if len(self) < len(pairs):
-            counts = Counter(name for name, _ in pairs)
-            self.twice = sorted(name for name, count in counts.items() if count > 1)
+
+class _Doubled(dict[str, Any]):
+    """A JSON object with members that were given twice (RFC 8259 section 4 leaves open what that means)."""
+
+    twice: tuple[str, ...] = ()
+
+
+def _object(pairs: list[tuple[str, Any]], doubled: list[_Doubled]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    found = _Doubled(members)
+    counts = Counter(name for name, _ in pairs)
+    found.twice = tuple(sorted(name for name, count in counts.items() if count > 1))
+    doubled.append(found)
+    return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -124,8 +141,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _given_twice(value: Any, place: str) -> Iterator[str]:
-    if isinstance(value, _Object):
+    if isinstance(value, _Doubled):
         yield from (f"{_join(place, name)}: given twice" for name in value.twice)
+    if isinstance(value, dict):
         for name, member in value.items():
             yield from _given_twice(member, _join(place, name))
     elif isinstance(value, list):
@@ -267,10 +285,9 @@ def _wrong_variables(text: str) -> str:
     if "${" not in text:
         return ""
     try:
-        template(text)
+        unknown = [name for name in variables(text) if not is_known_key(name)]
     except ValueError as error:
         return str(error)
-    unknown = [name for name in variables(text) if not is_known_key(name)]
     return f"has the variable ${{{unknown[0]}}}, a key that no request here has" if unknown else ""
 
 

@@ -90,3 +90,22 @@ class Verdict:
         """Return it for JSON."""
         steps = [step.document() for step in self.steps]
         return {"allowed": bool(self.decision), "reason": self.decision.reason, "statements": steps}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What an authorizer decides, who in it decided, and what each part of it said. True when it allows, as the decision.
+
+    `by`: `owner`, `session policy`, `policies`, `policy service`, or `default` for who is not even asked about. `missing` are
+    policies that the principal names and that do not exist; `service` is a policy service's answer.
+    """
+
+    decision: Decision
+    by: str
+    session: Verdict | None = None
+    policies: Verdict | None = None
+    missing: tuple[str, ...] = ()
+    service: Decision | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.decision)

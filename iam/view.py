@@ -93,7 +93,9 @@ class IamView:
             table = _TABLES[kind]
             entries = touched.get(table)
             if entries is None:
-                entries = touched[table] = getattr(self, table).copy()  # a proxy's copy is its dict's, as fast as can be
+                entries = touched[table] = getattr(
+                    self, table
+                ).copy()  # a proxy's copy is its dict's, as fast as can be
             if isinstance(change, Gone):
                 entries.pop(name, None)
             else:

@@ -8,9 +8,10 @@ from sts.jwks import IdpUnavailable
 from sts.oidc import NotTrusted, TokenExpired, TokenRefused
 from sts.proof import Proof
 from sts.wire import (
-    AccessDenied,
-    ExpiredToken,
+    ExpiredTokenException,
     IDPCommunicationError,
+    IDPRejectedClaim,
+    InvalidIdentityToken,
     InvalidParameterValue,
     MissingParameter,
     StsCall,
@@ -22,7 +23,7 @@ class Tokens(Protocol):
     """What proves tokens: `sts.openid.OpenId`."""
 
     async def proved(self, token: str, *, role_arn: str = "", provider_id: str = "", access_token: str = "") -> Proof:
-        """Return what a token proves. Raises TokenRefused, IdpUnavailable."""
+        """Return what a token proves. Raises TokenRefused, IdpUnavailable, and StsError for parameters."""
         ...
 
 
@@ -43,11 +44,11 @@ async def prove(call: StsCall, tokens: Tokens | None) -> Proof:
             access_token=said["WebIdentityAccessToken"],
         )
     except TokenExpired:
-        raise ExpiredToken from None
+        raise ExpiredTokenException from None
     except NotTrusted as error:
-        raise AccessDenied(reason=str(error)) from None
+        raise IDPRejectedClaim(str(error)) from None
     except TokenRefused as error:
-        raise InvalidParameterValue(str(error)) from None
+        raise InvalidIdentityToken(str(error)) from None
     except IdpUnavailable as error:
         raise IDPCommunicationError(reason=str(error)) from None
 

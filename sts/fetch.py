@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ import httpx
 DEADLINE = 5.0  # seconds
 MAX_DOCUMENT = 2**20  # bytes
 MAX_CONNECTIONS = 16  # to one provider, whatever clients do
+
+
+@lru_cache(maxsize=16)
+def _trusted(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that verifies; one of all providers with the same certificates, since reading them is slow."""
+    return ssl.create_default_context(cafile=ca_file)
 
 
 class UnexpectedStatus(ValueError):
@@ -37,7 +44,7 @@ class Fetcher:
     def __init__(self, ca_file: Path | None) -> None:
         self._client = httpx.AsyncClient(
             timeout=DEADLINE, follow_redirects=False, trust_env=False,
-            verify=ssl.create_default_context(cafile=str(ca_file)) if ca_file else True,
+            verify=_trusted(ca_file),
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )  # fmt: skip

@@ -31,7 +31,9 @@ def _statements(own: str | None) -> list[Any]:
 
 
 def statement(one: Statement) -> dict[str, Any]:
-    """Return a parsed statement as its author could have written it."""
+    """Return a parsed statement as its author could have written it. Raises ValueError for one that is about others."""
+    if one.principals or one.not_principals:
+        raise ValueError("a statement with principals narrows no session")
     lists = {
         "Action": one.actions, "NotAction": one.not_actions,
         "Resource": one.resources, "NotResource": one.not_resources,

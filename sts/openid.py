@@ -18,7 +18,7 @@ from sts.jwks import IdpUnavailable
 from sts.oidc import OidcVerifier, TokenRefused, unverified_issuer
 from sts.proof import Proof
 from sts.settings import OpenIdSettings
-from sts.wire import StsCall
+from sts.wire import InvalidParameterValue, MissingParameter, StsCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +52,17 @@ class OpenId:
         return await prove(call, self if self._providers else None)
 
     async def proved(self, token: str, *, role_arn: str = "", provider_id: str = "", access_token: str = "") -> Proof:
-        """Return what a token proves. Raises TokenRefused, TokenExpired, NotTrusted, IdpUnavailable.
+        """Return what a token proves. Raises TokenRefused, TokenExpired, NotTrusted, IdpUnavailable; StsError for parameters.
 
         SDKs always send a RoleArn: one that is none of ours is taken for none.
         """
         one = await self._chosen(token, role_arn, provider_id)
         claims = await one.verifier.verify(token)
         if one.role_arn and role_arn != one.role_arn:
-            raise TokenRefused("This provider's rights come by a role: its RoleArn is needed.")
+            raise InvalidParameterValue("RoleArn: this provider's rights come by its role, and this is not it.")
         if one.settings.userinfo:
             if not access_token:
-                raise TokenRefused("The parameter WebIdentityAccessToken is missing.")
+                raise MissingParameter("The parameter WebIdentityAccessToken is missing.")
             claims = await one.verifier.enriched(claims, access_token)
         return _proof(one, claims)
 
@@ -89,11 +89,11 @@ class OpenId:
         if provider_id:
             found = [one for one in found if (one.settings.name or "_") == provider_id.lower()]
         if not found:
-            raise TokenRefused("ProviderId names no provider, or not that of RoleArn.")
+            raise InvalidParameterValue("ProviderId names no provider, or not that of RoleArn.")
         if len(found) > 1:
             found = await _of_issuer(found, unverified_issuer(token))
         if len(found) > 1:
-            raise TokenRefused("Several providers issue such tokens: name one by RoleArn or ProviderId.")
+            raise InvalidParameterValue("Several providers issue such tokens: name one by RoleArn or ProviderId.")
         return found[0]
 
 

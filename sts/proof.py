@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sts.wire import StsCall
 
+AWS_TAGS = "https://aws.amazon.com/tags"  # the claim in which a provider names session tags, as AWS reads it
 USER = "user"  # the provider of who has permanent keys here
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
+from iam.claims import values_of
 from iam.model import Principal, UnknownFact
+from iam.principals import arn_of, is_federated
 from sts.wire import StsCall
 
 
@@ -32,7 +33,7 @@ class Question:
         """Return the values of a condition key, None when the call has none. Raises UnknownFact."""
         service, _, name = key.partition(":")
         if service.lower() == "jwt":
-            return _texts(self.principal.claims.get(name))
+            return values_of(self.principal.claims, name)
         family, slash, tag = name.partition("/")
         if slash:
             return self._tag(f"{service}:{family}".lower(), tag)
@@ -52,6 +53,10 @@ class Question:
             "aws:sourceip": self.call.source_ip,
             "aws:securetransport": str(self.call.secure).lower(),
             "aws:principaltype": self.principal.type.value,
+            "aws:principalarn": arn_of(self.principal),
+            "aws:federatedprovider": self.principal.provider if is_federated(self.principal) else "",
+            "aws:principalisawsservice": "false",
+            "aws:viaawsservice": "false",
             "aws:userid": who,
             "aws:username": who,
             "aws:epochtime": str(self.now),
@@ -67,15 +72,4 @@ class Question:
         tags = {"aws:requesttag": self.asked_tags, "aws:principaltag": self.principal.tags}.get(family)
         if tags is None:
             raise UnknownFact(family)
-        return (tags[tag],) if tag in tags else None
-
-
-def _texts(value: Any) -> tuple[str, ...] | None:
-    """Return a claim's texts; None for what has no one obvious text."""
-    if isinstance(value, bool):
-        return (str(value).lower(),)
-    if isinstance(value, str | int):
-        return (str(value),)
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    return None
+        return values_of(tags, tag)

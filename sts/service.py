@@ -8,16 +8,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from iam.model import AccessRequest, Credentials, Decision, Principal, PrincipalType
+from iam.model import AccessRequest, Allow, Credentials, Decision, Deny, Principal, PrincipalType
 from iam.policy import Policy
 from iam.store import IamStore, SessionRecord, StoreError
 from sts.caller_identity import identity_of
 from sts.narrowing import narrowed
 from sts.parameters import ACTIONS, MAX_DURATION, Wanted, tags_of, wanted
-from sts.proof import USER, Proof, WayIn
+from sts.proof import AWS_TAGS, USER, Proof, WayIn
 from sts.questions import Question
 from sts.sessions import OUR_CLAIMS, PRIVATE, Keyring, mint
 from sts.wire import (
@@ -37,7 +37,6 @@ from sts.wire import (
 __all__ = ["ACTIONS", "StsService"]
 
 MAX_TOKEN = 4096  # characters of a session token: it travels in a header, or a URL, of every request
-AWS_TAGS = "https://aws.amazon.com/tags"  # the claim in which a provider names session tags, as AWS reads it
 _NAMED_AT_MOST = 3  # claims in the message about a token that is too long
 _AUDITED = ("sub", "azp", "iss", "preferred_username", "policy", "groups", "jti")
 
@@ -61,8 +60,8 @@ class StsService:
     `ways` are the ways in by action; `keyring` returns the keys of this moment (`current` "" while there is none), `policy` a
     policy by its name (PolicyArns). `now` is in epoch seconds. `may` answers two questions (None: always yes, but nobody
     except root may give tags): `sts:<Action>`, to be allowed unless a policy denies it, and `sts:TagSession`, to be denied
-    unless a policy allows it. `rights` are the policies that a proved identity has. `shortcoming` says why a federated identity could never do anything, "" when it could.
-    `not_before_of` (parent, TokenRevokeType) is the epoch millisecond up to which sessions of that parent are revoked.
+    unless a policy allows it. `rights` are the policies that a proved identity has. `shortcoming` says why a federated
+    identity could never do anything, "" when it could. `not_before_of` (parent, TokenRevokeType) is the epoch millisecond up to which sessions of that parent are revoked.
     """
 
     ways: Mapping[str, WayIn]
@@ -84,11 +83,12 @@ class StsService:
         if call.action == "GetCallerIdentity":
             who = identity_of(call)
             return render_identity(arn=who.arn, user_id=who.user_id, account=who.account, request_id=request_id)
-        policy = self._narrowed(asked)
         proof = await self._prove(call)
-        expires_at = self._clamp(asked, proof)
-        tags = {**_tags_of(proof), **asked.tags}
-        await self._authorize(call, asked, proof, tags, expires_at)
+        policy = self._narrowed(asked)  # only who is proved learns which policies there are
+        expires_at, vouched = self._clamp(asked, proof), _tags_of(proof)
+        asker = self._asker(call, proof, vouched)
+        await self._authorize(asked, Question(asker, call, *self._times(expires_at), asked.tags))
+        tags = {**vouched, **asked.tags}
         claims, keyring = self._claims(asked, proof, tags, policy), self._keyring()
         credentials = self._mint(keyring, claims, expires_at)
         await self._record(asked, proof, claims, credentials, keyring.current)
@@ -123,36 +123,37 @@ class StsService:
         length = min(asked.duration or MAX_DURATION, proof.max_duration or MAX_DURATION, MAX_DURATION)
         return now + length if proof.expires_at is None else min(proof.expires_at, now + length)
 
-    async def _authorize(
-        self, call: StsCall, asked: Wanted, proof: Proof, tags: Mapping[str, str], expires_at: int
-    ) -> None:
-        """Ask whether this session may be made, and whether its caller may give it tags of his own choice."""
-        principal = self._asker(call, proof, tags)
-        now = self.now()
-        about = Question(principal, call, expires_at - int(now), int(now), asked.tags)
-        for action in (f"sts:{call.action}", *(("sts:TagSession",) if asked.tags else ())):
-            if self.may is None:
-                if action == "sts:TagSession" and not principal.owner:
-                    raise AccessDenied("Tags: not allowed.", reason="nobody but root may tag sessions")
-                continue
-            decision = await self.may(AccessRequest(principal, action, "", context=about))
-            if not decision:
-                raise AccessDenied(reason=f"{action}: {decision.reason}")
+    def _times(self, expires_at: int) -> tuple[int, int]:
+        """Return how long a session would last, and now, both in seconds."""
+        now = int(self.now())
+        return expires_at - now, now
 
-    def _asker(self, call: StsCall, proof: Proof, tags: Mapping[str, str]) -> Principal:
-        """Return who asks for the session: the signer, or whom the proof has made known; with the session's tags."""
+    async def _authorize(self, asked: Wanted, about: Question) -> None:
+        """Ask whether this session may be made, and whether its caller may give it tags of his own choice."""
+        made = AccessRequest(about.principal, f"sts:{asked.action.name}", "", context=about, deny_only=True)
+        decision = await self.may(made) if self.may else Allow()
+        if not decision:
+            raise AccessDenied(reason=f"{made.action}: {decision.reason}")
+        if not asked.tags:
+            return
+        tagged = AccessRequest(about.principal, "sts:TagSession", "", context=about)
+        decision = await self.may(tagged) if self.may else Allow() if about.principal.owner else Deny("nobody to ask")
+        if not decision:
+            raise AccessDenied(
+                "The parameter Tags needs the right sts:TagSession.", reason=f"sts:TagSession: {decision.reason}"
+            )
+
+    def _asker(self, call: StsCall, proof: Proof, vouched: Mapping[str, str]) -> Principal:
+        """Return who asks for the session: the signer, or whom the proof has made known.
+
+        The tags are those that somebody vouches for: one whom a tag lets tag must not give himself that tag.
+        """
         if proof.provider == USER and call.signer is not None:
-            return replace(call.signer, tags=tags)
+            return call.signer
         return Principal(
-            PrincipalType.ASSUMED_ROLE,
-            "",
-            False,
-            proof.claims,
-            proof.groups,
-            self.rights(proof),
-            parent=proof.parent,
-            tags=tags,
-        )
+            PrincipalType.ASSUMED_ROLE, claims=proof.claims, groups=proof.groups, policies=self.rights(proof),
+            parent=proof.parent, tags=vouched, provider=proof.provider,
+        )  # fmt: skip
 
     def _claims(self, asked: Wanted, proof: Proof, tags: Mapping[str, str], policy: str | None) -> dict[str, Any]:
         """Return what the token says: of the proof nothing that only we may say (trap 47)."""

@@ -10,7 +10,6 @@ is derived from the access key with a second server key: nothing in a request, a
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 import re
@@ -82,18 +81,6 @@ class Session:
     revoke_type: str = ""
     role_arn: str = ""
     name: str = ""
-
-
-def derive_keyring(root_secret: Secret) -> Keyring:
-    """Derive the keys from the root secret, the same on every gateway that has it.
-
-    scrypt first (RFC 7914; OWASP's cost for 16 MiB), so that a token cannot be used to guess a weak root secret cheaply;
-    then HKDF (RFC 5869) with a purpose each, so that neither key is an access secret (trap 45). A quarter of a second.
-    """
-    seed = hashlib.scrypt(root_secret.reveal().encode(), salt=b"minio-gw sessions v1", n=2**14, r=8, p=5)
-    kid = _expand(seed, b"key id")[:6].hex()
-    key = SessionKey(kid, _expand(seed, b"token signing"), _expand(seed, b"secret derivation"))
-    return Keyring(kid, {kid: key})
 
 
 def _expand(seed: bytes, purpose: bytes) -> bytes:

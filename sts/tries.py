@@ -29,7 +29,7 @@ class Tries:
     def take(self, name: str, now: float) -> float:
         """Take a token; return 0.0, or the seconds until there will be one. `now` never runs backwards."""
         bucket = self._filled(name, now)
-        if bucket.tokens < 1:
+        if bucket.tokens < 1 - 1e-9:
             return (1 - bucket.tokens) * self._interval
         bucket.tokens -= 1
         return 0.0
@@ -38,7 +38,7 @@ class Tries:
         """Give a token back."""
         bucket = self._buckets.get(name)
         if bucket is not None:
-            bucket.tokens = min(self._burst, bucket.tokens + 1)
+            bucket.tokens += 1  # never more than the burst: the next look bounds it
 
     def _filled(self, name: str, now: float) -> _Bucket:
         bucket = self._buckets.setdefault(name, _Bucket(self._burst, now))

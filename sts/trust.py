@@ -8,11 +8,12 @@ from typing import Any
 from iam.patterns import matches
 from iam.records import is_subject
 from sts.principal import policies_of
+from sts.proof import AWS_TAGS
 from sts.sessions import OUR_CLAIMS
 from sts.settings import OpenIdSettings
 
-#: Carried whatever the settings say: who it is, and of which provider.
-_IDENTITY = frozenset({"iss", "sub", "azp"})
+#: Carried whatever the settings say: who it is, of which provider, and the tags that the session's own place is for.
+_IDENTITY = frozenset({"iss", "sub", "azp", AWS_TAGS})
 
 
 def audience(settings: OpenIdSettings, claims: Mapping[str, Any]) -> str | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from sts import client_grants
 from sts.client_grants import Tokens
 from sts.proof import Proof
-from sts.wire import InvalidParameterValue, StsCall
+from sts.wire import InvalidIdentityToken, StsCall
 
 
 async def prove(call: StsCall, tokens: Tokens | None) -> Proof:
     """Return the proof of the call's token, with a subject. Raises StsError."""
     proof = await client_grants.prove(call, tokens)
     if not proof.subject:
-        raise InvalidParameterValue("The token has no claim sub.")
+        raise InvalidIdentityToken("The token has no claim sub.")
     return proof

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
 from urllib.parse import parse_qsl
@@ -154,7 +154,7 @@ class StsCall:
     """
 
     action: str
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, str] = field(repr=False)  # tokens and passwords
     signer: Principal | None
     source_ip: str
     certificate: bytes | None = None

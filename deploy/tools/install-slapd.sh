@@ -9,7 +9,11 @@ made="$PWD/.tools/slapd.new"
 rm -rf "$made"
 mkdir -p "$made/packages"
 cd "$made/packages"
-apt-get download -qq "slapd=$version" "ldap-utils=$version" "libldap-2.5-0=$version" libltdl7 libwrap0 libargon2-1 libsasl2-2 2>/dev/null ||
+fetch() {
+  apt-get download -qq "slapd=$version" "ldap-utils=$version" "libldap-2.5-0=$version" libltdl7 libwrap0 libargon2-1 libsasl2-2 2>/dev/null
+}
+# A machine that has just been made knows no packages yet.
+fetch || { [ "$(id -u)" -eq 0 ] && apt-get update -qq && fetch; } ||
   { echo "apt-get cannot download slapd $version: run apt-get update, or use Debian 12" >&2; rm -rf "$made"; exit 1; }
 for package in *.deb; do dpkg -x "$package" "$made"; done
 cd "$made/../.."

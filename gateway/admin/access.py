@@ -51,15 +51,15 @@ class Asker:
     async def must(self, actions: Sequence[str], *, own: bool = False) -> None:
         """Return if one of the actions is allowed, or is not denied where it is about one's own. Raises AccessDenied."""
         reasons = []
-        for action in actions:
-            decision = await self._decide(action, own=own)
+        questions = [AccessRequest(self.principal, action, "", "", self._facts(action), own) for action in actions]
+        for question in questions:
+            decision = await self._decide(question)
             if decision:
                 return
             reasons.append(decision.reason)
-        raise AccessDenied(reason="; ".join(reasons))
+        raise AccessDenied(reason="; ".join(reasons), asked=questions[0])
 
-    async def _decide(self, action: str, *, own: bool) -> Decision:
-        question = AccessRequest(self.principal, action, "", "", self._facts(action), own)
+    async def _decide(self, question: AccessRequest) -> Decision:
         decision = self.world.authorizer.decide_now(question)
         return await self.world.authorizer.decide(question) if decision is None else decision
 
@@ -77,7 +77,7 @@ def identify(request: S3Request, world: World, *, now: int) -> Asker:
         raise AccessDenied(reason="no Authorization header")
     if not request.header("x-amz-content-sha256"):
         raise AccessDenied(reason="no x-amz-content-sha256")
-    caller = authenticate(request, world.lookup, world.keys, now=now, region=world.region)
+    caller = authenticate(request, world.lookup, world.keys, now=now)  # any region: MinIO's clients sign for none
     if caller.claim is None or caller.mode is not PayloadMode.HEX:
         raise AccessDenied(
             "An administration call signs the hash of its body.", reason=f"payload mode {caller.mode.value}"

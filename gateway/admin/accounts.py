@@ -66,7 +66,8 @@ async def _added(call: AdminCall, office: Office, document: Document) -> Reply:
     expires_at = _expiry(call, office, document, own=own)
     members = {
         "policy": _policy(call, document, own=own), "name": _name(document.text("name")), "description": _description(document),
-        "expires_at": expires_at, **(_identity(call, office) if own else _of_target(parent)),
+        "expires_at": expires_at, "enabled": _status(document.text("status", "on")),
+        **(_identity(call, office) if own else _of_target(parent)),
     }  # fmt: skip
     try:
         made = await office.changes.create_account(parent, access_key_id=access_key, secret=secret, **members)
@@ -74,8 +75,6 @@ async def _added(call: AdminCall, office: Office, document: Document) -> Reply:
         raise XMinioAdminInvalidAccessKey(str(error)) from None
     except AlreadyExists as error:
         raise XMinioIAMServiceAccountNotAllowed(str(error)) from None
-    if not _status(document.text("status", "on")):
-        await office.changes.update_account(made.access_key_id, enabled=False)
     credentials = {
         "accessKey": made.access_key_id,
         "secretKey": made.secret.reveal(),
@@ -107,7 +106,7 @@ def _target(call: AdminCall, office: Office, name: str) -> str:
         check_owner(call, office, name)
         return name
     if is_dn(name):
-        return directory(office, name)
+        return directory(name)
     if name not in office.view().users:
         raise XMinioAdminNoSuchUser
     return name

@@ -15,9 +15,11 @@ from gateway.admin.access import Asker
 from gateway.admin.errors import XMinioAdminConfigBadJSON, XMinioAdminInvalidArgument
 from gateway.admin.office import Office
 from gateway.request import S3Request
+from iam.madmin import SIZE_LIMIT
 from iam.model import Principal
 
 NEVER = "1970-01-01T00:00:00Z"  # MinIO's expiration of what has none
+AT_ONCE = 64  # names in one list: they are changed in one transaction of the store
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 
 
@@ -43,7 +45,8 @@ class Route:
 
     `path` may end in `{}`, which stands for one word. One of `actions` must be allowed; `choose` says which of them it is.
     `needs` and `may` are the parameters, `repeatable` those of `may` that may be given more than once. `own` says whether a call is
-    about its caller itself: then it is allowed unless something denies it. `by_body`: `choose` or `own` read the body.
+    about its caller itself: then it is allowed unless something denies it. `by_body`: `choose` or `own` read the body. `limit`:
+    bytes of the body as it comes.
     """
 
     method: str
@@ -59,6 +62,7 @@ class Route:
     own: Callable[[AdminCall, Office], bool] | None = None
     by_body: bool = False
     about: tuple[str, ...] = ()
+    limit: int = SIZE_LIMIT
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,8 @@ class Document:
         found = [value] if isinstance(value, str) else value
         if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
             raise XMinioAdminConfigBadJSON(f"The member {name} must be a list of strings.")
+        if len(found) > AT_ONCE:
+            raise XMinioAdminInvalidArgument(f"The member {name} may name {AT_ONCE} at most.")
         return tuple(dict.fromkeys(found))
 
     def json_text(self, name: str) -> str | None:

@@ -19,7 +19,7 @@ async def show(call: AdminCall, office: Office) -> Reply:
 
 async def show_ldap(call: AdminCall, office: Office) -> Reply:
     """Return the attachments of distinguished names, as `show`."""
-    return Reply(_entities(call, office, is_dn, lambda name: directory(office, name)))
+    return Reply(_entities(call, office, is_dn, directory))
 
 
 def _entities(

@@ -72,6 +72,11 @@ class XMinioAdminNoSuchPolicy(S3Error):
     message = "The canned policy does not exist."
 
 
+class XMinioAdminNoSuchRequest(S3Error):
+    status = 404
+    message = "This process has refused no such request, or too many since; with several processes ask again, or each."
+
+
 class XMinioAdminNoSuchUser(S3Error):
     status = 404
     message = "The specified user does not exist."
@@ -110,6 +115,11 @@ class XMinioIAMServiceAccountNotAllowed(S3Error):
 class XMinioInvalidIAMCredentials(S3Error):
     status = 400
     message = "User is not allowed to be same as admin access key, or is no user."
+
+
+class XMinioIAMNotPortable(S3Error):
+    status = 400
+    message = "The document is no export, or cannot be opened."
 
 
 class XMinioMalformedIAMPolicy(S3Error):

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from gateway.context import Tags
+from gateway.denials import Denials
+from gateway.errors import InvalidAccessKeyId
 from iam.changes import Changes
+from iam.model import Principal
 from iam.policy import Policy
-from iam.store import IamStore
+from iam.store import IamStore, SessionRecord
 from iam.view import IamView
 
 
-def no_dns(text: str) -> str:
-    """Refuse every distinguished name: no directory is configured."""
-    raise ValueError(f"{text[:80]!r}: no LDAP directory is configured")
+def _nobody(_: SessionRecord) -> Principal:
+    raise InvalidAccessKeyId(reason="sessions are not known here")
+
+
+async def _no_tags(objects: Sequence[tuple[str, str, str]]) -> Sequence[Tags | None]:
+    return [None for _ in objects]
+
+
+@dataclass(frozen=True)
+class Insight:
+    """What only the question why needs.
+
+    `token_of` returns the token of a session that this process has seen, else ""; `recorded` who a session is as far as its record
+    says, or raises an S3Error; `tags_of` the tags of objects, None where they cannot be had.
+    """
+
+    denials: Denials = field(default_factory=Denials)
+    token_of: Callable[[str], str] = lambda _: ""
+    recorded: Callable[[SessionRecord], Principal] = _nobody
+    tags_of: Callable[[Sequence[tuple[str, str, str]]], Awaitable[Sequence[Tags | None]]] = _no_tags
 
 
 @dataclass(frozen=True)
 class Office:
     """Everything there is to administer.
 
-    `policies` are those that can be named now (MinIO's, the folder's, the store's); `normalize_dn` returns a distinguished name as
-    it is kept, or raises ValueError; `now` is in epoch seconds, as is `started`; `not_ready` says why the gateway is not ready.
+    `policies` are those that can be named now (MinIO's, the folder's, the store's); `now` is in epoch seconds, as is `started`;
+    `not_ready` says why the gateway is not ready; `endpoint` is the address that it listens on;
+    `process` is this one's number.
     """
 
     changes: Changes
@@ -31,8 +53,9 @@ class Office:
     root_access_key: str
     now: Callable[[], float]
     not_ready: Callable[[], Awaitable[list[str]]]
-    normalize_dn: Callable[[str], str] = no_dns
     region: str = ""
     domains: tuple[str, ...] = ()
     endpoint: str = ""
     started: float = 0.0
+    insight: Insight = field(default_factory=Insight)
+    process: int = 0

@@ -91,7 +91,7 @@ def _association(call: AdminCall, office: Office, *, ldap: bool) -> tuple[str, t
     if not policies:
         raise XMinioAdminInvalidArgument("The body names no policy.")
     name = user or group
-    return directory(office, name) if ldap else builtin(office, name, group=bool(group)), policies, bool(group)
+    return directory(name) if ldap else builtin(office, name, group=bool(group)), policies, bool(group)
 
 
 def _changed(office: Office, attached: tuple[str, ...] = (), detached: tuple[str, ...] = ()) -> Reply:

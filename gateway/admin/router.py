@@ -10,7 +10,19 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from gateway.admin import access_keys, accounts, entities, groups, info, keys, policies, sessions, users
+from gateway.admin import (
+    access_keys,
+    accounts,
+    entities,
+    explain,
+    groups,
+    info,
+    keys,
+    policies,
+    portability,
+    sessions,
+    users,
+)
 from gateway.admin.call import Route
 from gateway.admin.errors import XMinioAdminInvalidArgument, XMinioAdminVersionMismatch
 from gateway.errors import MethodNotAllowed
@@ -21,7 +33,7 @@ _MINIO_ROUTES = (
     *users.ROUTES, *groups.ROUTES, *policies.ROUTES, *entities.ROUTES, *accounts.ROUTES, *access_keys.ROUTES, *info.ROUTES,
     *sessions.MINIO_ROUTES,
 )  # fmt: skip
-_OUR_ROUTES = (*sessions.ROUTES, *keys.ROUTES)
+_OUR_ROUTES = (*sessions.ROUTES, *keys.ROUTES, *explain.ROUTES, *portability.ROUTES)
 
 
 def _table(prefix: str, routes: Iterable[Route]) -> dict[tuple[str, str], Route]:
@@ -43,7 +55,7 @@ class Found(NamedTuple):
 def find(method: str, path: str) -> Found:
     """Return the route of a raw path, as it was sent. Raises XMinioAdminVersionMismatch, MethodNotAllowed."""
     word = ""
-    if path not in _PATHS:
+    if path not in _PATHS or path.endswith("{}"):
         start, _, word = path.rpartition("/")
         path = f"{start}/{{}}"
         if path not in _PATHS or not (word.isascii() and word.isalnum()):

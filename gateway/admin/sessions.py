@@ -41,7 +41,7 @@ async def revoke(call: AdminCall, office: Office) -> Reply:
                 "expiresAt": utc(revoked.expires_at),
             }
         )
-    return Reply(await _revoked(office, _subject(office, parent), kind))
+    return Reply(await _revoked(office, _subject(parent), kind))
 
 
 async def revoke_tokens(call: AdminCall, office: Office) -> Reply:
@@ -53,7 +53,7 @@ async def revoke_tokens(call: AdminCall, office: Office) -> Reply:
         raise XMinioAdminInvalidArgument("Give a tokenRevokeType, or fullRevoke, and one of them only.")
     if call.word not in _PROVIDERS:
         raise XMinioAdminInvalidArgument(f"The provider must be one of: {', '.join(_PROVIDERS)}.")
-    await _revoked(office, _of_provider(office, call.word, user) if user else call.asker.identity, kind)
+    await _revoked(office, _of_provider(call.word, user) if user else call.asker.identity, kind)
     return Reply(status=204)
 
 
@@ -63,23 +63,23 @@ async def _revoked(office: Office, parent: str, kind: str) -> dict[str, Any]:
     return {"parent": parent, "tokenRevokeType": kind, "issuedUpTo": utc(until // 1000)}
 
 
-def _subject(office: Office, parent: str) -> str:
+def _subject(parent: str) -> str:
     """Return a parent of sessions as it is kept: any name will do, since who has gone may have sessions left."""
     if is_dn(parent):
-        return directory(office, parent)
+        return directory(parent)
     if not is_subject(parent):
         raise XMinioAdminInvalidArgument("This is no name of anybody.")
     return parent
 
 
-def _of_provider(office: Office, provider: str, user: str) -> str:
+def _of_provider(provider: str, user: str) -> str:
     if provider == "ldap":
-        return directory(office, user)
+        return directory(user)
     if (provider == "builtin") == user.startswith(FEDERATED) or (
         provider != "builtin" and not user.startswith(f"{provider}:")
     ):
         raise XMinioAdminInvalidArgument(f"This is no name of the provider {provider}.")
-    return _subject(office, user)
+    return _subject(user)
 
 
 def _described(view: IamView, record: SessionRecord) -> dict[str, Any]:

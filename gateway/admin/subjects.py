@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.admin.errors import XMinioAdminInvalidArgument, XMinioAdminNoSuchGroup, XMinioAdminNoSuchUser
 from gateway.admin.office import Office
 from iam.records import is_subject
+from sts import dn
 
 #: How the names begin that only identity providers make; a user's has no colon.
 FEDERATED = ("openid:", "tls:", "custom:")
@@ -28,12 +29,12 @@ def builtin(office: Office, name: str, *, group: bool) -> str:
     raise XMinioAdminNoSuchGroup if group else XMinioAdminNoSuchUser
 
 
-def directory(office: Office, name: str) -> str:
+def directory(name: str) -> str:
     """Return a directory's subject: its distinguished name, normalized. Raises XMinioAdminInvalidArgument."""
     try:
-        found = office.normalize_dn(name)
-    except ValueError as error:
-        raise XMinioAdminInvalidArgument(f"This is no distinguished name of the LDAP directory: {error}") from None
+        found = dn.normalize(name)
+    except dn.NotADn as error:
+        raise XMinioAdminInvalidArgument(f"This is no distinguished name: {error}.") from None
     if not is_dn(found) or not is_subject(found):
         raise XMinioAdminInvalidArgument("This is no distinguished name.")
     return found
@@ -41,4 +42,4 @@ def directory(office: Office, name: str) -> str:
 
 def either(office: Office, name: str, *, group: bool) -> str:
     """Return a subject, of a directory where it is written like a distinguished name. Raises as the two others."""
-    return directory(office, name) if is_dn(name) else builtin(office, name, group=group)
+    return directory(name) if is_dn(name) else builtin(office, name, group=group)

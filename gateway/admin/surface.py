@@ -1,6 +1,8 @@
 """Administration on aiohttp: every step of every call, in one order, so that no handler can leave one out.
 
-    route, head, signature, body and its hash, authorization, opening, handler, sealing; one line in the log whatever happens
+    route, head, signature, authorization, body and its hash, opening, handler, sealing; one line in the log whatever happens
+
+Nobody's body is read before its caller may make the call, but where the body says whom the call is about.
 
 Errors are JSON. A line says which action was asked for, by whom, and about whom; never a body, a parameter's value that is not
 a name, or a secret.
@@ -26,7 +28,6 @@ from gateway.admin.router import Found, check_query, find
 from gateway.case import World
 from gateway.desk import Desk
 from gateway.observe import AccessLine
-from iam.madmin import SIZE_LIMIT
 
 _SHOWN = 256  # characters of what a call is about, in the log
 _log = logging.getLogger("minio_gw.admin")
@@ -49,31 +50,41 @@ class Administration:
                 response = await self._answer(http, line)
             except Exception as error:  # noqa: BLE001 - every error has its answer, and what nobody knows is logged once
                 response = _refusal(error, line)
+                self._desk.denials.note(line, error, self._now())
             return handed.answered(line, response)
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._sealer.close()
 
     async def _answer(self, http: web.BaseRequest, line: AccessLine) -> web.Response:
         found = find(http.method, line.path)
         line.operation = found.route.actions[0]
-        call = await self._authentic(http, found, line)
+        call = self._signed(http, found, line)
         await self._authorized(call, line, when=not found.route.by_body)
-        call = await self._opened(call)
+        call = await self._opened(await self._with_body(http, call, line))
         line.about = _about(call)
         await self._authorized(call, line, when=found.route.by_body)
         reply = await found.route.handle(call, self._office)
         return await self._written(call, reply, line)
 
-    async def _authentic(self, http: web.BaseRequest, found: Found, line: AccessLine) -> AdminCall:
-        """Return the call with its body as it came: whoever signed the head has signed the body."""
+    def _signed(self, http: web.BaseRequest, found: Found, line: AccessLine) -> AdminCall:
+        """Return the call without its body, which nobody has read yet."""
         request = handed.head(http, line, self._desk, found.route.repeatable)
         check_query(found.route, request)
         asker = identify(request, self._world, now=int(self._now()))
         line.named(line.operation, asker.principal.access_key_id, asker.principal.parent or "-")
-        body = await handed.body(http, 0 if found.route.body is Body.NONE else SIZE_LIMIT, XMinioAdminConfigTooLarge)
-        line.bytes_in = len(body)
-        asker.check_body(body)
-        call = AdminCall(found.route, request, asker, found.word, body)
+        call = AdminCall(found.route, request, asker, found.word)
         line.about = _about(call)
         return call
+
+    async def _with_body(self, http: web.BaseRequest, call: AdminCall, line: AccessLine) -> AdminCall:
+        """Return the call with its body as it came: whoever signed the head has signed the body."""
+        route = call.route
+        body = await handed.body(http, 0 if route.body is Body.NONE else route.limit, XMinioAdminConfigTooLarge)
+        line.bytes_in = len(body)
+        call.asker.check_body(body)
+        return replace(call, body=body)
 
     async def _authorized(self, call: AdminCall, line: AccessLine, *, when: bool) -> None:
         """Return if the call may be made. Raises AccessDenied."""
@@ -92,7 +103,7 @@ class Administration:
     async def _written(self, call: AdminCall, reply: Reply, line: AccessLine) -> web.Response:
         if reply.document is None:
             return _response(line, reply.status, b"")
-        document = json.dumps(reply.document, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        document = json.dumps(reply.document).encode()
         if call.route.answer is Body.SEALED:
             sealed = await self._sealer.seal(call.asker.secret, document)
             return _response(line, reply.status, sealed, "application/octet-stream")

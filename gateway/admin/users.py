@@ -49,9 +49,11 @@ async def add(call: AdminCall, office: Office) -> Reply:
         await call.must("admin:AttachUserOrGroupPolicy")
         if not set(policies) <= office.policies().keys():
             raise XMinioAdminNoSuchPolicy
-    enabled = status == STATUS[0]
-    if is_self(call, office) and not enabled:
-        raise XMinioAdminInvalidArgument("You cannot disable yourself.")
+    enabled: bool | None = status == STATUS[0]
+    if is_self(call, office):
+        if not enabled:
+            raise XMinioAdminInvalidArgument("You cannot disable yourself.")
+        enabled = None  # as it is: who is being disabled now does not undo that
     try:
         await office.changes.put_user(name, secret=Secret(secret) if secret else None, enabled=enabled)
     except InvalidName as error:

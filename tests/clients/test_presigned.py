@@ -14,17 +14,17 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from gateway.app import Identities
 from gateway.authenticate import authenticate
 from gateway.config import load
 from gateway.errors import AccessDenied, ExpiredToken, S3Error
+from gateway.identities import Identities, Rights
 from gateway.request import parse
 from gateway.sigv4 import SigningKeys
-from iam.embedded import EmbeddedStore
-from iam.watch import Watcher
-from sts.sessions import derive_keyring, mint
+from sts.sessions import mint
 from tests.clients.payloads import Side, exchange
+from tests.servers.iam import a_keyring
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
+from tests.unit.gateway.test_identities import Watching
 
 BODY = b"presigned body"
 SIGNED_AT = 1_900_000_000
@@ -120,10 +120,12 @@ class World:
     def __init__(self) -> None:
         environ = {"MINIO_ROOT_USER": ROOT_USER, "MINIO_ROOT_PASSWORD": ROOT_PASSWORD}
         config = load("gateway", {}, "http://127.0.0.1:1", environ, Path.read_text, lambda _: ())
-        self.keyring = derive_keyring(config.root.secret)
+        self.keyring = a_keyring("of this test")
         self.now = 0
-        watcher = Watcher(EmbeddedStore(None))
-        self.lookup = Identities(config, self.keyring, watcher, lambda: self.now).lookup
+        rights = Rights(config.root.access_key_id, {})
+        self.lookup = Identities(
+            config.root, Watching(), lambda: self.keyring, rights, lambda: self.now, stale_limit=900.0
+        ).lookup
         self.keys = SigningKeys()
 
     def outcome(self, url: str, method: str, now: int) -> type[S3Error] | None:

@@ -107,9 +107,7 @@ class Gateway:
         self.watcher = Watcher(self.line, self.codec)
         view = lambda: self.watcher.view  # noqa: E731
         self.changes = Changes(self.line, self.codec, view, self.seen, now, root=ROOT, given=CANNED)
-        self.keeper = Keeper(
-            self.line, self.codec, self.watcher, self.changes, lambda: Seal((MASTER,), os.urandom)
-        )
+        self.keeper = Keeper(self.line, self.codec, self.watcher, self.changes, lambda: Seal((MASTER,), os.urandom))
         self.book = PolicyBook(CANNED, view)
         self.authorizer = AllOf(IamPolicies(self.book))
         rights = Rights(ROOT, {"openid": lambda _, claims: policies_of(claims, "policy")})

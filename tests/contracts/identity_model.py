@@ -297,14 +297,10 @@ class Model:
         allowed = frozenset().union(*(m.allows for m in self._meanings(parent, provider, claimed, groups)))
         return allowed - self._denied(parent, provider, claimed, groups)
 
-    def _denied(
-        self, parent: str, provider: str, claimed: tuple[str, ...], groups: tuple[str, ...]
-    ) -> frozenset[str]:
+    def _denied(self, parent: str, provider: str, claimed: tuple[str, ...], groups: tuple[str, ...]) -> frozenset[str]:
         return frozenset().union(*(m.denies for m in self._meanings(parent, provider, claimed, groups)))
 
-    def _meanings(
-        self, parent: str, provider: str, claimed: tuple[str, ...], groups: tuple[str, ...]
-    ) -> list[Meaning]:
+    def _meanings(self, parent: str, provider: str, claimed: tuple[str, ...], groups: tuple[str, ...]) -> list[Meaning]:
         names = [*claimed, *self.attached.get((parent, False), [])]
         mine = groups if provider else [n for n, g in self.groups.items() if g.enabled and parent in g.members]
         for group in mine:

@@ -162,3 +162,19 @@ async def test_a_stopped_server_denies_and_says_it_is_not_ready(tmp_path):
     finally:
         server.close()
         await inner.close()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        question(**READER),
+        question("s3:PutObject", **READER),
+        question(kind=PrincipalType.ANONYMOUS),
+        question(owner=True),
+    ],
+)
+async def test_an_explanation_is_the_decision(authorizer, asked):
+    """Every implementation explains the very decision that a request gets."""
+    found = await authorizer.explain(asked)
+    assert found.decision == await authorizer.decide(asked)
+    assert found.by in {"owner", "session policy", "policies", "policy service", "default"}

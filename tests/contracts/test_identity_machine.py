@@ -235,9 +235,7 @@ class Machine(RuleBasedStateMachine):
     # Sessions
 
     @rule(site=SITES, choice=CHOICE, policy=st.none() | TEXTS, named=st.none() | POLICIES, kind=KINDS, life=LIVES)
-    def assume_role(
-        self, site: int, choice: int, policy: str | None, named: str | None, kind: str, life: int
-    ) -> None:
+    def assume_role(self, site: int, choice: int, policy: str | None, named: str | None, kind: str, life: int) -> None:
         """Call AssumeRole with any credentials there ever were."""
         signer = list(self.known)[choice % len(self.known)]
         model, life = self.deaf.get(site, self.model), max(life, 900)
@@ -430,9 +428,7 @@ class Machine(RuleBasedStateMachine):
         assert not gateway.line.cut
         return ""
 
-    def _change(
-        self, site: int, change: Callable[[Changes], Awaitable[Any]], meant: Callable[[Model], str]
-    ) -> bool:
+    def _change(self, site: int, change: Callable[[Changes], Awaitable[Any]], meant: Callable[[Model], str]) -> bool:
         """Make a change at a gateway and in the model, which must agree on it; return whether it was made."""
         got = self._attempt(site, change)
         if got is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from iam import embedded, etcd, keys
+from iam import embedded, etcd, etcd_cluster, keys
 from iam.codec import FOREVER, encode_session
 from iam.embedded import EmbeddedStore
 from iam.etcd import EtcdStore
@@ -265,7 +265,7 @@ async def test_a_watch_resumes_where_it_ended(store):
 
 async def test_between_snapshot_and_watch_there_is_no_gap(kind, store, monkeypatch):
     """Snapshots taken while 1,000 sessions are revoked, each with the watch after it, know every revocation once."""
-    monkeypatch.setattr(etcd, "PAGE", 7)  # many pages, all at one revision
+    monkeypatch.setattr(etcd_cluster, "PAGE", 7)  # many pages, all at one revision
     monkeypatch.setattr(embedded, "POLL", 0.01)
     names = [f"KEY{i:04}" for i in range(1000)]
     await asyncio.gather(*(store.record_session(record(name)) for name in names))

@@ -18,6 +18,8 @@ import jwt
 
 from gateway import documents, multipart, post_policy, xml
 from gateway.actions import copy_source, required
+from gateway.admin.call import Document
+from gateway.admin.errors import render as render_json
 from gateway.authenticate import authenticate
 from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.decoding import decoder
@@ -31,9 +33,11 @@ from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.heads import END, BadHead, RequestReader
 from iam import policy
 from iam.evaluate import decide
-from iam.model import AccessRequest, Credentials, Principal, PrincipalType, Secret
-from sts.sessions import ALGORITHM, InvalidSession, derive_keyring, mint, open_session
+from iam.model import AccessRequest, Credentials, Principal, PrincipalType
+from sts.parameters import wanted
+from sts.sessions import ALGORITHM, InvalidSession, mint, open_session
 from sts.wire import StsError, parse_call, render_error
+from tests.servers.iam import a_keyring
 from tests.traps import raw
 from tests.unit.gateway import told
 from tests.unit.gateway.signing import ANN, HOST, ROOT, boto, lookup
@@ -46,7 +50,7 @@ from tests.unit.gateway.test_chunked import (
 
 NOW = 1_770_000_000  # the seeds are signed at this second, so that a corpus never ages
 STAMP = b"20260202T024000Z"
-KEYRING = derive_keyring(Secret("a root secret of the fuzzers"))
+KEYRING = a_keyring("a root secret of the fuzzers")
 KEYS = SigningKeys()
 CRC = "x-amz-checksum-crc32c"
 
@@ -293,10 +297,13 @@ def sts_form(data: bytes) -> None:
         call = parse_call(
             query.decode("latin-1"), body, "application/x-www-form-urlencoded", signer=None, source_ip="192.0.2.1"
         )
+        assert call.parameters["Action"] == call.action != ""
+        asked = wanted(call)
     except StsError as error:
         render_error(error.code, error.text, "id")
         return
-    assert call.parameters["Action"] == call.action != ""
+    assert asked.action.name == call.action
+    assert asked.policy is None or policy.parse(asked.policy)
 
 
 def post_form(data: bytes) -> None:
@@ -347,6 +354,19 @@ def copied_from(data: bytes) -> None:
     assert source.bucket
     assert source.key
     assert not {".", ".."} & {*source.key.split("/"), source.bucket}
+
+
+def admin_document(data: bytes) -> None:
+    """Members of the asked types or an S3Error: the body of an administration call, by every way to read a member."""
+    try:
+        found = Document.read(data, ("user", "members", "flag", "policy", "expiration"))
+        assert isinstance(found.text("user"), str)
+        assert all(isinstance(name, str) for name in found.texts("members"))
+        assert found.flag("flag") in {True, False}
+        json.loads(found.json_text("policy") or "null")
+        assert isinstance(found.moment("expiration"), int | None)
+    except S3Error as error:
+        json.loads(render_json(error, resource="/x", request_id="R"))
 
 
 def _written_head(method: str, target: str, headers: dict[str, str]) -> bytes:
@@ -463,14 +483,20 @@ SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
     session_token: [
         json.dumps(_CLAIMS).encode(),
         mint(KEYRING, {"parent": "p"}, access_key_id="A" * 20, expires_at=NOW + 60).session_token.reveal().encode(),
+        mint(KEYRING, {}, access_key_id="A" * 20, expires_at=NOW + 60, sealed=True).session_token.reveal().encode(),
     ],
     sts_form: [
         b"\nAction=AssumeRoleWithWebIdentity&Version=2011-06-15&WebIdentityToken=a.b.c&DurationSeconds=3600",
         b"Action=AssumeRoleWithClientGrants&Token=a.b.c\n",
+        b"Action=AssumeRole&Tags.member.1.Key=a&Tags.member.1.Value=b&TransitiveTagKeys.member.1=a&PolicyArns.member.1.arn=p\n",
     ],
     post_form: [b"\x05" + _FORM, b"\x00" + _FORM],
     form_policy: [json.dumps(_FORM_POLICY).encode(), base64.b64encode(json.dumps(_FORM_POLICY).encode())],
     content_type: [b'multipart/form-data; boundary="bo\\"und"; charset=utf-8'],
+    admin_document: [
+        b'{"user": "bob", "members": ["ann", "eve"], "flag": true, "policy": {"a": [1, null]}, "expiration": "2030-01-01T00:00:00+02:00"}',
+        b'{"members": "bob", "policy": null, "expiration": "0001-01-01T00:00:00Z"}',
+    ],
     copied_from: [b"/bkt/a%20b?versionId=v", b"bkt/%2e%2e/k"],
 }
 TARGETS = {target.__name__: target for target in SEEDS}

@@ -81,6 +81,7 @@ LARGE = {
     "form_policy": b"[" * 100_000,
     "content_type": b"multipart/form-data" + b';a="\\' * 20_000,
     "copied_from": b"/b/" + b"../" * 30_000,
+    "admin_document": b'{"members": [' + b'"a",' * 25_000 + b'"b"]}',
     "whole_head": b"GET /bkt/k?" + b"%41=&" * 3000 + b"\nhost:h",
 }
 

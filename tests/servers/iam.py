@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 
@@ -11,6 +12,7 @@ from iam.policy import CANNED
 from iam.records import Kind
 from iam.seal import Seal, master_of
 from iam.view import IamView
+from sts.sessions import Keyring, SessionKey
 
 MASTER = master_of("a master key of the tests", "test")
 
@@ -23,6 +25,13 @@ def a_codec() -> Codec:
 
 
 CODEC = a_codec()
+
+
+def a_keyring(text: str) -> Keyring:
+    """Return a keyring of one key, another one for each text."""
+    parts = [hashlib.sha512(f"{text} {purpose}".encode()).digest() for purpose in ("kid", "signing", "derivation")]
+    key = SessionKey(parts[0][:6].hex(), parts[1], parts[2])
+    return Keyring(key.kid, {key.kid: key})
 
 
 def changes(store, view=IamView, seen=None, *, codec=CODEC, now=time.time, root="ROOTKEY", given=CANNED) -> Changes:

@@ -30,6 +30,7 @@ USER_FILTER = "(&(objectClass=inetOrgPerson)(uid=%s))"
 GROUP_FILTER = "(&(objectClass=groupOfNames)(member=%d))"
 #: Of everybody whose password the tests do not say otherwise.
 PASSWORD = "correct horse, battery (staple) *\\ \N{GREEK SMALL LETTER PI}"
+LONG_PASSWORD = "0123456789" * 100
 #: uid -> DN as an LDIF file has it: names with commas, Unicode, `*`, parentheses, backslashes, many parts.
 USERS = {
     "alice": f"uid=alice,{PEOPLE}",
@@ -44,6 +45,7 @@ USERS = {
     "guest": f"uid=guest,ou=guests,{SUFFIX}",
     "nopass": f"uid=nopass,{PEOPLE}",
     "slow": f"uid=slow,{PEOPLE}",
+    "long" * 60: f"uid={'long' * 60},{PEOPLE}",
 }
 MEMBERS = {
     "readers": ("alice", "Bob", "jürgen"),
@@ -211,7 +213,7 @@ def _people() -> str:
     more = {
         "locked": {"pwdPolicySubentry": f"cn=lockout,{SUFFIX}"}, "nopass": {"userPassword": ""},
         "alice": {"mail": ("alice@example.org", "a@example.org"), "jpegPhoto:": "/9j/"},
-        "slow": {"userPassword": _hashed(PASSWORD)},
+        "slow": {"userPassword": _hashed(PASSWORD)}, "long" * 60: {"userPassword": LONG_PASSWORD},
     }  # fmt: skip
     people = "".join(person(uid, dn, **more.get(uid, {})) for uid, dn in USERS.items())
     people += person("twin", f"cn=second twin,{PEOPLE}")

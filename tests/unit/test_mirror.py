@@ -16,10 +16,21 @@ ELSEWHERE = {
     "gateway/actions.py": "tests/unit/gateway/test_operations.py",
     "gateway/wire/feed.py": "tests/unit/gateway/wire/test_under_tls.py",  # one way each under TLS
     "gateway/wire/tap.py": "tests/unit/gateway/wire/test_under_tls.py",
+    "gateway/handed.py": "tests/unit/gateway/test_control.py",  # a control surface is what it is for
+    "gateway/admin/office.py": "tests/unit/gateway/admin/test_surface.py",  # a dataclass
     "gateway/settings.py": "tests/unit/gateway/test_config.py",  # read together, told together
+    "iam/changing.py": "tests/unit/iam/test_changes.py",  # how every change is made
+    "iam/draft.py": "tests/unit/iam/test_changes.py",
+    "iam/endings.py": "tests/unit/iam/test_changes.py",
+    "iam/records.py": "tests/unit/iam/test_codec.py",  # dataclasses
+    "iam/refusals.py": "tests/unit/iam/test_changes.py",  # classes of errors
+    "iam/notes.py": "tests/unit/iam/test_bulk.py",  # a dataclass
+    "iam/takeover.py": "tests/contracts/test_takeover.py",  # a real MinIO's etcd
     "sts/fetch.py": "tests/unit/sts/test_jwks.py",  # its bounds are those of discovery and key sets
+    "sts/proof.py": "tests/unit/sts/test_service.py",  # dataclasses
     "iam/etcd_cluster.py": "tests/faults/test_etcd_faults.py",  # members that die, hang and refuse
     "iam/etcd.py": "tests/contracts/test_stores.py",
+    "sts/ldap_settings.py": "tests/unit/gateway/test_ldap_config.py",  # a dataclass
     "iam/etcd_pb2.py": "tests/contracts/test_stores.py",  # generated
 }
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.admin.office import Insight, Office
 from gateway.admin.surface import Administration
 from gateway.app import new_access_key
 from gateway.backend import Backend
@@ -74,6 +75,8 @@ class Front:
     port: int
     log: io.StringIO
     client: aiohttp.ClientSession
+    sts: StsService
+    office: Office
 
     def headers(self, method: str, target: str, headers=None, **how) -> dict[str, str]:
         return sign(method, target, headers, host=f"127.0.0.1:{self.port}", **how)
@@ -164,7 +167,10 @@ async def serve(
     signed = SignedCaller()
     ways = {"AssumeRole": signed, "GetSessionToken": signed}
     sts = StsService(ways, lambda: KEYRING, iam.store, POLICIES.get, time.time, new_access_key)
-    administration = Administration(desk, world, iam.office(backend.not_ready))
+    insight = Insight(desk.denials, iam.identities.token_of, iam.identities.recorded, desk.tags_of)
+    office = iam.office(backend.not_ready, insight=insight)
+    administration = Administration(desk, world, office)
+    stack.callback(administration.close)
     control = Control(desk, world, sts, administration, backend.not_ready, True, pool.gauges)
     server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)
@@ -173,7 +179,7 @@ async def serve(
     listener = await plane.listen("127.0.0.1", 0, tls=None)
     stack.callback(listener.close)
     client = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-    return Front(desk, plane, listener.sockets[0].getsockname()[1], log, client)
+    return Front(desk, plane, listener.sockets[0].getsockname()[1], log, client, sts, office)
 
 
 async def listen(stack: contextlib.AsyncExitStack, handle) -> int:

@@ -11,23 +11,18 @@ import signal
 import socket
 import sys
 import threading
-import time
 from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
 from gateway import __version__, cli
-from gateway.app import STORE_FILE
 from gateway.config import Problem
 from gateway.settings import SETTINGS, markdown_table
-from iam.embedded import EmbeddedStore
-from iam.store import SessionRecord
-from tests.servers.processes import free_port, http_status, run, until
+from tests.servers.processes import free_port, http_status, until
 
 SECRET = "hunter2-hunter2"
 COMMANDS = [
-    ["gateway"], ["gateway", "s3"], ["server"], ["admin"], ["admin", "sessions"], ["admin", "sessions", "list"],
-    ["admin", "sessions", "revoke"],
+    ["gateway"], ["gateway", "s3"], ["server"],
 ]  # fmt: skip
 
 
@@ -92,7 +87,7 @@ def test_the_version(capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["gateway"], ["gateway", "azure"], ["server"], ["admin"], ["admin", "sessions"], ["admin", "sessions", "revoke"],
+    [[], ["gateway"], ["gateway", "azure"], ["server"], ["admin"], ["completion"], ["completion", "tcsh"],
      ["gateway", "s3", "a", "b"], ["gateway", "s3", "--adress", ":1"], ["nothing"]],
     ids=" ".join,
 )  # fmt: skip
@@ -138,7 +133,6 @@ def test_the_commands_make_their_configurations(tmp_path):
     assert config("gateway", "s3").backend.endpoint == "https://s3.amazonaws.com"
     assert config("server", str(tmp_path)).server_dir == tmp_path
     assert config("-S", "/certs", "server", "/d").certs_dir.as_posix() == "/certs"
-    assert config("admin", "sessions", "list").command == "admin"
 
 
 def test_everything_wrong_is_told_at_once(environ, capsys):
@@ -258,28 +252,30 @@ def test_a_folder_that_is_none_ends_with_2(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_admin_from_the_command_line(environ, tmp_path, capsys):
-    """`admin sessions` needs no root pair, lists and revokes, and has its own exit statuses."""
+def test_admin_needs_no_settings_of_a_gateway(environ, capsys):
+    """Where nothing is configured it is said who could call; a gateway that is not there is named, and is no crash."""
     environ.delenv("MINIO_ROOT_USER")
-    environ.delenv("MINIO_ROOT_PASSWORD")
-    assert cli.main(["admin", "sessions", "list"]) == 2
-    environ.setenv("MINIO_GW_DATA_DIR", str(tmp_path))
+    assert cli.main(["admin", "key", "list"]) == 2
+    assert "Remedy: set MINIO_ROOT_USER" in capsys.readouterr().err
+    environ.setenv("MINIO_ROOT_USER", "rootaccess")
+    environ.setenv("MINIO_ADDRESS", "127.0.0.1:9")
+    assert cli.main(["admin", "key", "list", "--json"]) == 1
+    told = json.loads(capsys.readouterr().err)
+    assert "http://127.0.0.1:9 cannot be reached" in told["message"]
 
-    async def issue() -> None:
-        store = EmbeddedStore(tmp_path / STORE_FILE)
-        await store.open()
-        now = int(time.time())
-        await store.record_session(SessionRecord("AAA", "", "", "", now, now + 60))
-        await store.close()
 
-    run(issue())
-    assert cli.main(["admin", "sessions", "list", "--json"]) == 0
-    assert cli.main(["admin", "sessions", "revoke", "AAA"]) == 0
-    assert cli.main(["admin", "sessions", "revoke", "BBB"]) == 1
-    out, err = capsys.readouterr()
-    assert json.loads(out.splitlines()[0])[0]["access_key_id"] == "AAA"
-    assert out.splitlines()[1] == "revoked AAA"
-    assert err.splitlines()[-1] == "minio-gw admin: no session BBB"
+def test_who_serves_does_not_load_the_commands():
+    """The parser of a server has the word and none of the modules behind it."""
+    with pytest.raises(SystemExit):
+        cli._parser(admin=False).parse_args(["admin", "key", "list"])
+    assert "administrate a running gateway" in cli._parser(admin=False).format_help()
+
+
+def test_completion_is_printed_without_a_configuration(environ, capsys):
+    """`minio-gw completion SHELL` prints a script, also where nothing is configured."""
+    environ.delenv("MINIO_ROOT_USER")
+    assert cli.main(["completion", "bash"]) == 0
+    assert "complete -o filenames -F _minio_gw minio-gw" in capsys.readouterr().out
 
 
 def test_reports_keep_their_order(capsys):

@@ -15,6 +15,7 @@ from gateway.sts_settings import TlsIdentity
 from iam.model import Credentials, Secret
 from iam.policy import CANNED
 from iam.store import EtcdSettings
+from sts.ldap_settings import LdapSettings, Transport
 from sts.settings import OpenIdSettings, PluginSettings
 
 STORE = "http://store.test:9000"
@@ -81,12 +82,15 @@ def test_every_setting_has_its_place():
         MINIO_GW_ETCD_PASSWORD="p", MINIO_GW_DATA_DIR="~/data", MINIO_GW_POLICY_DIR="/policies",
         MINIO_GW_ANONYMOUS_POLICY="readonly, mine", MINIO_GW_BACKEND_CREDENTIALS="chain",
         MINIO_GW_BACKEND_REGION="eu-central-1", MINIO_GW_BACKEND_ADDRESSING="virtual", MINIO_GW_BACKEND_CA="/b.pem",
-        MINIO_GW_BACKEND_CONNECTIONS="9",
+        MINIO_GW_BACKEND_CONNECTIONS="9", MINIO_IDENTITY_LDAP_SERVER_ADDR="ldap:1", MINIO_IDENTITY_LDAP_LOOKUP_BIND_DN="cn=l",
+        MINIO_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD="w", MINIO_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN="dc=x",
+        MINIO_IDENTITY_LDAP_USER_DN_SEARCH_FILTER="(uid=%s)",  # the others are in test_ldap_config.py
         MINIO_GW_MAX_INFLIGHT="7", MINIO_GW_DRAIN="1.5", MINIO_GW_TRUSTED_PROXIES="10.0.0.0/8, ::1",
         MINIO_PROMETHEUS_AUTH_TYPE="public", MINIO_READ_HEADER_TIMEOUT="5s", MINIO_IDLE_TIMEOUT="0.5", MINIO_GW_BACKEND_TIMEOUT="60s",
         MINIO_IDENTITY_TLS_ENABLE="on", MINIO_GW_CLIENT_CA="/clients", MINIO_IDENTITY_PLUGIN_URL="https://hook/x",
         MINIO_IDENTITY_PLUGIN_AUTH_TOKEN="hook word", MINIO_IDENTITY_PLUGIN_ROLE_POLICY="mine,readonly",
         MINIO_IDENTITY_PLUGIN_ROLE_ID="r1", MINIO_GW_SESSION_TOKENS="sealed",
+        MINIO_GW_ADMIN_URL="http://gw", MINIO_GW_ADMIN_CA="/ca.pem",
         files={"/policies/mine.json": POLICY}, folder=["mine.json", "readme.txt"],
     )  # fmt: skip
     assert set(found.policies) == {*CANNED, "mine"}
@@ -94,6 +98,7 @@ def test_every_setting_has_its_place():
         command="gateway", host="127.0.0.1", port=9001, certs_dir=Path("/certs"), quiet=True, json=True, workers=3,
         root=found.root, region="eu-west-1", domains=("s3.example.test", "other.test"),
         backend=BackendSettings(STORE, "eu-central-1", "virtual", "chain", Path("/b.pem")),
+        ldap=LdapSettings("ldap", 1, Transport.LDAPS, "cn=l", Secret("w"), ("dc=x",), "(uid=%s)"),
         openids=(OpenIdSettings(
             "https://idp/jwks", "https://idp/config", "cid", "roles", "x-", Path("/o.pem"), 300, issuer="https://idp",
             audiences=("one", "two"), subjects=("s*",), types=("at+jwt",), userinfo=True, carried=("groups",),

@@ -105,7 +105,6 @@ def context(headers=None, query=(), principal=ALICE, **facts):
         ("jwt:aud", ("a", "b")),
         ("jwt:email_verified", ("true",)),
         ("jwt:n", ("7",)),
-        ("jwt:nested", None),
         ("jwt:absent", None),
         ("ldap:user", None),
         ("ldap:groups", None),
@@ -142,6 +141,9 @@ def test_a_new_buckets_tags_are_request_tags():
     assert asked.values("aws:TagKeys") == ("env", "owner")
     assert (asked.values("aws:RequestTag/Env"), asked.values("aws:RequestTag/owner")) == (("prod",), ("",))
     assert context({"aws:requesttag": "evil=1"}).values("aws:TagKeys") is None
+    for key in ("aws:TagKeys", "aws:RequestTag/env"):  # a document that nobody reads is not one without tags
+        with pytest.raises(UnknownFact):
+            context(operation="PutBucketTagging").values(key)
 
 
 def test_permanent_keys_have_no_session():
@@ -155,24 +157,35 @@ def test_permanent_keys_have_no_session():
     assert assumed.values("aws:FederatedProvider") is None
 
 
-def test_two_spellings_of_a_tag_are_no_value_for_a_third():
-    """As with claims: a doubt is no value."""
-    asked = context(principal=dataclasses.replace(ALICE, tags={"team": "red", "TEAM": "blue"}))
-    assert (asked.values("aws:PrincipalTag/team"), asked.values("aws:PrincipalTag/Team")) == (("red",), None)
-
-
-def test_two_spellings_of_a_claim_are_no_value_for_a_third():
-    """When claims differ in case only, a key must name one of them exactly."""
-    asked = context(principal=dataclasses.replace(ALICE, claims={"team": "red", "Team": "blue"}))
-    assert (asked.values("jwt:team"), asked.values("jwt:Team"), asked.values("jwt:TEAM")) == (("red",), ("blue",), None)
+@pytest.mark.parametrize("key", ["jwt:TEAM", "aws:PrincipalTag/Team", "jwt:nested", "jwt:mixed", "jwt:ratio"])
+def test_trap_58_what_is_there_and_cannot_be_told_is_unknown(key):
+    """Two spellings of which none is asked for, and a claim without an obvious text, are not absent: nothing holds on them."""
+    claims = {"team": "red", "Team": "blue", "nested": {"a": 1}, "mixed": ["a", 1], "ratio": 1.5}
+    asked = context(principal=dataclasses.replace(ALICE, claims=claims, tags={"team": "red", "TEAM": "blue"}))
+    assert (asked.values("jwt:team"), asked.values("jwt:Team")) == (("red",), ("blue",))
+    with pytest.raises(UnknownFact):
+        asked.values(key)
 
 
 def test_ldap_sessions_have_ldap_keys():
     """`ldap:user`, `ldap:username` and `ldap:groups` come from the session's claims and groups."""
-    asked = context(principal=dataclasses.replace(ALICE, claims={"ldapUser": "uid=ann,dc=x", "ldapUsername": "ann"}))
+    asked = context(
+        principal=dataclasses.replace(
+            ALICE, claims={"ldapUser": "uid=ann,dc=x", "ldapUsername": "ann"}, provider="ldap"
+        )
+    )
     assert (asked.values("ldap:user"), asked.values("ldap:username")) == (("uid=ann,dc=x",), ("ann",))
     assert asked.values("ldap:groups") == ("staff", "dev")
     assert asked.document()["user"] == ["uid=ann,dc=x"]
+
+
+@pytest.mark.parametrize("provider", ["openid:corp", "openid:ldap", "custom", "user", ""])
+def test_trap_47_claims_called_like_ldaps_are_none(provider):
+    """What another provider calls ldapUser fills no ldap: key, and is not the user in the document."""
+    claims = {"ldapUser": "uid=root,dc=x", "ldapUsername": "root", "sub": "eve"}
+    asked = context(principal=dataclasses.replace(ALICE, claims=claims, provider=provider))
+    assert [asked.values(f"ldap:{key}") for key in ("user", "username", "groups")] == [None] * 3
+    assert "uid=root,dc=x" not in str(asked.document())
 
 
 OURS = [

@@ -213,3 +213,11 @@ async def test_trap_19_several_forwarded_lines_are_one(make):
     head = b"GET /ann/k HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Forwarded-For: 192.0.2.9\r\nX-Forwarded-For: 127.0.0.2\r\n\r\n"
     assert b" 403 " in await until_closed(front, head)
     assert [line["source_ip"] for line in await front.lines()] == ["192.0.2.9", "192.0.2.9"]
+
+
+@pytest.mark.parametrize("path", ["/minio/x", "/minio/admin", "/minio/adminx/y", "/minio-gw/x", "/minio-gw/admin"])
+async def test_a_bucket_called_like_us_is_a_bucket(front, store, path):
+    """But for the paths that are administration's, objects of buckets called minio and minio-gw are the store's."""
+    for _ in range(3):  # told, learnt, told again
+        assert (await front.call("GET", path)).status == 200
+    assert [asked.head.split(b" ")[1] for asked in store.requests] == [path.encode()] * 3

@@ -135,6 +135,9 @@ def test_a_new_bucket_with_tags_needs_the_action_for_tags():
     plan = put("/bkt", document, under("s3:*", **always))
     assert isinstance(plan, Forward)
     assert b"<Tag><Key>a</Key><Value>1</Value></Tag>" in plan.body
+    for value, answer in (("1", Forward), ("2", str)):
+        tagged = {"StringEquals": {"aws:RequestTag/a": value}, "ForAllValues:StringEquals": {"aws:TagKeys": ["a"]}}
+        assert isinstance(put("/bkt", document, under("s3:*", **tagged)), answer)
 
 
 def test_a_restore_that_writes_elsewhere_is_not_implemented():

@@ -16,7 +16,7 @@ from tests.unit.gateway.told import again, guest, head, make, whole
     [
         ("GET", "/ann/k?versionId=7", {}), ("GET", "/ann", {}), ("GET", "/ann/", {}), ("GET", "/", {}), ("GET", "/ann?list-type=2", {}),
         ("PUT", "/ann/k?partNumber=1&uploadId=a", {"Content-Length": "1"}), ("PUT", "/ann/k?acl", {"Content-Length": "0"}),
-        ("PUT", "/ann/k", {"x-amz-copy-source": "/ann/other"}), ("POST", "/ann/k?uploads", {}), ("GET", "/minio/k", {}),
+        ("PUT", "/ann/k", {"x-amz-copy-source": "/ann/other"}), ("POST", "/ann/k?uploads", {}), ("GET", "/minio/k", {}), ("GET", "/minio-gw/k", {}),
         ("GET", "/ann/k", {"Connection": "close"}), ("PUT", "/ann/k", {"x-amz-server-side-encryption-customer-key": "a"}),
         ("GET", "/%61nn/k", {}), ("GET", "/ann/k%2Fl", {}), ("GET", "http://gw.example.test/ann/k", {}),
     ],

@@ -79,6 +79,16 @@ def test_a_json_line_has_exactly_the_named_fields():
     assert (document["operation"], document["status"], document["bytes_out"]) == ("GetObject", 200, 7)
 
 
+def test_a_line_says_whom_it_is_about():
+    """The name of whom an administration call is about stands in the text too, on its one line."""
+    out = io.StringIO()
+    AccessLog(as_json=False, quiet=False, out=out).write(
+        line(operation="admin:CreateUser", status=200, about="accessKey=a\nb")
+    )
+    assert "about=accessKey=a\\nb" in out.getvalue()
+    assert out.getvalue().count("\n") == 1
+
+
 @given(st.text(), st.text(), st.booleans())
 def test_a_request_is_one_line(path, reason, as_json):
     """Whatever stands in a path or a reason, a request is one printable line: nobody forges a second one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.cli import _identity_lines
 from gateway.config import ConfigErrors
 from gateway.settings import SETTINGS, openid_suffix
 from sts.settings import OpenIdSettings
@@ -207,3 +208,12 @@ def test_everything_is_told_at_once():
     with pytest.raises(ConfigErrors) as errors:
         loaded(**{CONFIG: "https://one.test/", f"{CONFIG}_CORP": "https://corp.test/"})
     assert {p.setting for p in errors.value.problems} == {CLIENT, f"{CLIENT}_CORP"}
+
+
+def test_the_start_says_whose_tokens_are_believed():
+    """The banner names every provider, the ARN of every role, and the danger of tokens for any audience."""
+    found = _identity_lines(loaded(**ONE, **CORP, **ROLE, MINIO_REGION="eu-west-1"))
+    assert found["Identity"] == "https://one.test/config, https://corp.test/config"
+    assert found["Role openid:corp"].startswith("arn:minio:iam:eu-west-1::role/")
+    assert "any audience" in _identity_lines(loaded(MINIO_IAM_JWKS_URL="https://old.test/jwks"))["Identity"]
+    assert _identity_lines(loaded()) == {"Identity": "no OpenID provider"}

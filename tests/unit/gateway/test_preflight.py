@@ -18,7 +18,10 @@ from cryptography.x509.oid import NameOID
 from gateway import backends_file
 from gateway.config import load
 from gateway.preflight import check
+from gateway.sts_settings import TlsIdentity
+from iam.model import Secret
 from iam.store import EtcdSettings
+from sts.ldap_settings import LdapSettings, Transport
 from tests.servers.processes import free_port
 
 
@@ -110,7 +113,7 @@ async def test_a_key_pair_is_tried(config):
 
 
 async def test_every_certificate_is_looked_at(config, tmp_path):
-    """The backend's and etcd's CAs, etcd's client pair and the listener's own are all told at once, each by its name."""
+    """The backend's, etcd's and the directory's CAs, etcd's client pair and the listener's own are all told at once, each by its name."""
     config.certs_dir.mkdir()
     (config.certs_dir / "public.crt").write_text("x")
     key_pair(tmp_path, names=("c.pem", "k.pem"))
@@ -120,9 +123,22 @@ async def test_every_certificate_is_looked_at(config, tmp_path):
         ca_file=tmp_path / "gone.pem", timeout=0.2,
     )  # fmt: skip
     backend = replace(config.backend, ca_file=tmp_path / "k.pem")
-    assert set(await found(replace(config, etcd=etcd, backend=backend))) >= {
-        "--certs-dir", "MINIO_ETCD_CLIENT_CERT", "MINIO_GW_ETCD_CA", "MINIO_GW_BACKEND_CA",
+    ldap = LdapSettings(
+        "ldap", 636, Transport.LDAPS, "cn=l", Secret("s"), ("dc=x",), "(uid=%s)", ca_file=tmp_path / "k.pem"
+    )
+    assert set(await found(replace(config, etcd=etcd, backend=backend, ldap=ldap))) >= {
+        "--certs-dir", "MINIO_ETCD_CLIENT_CERT", "MINIO_GW_ETCD_CA", "MINIO_GW_BACKEND_CA", "MINIO_GW_LDAP_CA",
     }  # fmt: skip
+
+
+async def test_the_cas_of_clients_are_looked_at(config, tmp_path):
+    """A file or a folder of PEM certificates is taken; one that is missing, empty or no certificate is told by its setting."""
+    key_pair(tmp_path, names=("ca.pem", "ca.key"))
+    (tmp_path / "empty").mkdir()
+    for good in (tmp_path, tmp_path / "ca.pem"):
+        assert await found(replace(config, tls_identity=TlsIdentity(good))) == {}
+    for bad in (tmp_path / "empty", tmp_path / "none", tmp_path / "ca.key"):
+        assert "cannot be used" in (await found(replace(config, tls_identity=TlsIdentity(bad))))["MINIO_GW_CLIENT_CA"]
 
 
 async def test_a_good_bundle_is_no_problem(config, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import InvalidURI, S3Error
+from gateway.errors import InvalidArgument, InvalidURI, S3Error
 from gateway.request import parse
 
 HOST = ("host", "gw.example")
@@ -125,3 +125,11 @@ def test_trap_20_absolute_form_of_another_host(host):
     """A target that names another host than the Host header could be read in two ways: it is refused."""
     with pytest.raises(InvalidURI):
         head(f"http://{host}/b12/k")
+
+
+def test_a_parameter_is_repeated_only_where_a_list_is_meant():
+    """Both values are kept in their order; another parameter twice is refused as ever."""
+    how = {"headers": {"host": "h"}, "source_ip": "192.0.2.7", "repeatable": frozenset({"user"})}
+    assert parse("GET", "/bkt?user=b&x=1&user=a", **how).query == (("user", "b"), ("x", "1"), ("user", "a"))
+    with pytest.raises(InvalidArgument):
+        parse("GET", "/bkt?user=b&x=1&x=1", **how)

@@ -253,6 +253,7 @@ def test_canonical_query_sorts_by_encoded_name_then_value() -> None:
     ]
     assert canonical_query(pairs) == "%C3%A9=&a=1&a=2&a-b=&b=2&x-amz-signature=t"
     assert canonical_query([]) == ""
+    assert canonical_query(pairs, as_sent=True) == "%C3%A9=&a=2&a=1&a-b=&b=2&x-amz-signature=t"
 
 
 def test_canonical_request_trims_and_collapses_values() -> None:

@@ -363,7 +363,7 @@ async def test_the_access_line_names_the_caller_and_holds_no_secret(front):
     await front.call("GET", "/ann/k?versionId=v-in-query", who=ANN)
     (line,) = await front.lines()
     told = {n: line[n] for n in ("operation", "access_key_id", "parent", "path", "status", "error")}
-    assert told == {"operation": "-", "access_key_id": "-", "parent": "-", "path": "/ann/k", "status": 403, "error": "AccessDenied"}  # fmt: skip
+    assert told == {"operation": "GetObject", "access_key_id": "ANNKEY", "parent": "ann@idp", "path": "/ann/k", "status": 403, "error": "AccessDenied"}  # fmt: skip
     assert "s3:GetObjectVersion" in line["reason"]
     for secret in ("ann-token", "ann-secret", "v-in-query", "Signature"):
         assert secret not in front.log.getvalue()

@@ -171,3 +171,70 @@ def test_policies_that_cannot_be_had_want_nothing():
     question = AccessRequest(Principal(PrincipalType.USER, "k", session_policy="{"), "s3:GetObject", "b", "o")
     assert not iam.wants_existing_tags(question)
     assert not iam.decide_now(question)
+
+
+def own(authorizer, **principal):
+    """Return the decision about one's own affairs."""
+    question = AccessRequest(Principal(PrincipalType.USER, "k", **principal), "admin:CreateUser", "", deny_only=True)
+    return authorizer.decide_now(question)
+
+
+def test_own_affairs_are_allowed_unless_denied():
+    """For whoever has a policy: a Deny wins, having none is a denial, and the next question is judged as ever."""
+    known = {**CANNED, "no": parse('{"Statement": [{"Effect": "Deny", "Action": "admin:CreateUser"}]}')}
+    authorizer = AllOf(IamPolicies(lambda: known))
+    assert own(authorizer, policies=("readonly",))
+    assert not own(authorizer, policies=("readonly", "no"))
+    assert not own(authorizer)
+    assert not own(authorizer, policies=("unknown",))
+    assert not ask(authorizer, "admin:CreateUser", policies=("readonly",))
+
+
+@pytest.mark.parametrize("owner", [False, True])
+def test_trap_29_own_affairs_need_the_session_policy_s_leave(owner):
+    """What a session policy does not allow is not allowed because it is one's own (CVE-2025-62506)."""
+    admin = '{"Statement": [{"Effect": "Allow", "Action": "admin:CreateUser"}]}'
+    assert own(ALL_OF, owner=owner, policies=("readonly",), session_policy=admin)
+    assert not own(ALL_OF, owner=owner, policies=("readonly",), session_policy=text())
+
+
+POLICIES = st.lists(st.sampled_from(["readonly", "writeonly", "no", "tagged", "gone"]), max_size=3).map(tuple)
+SESSIONS = st.sampled_from(
+    [None, "", "{", text(), text("Deny"), text(action="s3:Put*"), text(resource="arn:aws:s3:::b/o")]
+)
+
+
+@given(
+    POLICIES,
+    SESSIONS,
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(PrincipalType),
+    st.sampled_from(["s3:GetObject", "s3:PutObject"]),
+)
+async def test_an_explanation_is_the_decision(names, session, owner, own, kind, action):
+    """Whoever asks for whatever: explain says what a request would be answered, in the same words, and who said it."""
+    tagged = text().replace('"Action"', '"Condition": {"StringEquals": {"s3:ExistingObjectTag/a": "b"}}, "Action"')
+    known = {**CANNED, "no": parse(text("Deny", "s3:PutObject")), "tagged": parse(tagged)}
+    authorizer = AllOf(IamPolicies(lambda: known))
+    principal = Principal(kind, "k", owner=owner, policies=names, session_policy=session)
+    question = AccessRequest(principal, action, "b", "o", deny_only=own)
+    found = await authorizer.explain(question)
+    assert found.decision == authorizer.decide_now(question)
+    assert bool(found) == bool(found.decision)
+    if found.by == "session policy":
+        assert found.session is None or not found.session
+    if found.by == "policies" and not found.missing and names:
+        assert found.policies.decision == found.decision
+
+
+async def test_an_explanation_of_what_is_broken_is_a_denial():
+    """Where the policies cannot be had there is nothing to explain but that."""
+
+    def broken():
+        raise OSError
+
+    found = await AllOf(IamPolicies(broken)).explain(
+        AccessRequest(Principal(PrincipalType.USER, "k", policies=("readonly",)), "s3:GetObject", "b", "o")
+    )
+    assert (bool(found), found.by, found.policies) == (False, "policies", None)

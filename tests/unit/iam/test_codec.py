@@ -101,7 +101,7 @@ def test_a_sealed_secret_opens_for_its_own_record_only():
 
 def test_without_a_data_key_nothing_secret_is_written_or_read():
     """A codec that knows no data key neither writes a user nor reads one."""
-    blank = codec.Codec(Seal((), lambda n: bytes(n)))
+    blank = codec.Codec(Seal((), bytes))
     with pytest.raises(CannotOpen):
         blank.encode(User("alice", Secret("alices-secret")))
     with pytest.raises(codec.Unreadable):

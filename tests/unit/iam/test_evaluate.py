@@ -110,6 +110,19 @@ def test_trap_58_a_deny_that_cannot_be_known_denies(claim):
     assert not ask(unless, bucket="home", key="bob/x", jwt__sub=claim)
 
 
+@pytest.mark.parametrize("claim", [None, "", "*", "b?b", "../", "a/b", ("bob", "x"), "a\x00"])
+def test_trap_58_an_exception_that_cannot_be_known_allows_nothing(claim):
+    """An Allow of all but what a claim names applies to nobody whose claim names nothing: negation opens no door."""
+    others = policy({"Effect": "Allow", "Action": "s3:*", "NotResource": "arn:aws:s3:::home/${jwt:sub}/*"})
+    assert ask(others, bucket="home", key="bob/x", jwt__sub="ann")
+    assert not ask(others, bucket="home", key="ann/x", jwt__sub="ann")
+    assert not ask(others, bucket="home", key="bob/x", jwt__sub=claim)
+    for operator in ("StringNotEquals", "StringNotLike", "StringNotEqualsIgnoreCase", "StringNotEqualsIfExists"):
+        unlike = policy(allow(Condition={operator: {"s3:prefix": "${jwt:sub}"}}))
+        assert ask(unlike, s3__prefix="bob", jwt__sub="ann")
+        assert not ask(unlike, s3__prefix="bob", jwt__sub=claim)
+
+
 def test_trap_58_wildcards_in_values_are_no_values():
     """A claim of `*` opens nothing, not even an object called `*`, and no Deny is escaped by it."""
     like = policy(allow(Condition={"StringLike": {"s3:prefix": "${jwt:sub}/*"}}))

@@ -89,9 +89,10 @@ def test_trap_29_a_session_is_what_both_allow(parent, session, question):
     assert answer <= bool(decide(parent, question))
 
 
-@given(POLICIES, QUESTIONS)
-def test_an_explanation_agrees_with_the_decision(policies, question):
+@given(POLICIES, QUESTIONS, st.booleans())
+def test_an_explanation_agrees_with_the_decision(policies, question, deny_only):
     """What is told of the statements is what was decided, to the letter of the reason, and each denial has a finding."""
+    question = question._replace(deny_only=deny_only)
     verdict = explain(policies, question)
     assert verdict.decision == decide(policies, question)
     assert bool(verdict) is bool(verdict.decision)

@@ -276,6 +276,7 @@ def test_the_input_is_minios():
         {"action": "s3:PutObject"},
         {"bucket": "c"},
         {"key": "other"},
+        {"deny_only": True},
         {"principal": dataclasses.replace(PRINCIPAL, access_key_id="AK2")},
         {"principal": dataclasses.replace(PRINCIPAL, owner=True)},
         {"principal": dataclasses.replace(PRINCIPAL, claims={"sub": "bob"})},

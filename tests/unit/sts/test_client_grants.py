@@ -10,8 +10,9 @@ from sts import client_grants
 from sts.openid import OpenId
 from sts.settings import OpenIdSettings
 from sts.wire import (
-    ExpiredToken,
+    ExpiredTokenException,
     IDPCommunicationError,
+    InvalidIdentityToken,
     InvalidParameterValue,
     MissingParameter,
     StsCall,
@@ -71,7 +72,7 @@ async def test_without_a_provider():
 
 async def test_an_expired_token(provider):
     """A token that was good once is told apart, so that clients fetch a new one."""
-    with pytest.raises(ExpiredToken):
+    with pytest.raises(ExpiredTokenException):
         await prove(provider.openid, Token=token(exp=int(time.time()) - 1))
 
 
@@ -85,9 +86,9 @@ async def test_an_expired_token(provider):
     ],
 )
 async def test_a_token_that_proves_nothing(provider, bad):
-    """A refused token is InvalidParameterValue, and the error repeats nothing of it."""
+    """A refused token is InvalidIdentityToken, and the error repeats nothing of it."""
     text = bad()
-    with pytest.raises(InvalidParameterValue) as refused:
+    with pytest.raises(InvalidIdentityToken) as refused:
         await prove(provider.openid, Token=text)
     assert not any(part in str(refused.value) for part in text.split("."))
 

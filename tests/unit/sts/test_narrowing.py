@@ -42,3 +42,11 @@ def test_what_narrows_nothing_is_nothing():
     assert narrowed(OWN, []) == OWN
     assert narrowed(None, []) is None
     assert parse(narrowed(None, [CANNED["readonly"]])).statements == CANNED["readonly"].statements
+
+
+def test_a_document_about_others_narrows_nothing():
+    """A bucket's document says whom it is about, which a session policy cannot: it is refused, and not taken without that."""
+    about = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*"}
+    policy = parse(json.dumps({"Version": "2012-10-17", "Statement": about}), principals=True)
+    with pytest.raises(ValueError, match="principals"):
+        narrowed(None, [policy])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
 from sts.jwks import INTERVAL, IdpUnavailable
-from sts.oidc import MAX_TOKEN, OidcVerifier, TokenExpired, TokenRefused, _header
+from sts.oidc import MAX_TOKEN, OidcVerifier, TokenExpired, TokenRefused, _header, unverified_issuer
 from sts.settings import OpenIdSettings
 from tests.unit.sts.provider import (
     EC_KEY,
@@ -329,3 +329,78 @@ async def test_expired_is_said(verifier):
     """An expired token is TokenExpired."""
     with pytest.raises(TokenExpired):
         await verifier.verify(token(exp=int(time.time()) - 1))
+
+
+@pytest.mark.parametrize(
+    ("more", "claim"),
+    [({"exp": None}, "exp"), ({"exp": 1}, "exp"), ({"exp": "soon"}, "exp"), ({"nbf": 2**40}, "nbf"), ({"iat": 2**40}, "iat"),
+     ({"aud": "x", "azp": "x"}, "aud"), ({"sub": 5}, "sub"), ({"typ": "Refresh"}, "typ"), ({"events": {}}, "typ")],
+)  # fmt: skip
+async def test_a_refusal_names_the_claim(verifier, more, claim):
+    """Whoever maps the refusal to an error knows which claim is at fault."""
+    with pytest.raises(TokenRefused) as refused:
+        await verifier.verify(token(**more))
+    assert refused.value.claim == claim
+
+
+@pytest.mark.parametrize(
+    ("types", "header", "claim", "good"),
+    [
+        ((), None, None, True), ((), "at+jwt", None, True), ((), "secevent+jwt", None, False), ((), None, "Bearer", True),
+        ((), None, "Refresh", False), ((), None, "Offline", False), ((), None, "Logout", False), ((), None, 5, True),
+        (("at+jwt",), "at+jwt", None, True), (("at+jwt",), "application/AT+JWT", None, True), (("at+jwt",), "JWT", None, False),
+        (("at+jwt",), None, None, False), (("bearer",), "JWT", "Bearer", True), (("ID",), "JWT", "Bearer", False),
+        (("ID",), "JWT", "ID", True), (("my+jwt",), "my+jwt", None, True), (("Refresh",), "JWT", "Refresh", False),
+        (("at+jwt", "jwt"), "JWT", None, True),
+    ],
+)  # fmt: skip
+async def test_trap_39_typ(provider, types, header, claim, good):
+    """Where the operator asks for a typ, by the header's name or Keycloak's claim, no other kind of token is a proof."""
+    one = OidcVerifier(OpenIdSettings(jwks_url=provider.url, types=types), time.time)
+    # PyJWT writes JWT unless it is told an empty type, which it leaves out.
+    text = token(header={"typ": header or ""}, **({} if claim is None else {"typ": claim}))
+    assert jwt.get_unverified_header(text).get("typ") == header
+    if good:
+        assert await one.verify(text)
+    else:
+        with pytest.raises(TokenRefused, match=r"typ|purpose"):
+            await one.verify(text)
+    await one.close()
+
+
+async def test_trap_39_a_pinned_issuer(provider):
+    """An issuer that the operator names binds a key set without discovery, and a discovery document that says another."""
+    one = OidcVerifier(OpenIdSettings(jwks_url=provider.url, issuer="https://idp.test"), time.time)
+    assert await one.verify(token(iss="https://idp.test"))
+    for issuer in ("https://evil.test", "https://idp.test/"):
+        with pytest.raises(TokenRefused, match="issuer"):
+            await one.verify(token(iss=issuer))
+    await one.close()
+    provider.pages["/config"] = json.dumps({"issuer": "https://other.test", "jwks_uri": provider.url}).encode()
+    two = OidcVerifier(OpenIdSettings(config_url=f"{provider.base}/config", issuer="https://idp.test"), time.time)
+    with pytest.raises(IdpUnavailable, match="not the configured one"):
+        await two.verify(token(iss="https://other.test"))
+    await two.close()
+
+
+@given(st.one_of(st.text(max_size=40), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["iss", "x"]), inner, max_size=2), max_leaves=5,
+).map(lambda claims: f"e30.{encoded(json.dumps(claims).encode())}.AAAA")))  # fmt: skip
+def test_trap_40_the_claimed_issuer_is_read_or_is_none(text):
+    """Whatever a token looks like, its claimed issuer is a text, and reading it raises nothing."""
+    assert isinstance(unverified_issuer(text), str)
+
+
+def test_the_claimed_issuer():
+    """The issuer is read as it stands; junk, nesting without end and tokens that are too long say none."""
+    assert unverified_issuer(token(iss="https://idp.test")) == "https://idp.test"
+    junk = [
+        "",
+        "..",
+        "a.b",
+        f"e30.{encoded(b'[' * 9000)}.x",
+        f"e30.{encoded(bytes([255]))}.x",
+        token(iss="x" * MAX_TOKEN),
+    ]
+    assert {unverified_issuer(text) for text in junk} == {""}

@@ -58,6 +58,8 @@ def test_a_federated_session():
     assert (found.type, found.owner, found.parent) == (PrincipalType.ASSUMED_ROLE, False, "openid:_:s")
     assert (found.claims, found.groups, found.policies) == (claims, ("openid:_:g",), ("p",))
     assert found.tags == {"team": "red"}
+    assert (found.provider, found.issued_at) == ("openid:_", None)
+    assert principal(parent="ann", provider="user", issued_at=1767225600999).issued_at == 1767225600
 
 
 @pytest.mark.parametrize("policy", [None, "{}"])

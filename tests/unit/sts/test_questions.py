@@ -30,7 +30,8 @@ QUESTION = Question(ANN, CALL, 900, 1_700_000_000, {"a": "1"})
         ("aws:username", ("ann",)), ("aws:PrincipalType", ("User",)), ("aws:groups", ("g",)), ("aws:TagKeys", ("a",)),
         ("aws:RequestTag/a", ("1",)), ("aws:RequestTag/b", None), ("aws:PrincipalTag/b", ("2",)), ("sts:ExternalId", None),
         ("sts:RoleSessionName", ("work",)), ("aws:CurrentTime", ("2023-11-14T22:13:20Z",)), ("jwt:sub", ("s",)),
-        ("jwt:list", ("a", "b")), ("jwt:n", None), ("jwt:none", None),
+        ("jwt:list", ("a", "b")), ("jwt:SUB", ("s",)), ("jwt:none", None),
+        ("aws:PrincipalArn", ("arn:aws:iam:::user/ann",)), ("aws:FederatedProvider", None), ("aws:ViaAWSService", ("false",)),
     ],
 )  # fmt: skip
 def test_facts(key, values):
@@ -39,7 +40,7 @@ def test_facts(key, values):
 
 
 @pytest.mark.parametrize(
-    "key", ["s3:prefix", "aws:UserAgent", "aws:Referer", "ldap:user", "s3:ExistingObjectTag/x", "x", ""]
+    "key", ["s3:prefix", "aws:UserAgent", "aws:Referer", "ldap:user", "s3:ExistingObjectTag/x", "jwt:n", "x", ""]
 )
 def test_what_nobody_looked_up_is_unknown(key):
     """A key that is not a call's is unknown, and not absent."""

@@ -16,19 +16,20 @@ from gateway.app import new_access_key
 from iam.authorize import AllOf, IamPolicies
 from iam.embedded import EmbeddedStore
 from iam.evaluate import decide
-from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType, Secret
+from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType
 from iam.policy import CANNED, parse
 from sts.assume_role import SignedCaller
 from sts.openid import OpenId
 from sts.principal import principal_of
 from sts.proof import Proof
 from sts.service import MAX_TOKEN, StsService
-from sts.sessions import OUR_CLAIMS, PRIVATE, Keyring, derive_keyring, open_session
+from sts.sessions import OUR_CLAIMS, PRIVATE, Keyring, open_session
 from sts.settings import OpenIdSettings
 from sts.wire import InvalidIdentityToken, StsError, parse_call
+from tests.servers.iam import a_keyring
 from tests.unit.sts.provider import Provider, token
 
-KEYRING = derive_keyring(Secret("root-secret-of-the-unit-tests"))
+KEYRING = a_keyring("root-secret-of-the-unit-tests")
 ROOT = Principal(PrincipalType.ACCOUNT, "root", owner=True)
 ANN = Principal(PrincipalType.USER, "ann")
 GET = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
@@ -127,7 +128,7 @@ async def test_without_a_key_nothing_is_issued(service):
 
 async def test_the_key_of_the_moment_mints(service):
     """A key ring that has rotated meanwhile is used for the next session."""
-    rings = [KEYRING, derive_keyring(Secret("another-root-secret"))]
+    rings = [KEYRING, a_keyring("another-root-secret")]
     turning = replace(service, keyring=lambda: rings[0])
     for ring in list(rings):
         xml = await call(turning)
@@ -319,6 +320,13 @@ async def test_an_unknown_policy_arn_is_named(service):
     assert (error.code, error.text) == ("InvalidParameterValue", "PolicyArns.member.2.arn: there is no policy none.")
 
 
+async def test_nobody_learns_the_policies_names(service, told):
+    """Who proves nothing is told that, and not whether a policy of that name exists."""
+    told.proof = InvalidIdentityToken("The signature.")
+    for name in ("lister", "none"):
+        assert (await refusal(service, **{"PolicyArns.member.1.arn": name})).text == "The signature."
+
+
 async def test_packed_size_is_told(service):
     """The share of the bound that policy and tags take is in the answer, as at AWS; nothing when there are none."""
     own = json.dumps({"Version": "2012-10-17", "Statement": [GET]})
@@ -380,6 +388,19 @@ async def test_tags_of_ones_own_choice_need_a_right(service):
     for strict in (replace(service, may=judge({"Effect": "Allow", "Action": "s3:*", "Resource": "*"})), service):
         assert (await refusal(strict, "AssumeRole", ANN, **TAGS)).code == "AccessDenied"
     assert (await session_of(service, "AssumeRole", ROOT, **TAGS)).tags == {"team": "red"}
+
+
+async def test_nobody_gives_himself_the_tag_that_lets_him_tag(service):
+    """A policy that lets tagged callers tag asks for the tags that one has, and not for those that one wishes."""
+    allow = {
+        "Effect": "Allow",
+        "Action": "sts:TagSession",
+        "Condition": {"StringEquals": {"aws:PrincipalTag/team": "red"}},
+    }
+    strict = replace(service, may=judge(allow))
+    error = await refusal(strict, "AssumeRole", ANN, **TAGS)
+    assert (error.code, error.text) == ("AccessDenied", "The parameter Tags needs the right sts:TagSession.")
+    assert (await session_of(strict, "AssumeRole", replace(ANN, tags={"team": "red"}), **TAGS)).tags == {"team": "red"}
 
 
 async def test_tags_of_the_identity_provider(service, told):

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iam.model import Secret
 from sts.sessions import (
     MAX_TOKEN,
     OUR_CLAIMS,
@@ -24,17 +23,17 @@ from sts.sessions import (
     InvalidSession,
     Keyring,
     SessionKey,
-    derive_keyring,
     mint,
     open_session,
     secret_for,
 )
+from tests.servers.iam import a_keyring
 from tests.unit.sts.provider import RSA_KEY, encoded
 
 ROOT_SECRET = "root-secret-of-the-unit-tests"
-KEYRING = derive_keyring(Secret(ROOT_SECRET))
+KEYRING = a_keyring(ROOT_SECRET)
 KEY = KEYRING.keys[KEYRING.current]
-OTHER = derive_keyring(Secret("another-root-secret"))
+OTHER = a_keyring("another-root-secret")
 OTHER_KEY = OTHER.keys[OTHER.current]
 ACCESS_KEY = "A" * 20
 GOOD = {"accessKey": ACCESS_KEY, "exp": 2**40}
@@ -76,10 +75,10 @@ def test_the_form_of_the_token():
 
 
 def test_the_form_of_the_secret():
-    """Forty characters of MinIO's alphabet; the same at every gateway of one root secret."""
+    """Forty characters of MinIO's alphabet; the same at every gateway that has the key."""
     secret = secret_for(KEY, ACCESS_KEY).reveal()
     assert re.fullmatch(r"[A-Za-z0-9+]{40}", secret)
-    again = derive_keyring(Secret(ROOT_SECRET))
+    again = a_keyring(ROOT_SECRET)
     assert secret_for(again.keys[again.current], ACCESS_KEY).reveal() == secret
     assert secret_for(KEY, "B" * 20).reveal() != secret
 

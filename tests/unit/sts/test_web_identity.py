@@ -9,7 +9,7 @@ import pytest
 from sts import web_identity
 from sts.openid import OpenId
 from sts.settings import OpenIdSettings
-from sts.wire import ExpiredToken, InvalidParameterValue, MissingParameter, StsCall, STSNotInitialized
+from sts.wire import ExpiredTokenException, InvalidIdentityToken, MissingParameter, StsCall, STSNotInitialized
 from tests.unit.sts.provider import Provider, keycloak_claims, token
 
 
@@ -37,15 +37,15 @@ async def test_the_subject_is_proved(openid):
 @pytest.mark.parametrize("claims", [{}, {"sub": ""}], ids=["absent", "empty"])
 async def test_a_token_without_a_subject_is_refused(openid, claims):
     """A client's own token (WSO2's have no sub) is nobody's identity: it is for client grants."""
-    with pytest.raises(InvalidParameterValue, match="no claim sub"):
+    with pytest.raises(InvalidIdentityToken, match="no claim sub"):
         await prove(openid, WebIdentityToken=token(**claims))
 
 
 async def test_the_subject_does_not_replace_the_proof(openid):
     """A token with a subject is checked like every other: expired, for somebody else, missing."""
-    with pytest.raises(ExpiredToken):
+    with pytest.raises(ExpiredTokenException):
         await prove(openid, WebIdentityToken=token(sub="s", exp=int(time.time()) - 1))
-    with pytest.raises(InvalidParameterValue, match="client id"):
+    with pytest.raises(InvalidIdentityToken, match="client id"):
         await prove(openid, WebIdentityToken=token(sub="s", aud="other", azp="other"))
     with pytest.raises(MissingParameter):
         await prove(openid)

@@ -84,6 +84,21 @@ async def test_users_change_their_own_secret(gateway):
     ).status == 403
 
 
+async def test_a_new_secret_does_not_enable(gateway):
+    """A user that is being disabled while it changes its secret stays disabled."""
+    bob = await gateway.user("bob", "s3:GetObject")
+    put_user = gateway.iam.changes.put_user
+
+    async def late(name, **members):
+        await put_user(name, enabled=False)
+        return await put_user(name, **members)
+
+    gateway.iam.changes.put_user = late
+    await gateway.call("PUT", "/add-user", {"secretKey": "newer-secret", "status": "enabled"}, who=bob, accessKey="bob")
+    found = gateway.iam.watcher.view.users["bob"]
+    assert (found.enabled, found.secret.reveal()) == (False, "newer-secret")
+
+
 async def test_own_affairs_do_not_widen_rights(gateway):
     """With the own secret nobody gives oneself a policy, and nobody disables, enables or removes oneself."""
     bob = await gateway.user("bob", "s3:GetObject", "admin:DisableUser", "admin:DeleteUser")

@@ -1,112 +1,85 @@
-"""`minio-gw admin`: what people see of a real store, what programs read, and what is refused."""
+"""`minio-gw admin session …` against a real gateway: what boto3 was given, and can no longer use."""
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import replace
-from pathlib import Path
-
+import boto3
 import pytest
-
-from gateway.app import STORE_FILE
-from gateway.commands import sessions as admin
-from gateway.config import load
-from iam.embedded import EmbeddedStore
-from iam.store import EtcdSettings, SessionRecord
-from tests.servers.iam import revocations
-
-NOW = int(time.time())
-LIST = ("sessions", "list")
+from botocore.exceptions import ClientError
 
 
-def config(directory: Path | None, *, as_json: bool = False):
-    """The configuration of the command; it needs no root pair."""
-    environ = {
-        "MINIO_GW_DATA_DIR": str(directory or ""),
-        "MINIO_GW_JSON": "on" if as_json else "off",
-        "HOME": "/nowhere",
-    }
-    return load("admin", {}, "", environ, Path.read_text, lambda _: [])
+def session_of(admin, name: str, secret: str) -> dict[str, str]:
+    """Return temporary credentials of a user."""
+    client = boto3.client(
+        "sts",
+        endpoint_url=admin.gateway.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=name,
+        aws_secret_access_key=secret,
+    )
+    made = client.assume_role(RoleArn="arn:xxx:xxx:xxx:xxxx", RoleSessionName="any")["Credentials"]
+    return {"access": made["AccessKeyId"], "secret": made["SecretAccessKey"], "token": made["SessionToken"]}
 
 
-def revoke(key: str) -> tuple[str, ...]:
-    return ("sessions", "revoke", key)
+def may(admin, made: dict[str, str]) -> bool:
+    """Return whether a session is let in."""
+    client = boto3.client(
+        "s3", endpoint_url=admin.gateway.endpoint, region_name="us-east-1", aws_access_key_id=made["access"],
+        aws_secret_access_key=made["secret"], aws_session_token=made["token"],
+    )  # fmt: skip
+    try:
+        client.head_object(Bucket="photos", Key="cat")
+    except ClientError:
+        return False
+    return True
 
 
-@pytest.fixture
-async def directory(tmp_path):
-    """The folder of a gateway's store with two sessions and an expired one."""
-    store = EmbeddedStore(tmp_path / STORE_FILE)
-    await store.open()
-    for name, parent, life in [("BBB", "someone", 3600), ("AAA", "\x1b[2Jhostile", 3000), ("OLD", "gone", -10)]:
-        made = SessionRecord(name, parent, "https://idp", "AssumeRole\nX", NOW, NOW + life, {"sub": parent})
-        await store.record_session(made)
-    await store.close()
-    return tmp_path
+def test_sessions_are_listed(admin):
+    """Each with whose it is and how long; by its principal when one is asked for; never with its secret."""
+    made = session_of(admin, *admin.user("tess", "readonly"))
+    (found,) = admin("session", "list", "--principal", "tess")["sessions"]
+    assert (found["accessKey"], found["parent"], found["provider"], found["revoked"]) == (
+        made["access"],
+        "tess",
+        "user",
+        False,
+    )
+    text = admin.text("session", "list", "--principal", "tess")
+    assert text.splitlines()[1].split()[:3] == [made["access"], "tess", "user"]
+    assert made["access"] in {s["accessKey"] for s in admin("sessions", "list")["sessions"]}  # by the name of old
+    assert made["secret"] not in text
+    assert made["token"] not in text
 
 
-async def test_the_list_is_for_people(directory, capsys):
-    """One line for each session that has not expired, by access key; no provider's text speaks to the terminal."""
-    assert await admin.run(config(directory), LIST) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["ACCESS", "KEY", "PARENT", "ISSUED", "(UTC)", "EXPIRES", "(UTC)", "ISSUED", "BY"]
-    assert [line.split()[0] for line in lines] == ["AAA", "BBB"]
-    assert all(line.isprintable() for line in lines)
-    assert time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW + 3600)) in lines[1]
+def test_one_session_ends(admin):
+    """The next request of that one is refused, another one of the same user is not."""
+    user = admin.user("tina", "readonly")
+    first, second = session_of(admin, *user), session_of(admin, *user)
+    assert may(admin, first)
+    assert admin.text("session", "revoke", first["access"]) == f"revoked {first['access']}\n"
+    assert not may(admin, first)
+    assert may(admin, second)
+    revoked = {s["accessKey"]: s["revoked"] for s in admin("session", "list", "--principal", "tina")["sessions"]}
+    assert revoked == {first["access"]: True, second["access"]: False}
 
 
-async def test_the_list_is_for_programs(directory, capsys):
-    """With JSON the whole records come as one document, times both as seconds and as text, and nothing secret."""
-    assert await admin.run(config(directory, as_json=True), LIST) == 0
-    first, second = json.loads(capsys.readouterr().out)
-    assert (first["access_key_id"], second["access_key_id"]) == ("AAA", "BBB")
-    assert (second["expires_at"], second["claims"]) == (NOW + 3600, {"sub": "someone"})
-    assert second["expires"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW + 3600))
-    assert not {name for name in second if "secret" in name or "token" in name}
+def test_all_sessions_of_somebody_end(admin):
+    """By the principal's name; those of one type only where a type is given."""
+    made = session_of(admin, *admin.user("toni", "readonly"))
+    assert admin("session", "revoke", "--principal", "toni", "--type", "laptop")["tokenRevokeType"] == "laptop"
+    assert may(admin, made)
+    assert admin("session", "revoke", "--principal", "toni")["parent"] == "toni"
+    assert not may(admin, made)
+    assert admin.text("session", "revoke", "--principal", "toni").startswith(
+        "revoked all sessions of toni issued up to "
+    )
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-async def test_a_revocation_is_in_the_store(directory, capsys, as_json):
-    """When the command has ended with 0 the revocation is there for every gateway to see."""
-    assert await admin.run(config(directory, as_json=as_json), revoke("BBB")) == 0
-    out = capsys.readouterr().out
-    assert json.loads(out)["access_key_id"] == "BBB" if as_json else out == "revoked BBB\n"
-    store = EmbeddedStore(directory / STORE_FILE)
-    await store.open()
-    assert [(r.access_key_id, r.expires_at) for r in revocations(await store.snapshot())] == [("BBB", NOW + 3600)]
-    await store.close()
+def test_what_is_not_there(admin):
+    """A session that nobody issued is not found."""
+    assert admin.refused("session", "revoke", "NONE")["code"] == "XMinioAdminNoSuchAccessKey"
 
 
-@pytest.mark.parametrize("key", ["CCC", "../AAA", "\x1b[2J"])
-async def test_an_unknown_session_is_told(directory, capsys, key):
-    """Nothing is revoked under a key that nobody issued: status 1, and the key is shown without its control characters."""
-    assert await admin.run(config(directory), revoke(key)) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("minio-gw admin: no session ")
-    assert told.rstrip("\n").isprintable()
-
-
-async def test_without_a_store_nothing_is_asked(tmp_path, capsys):
-    """A gateway's memory cannot be asked, and a question makes no store where none is: status 2, with the setting's name."""
-    assert await admin.run(config(None), LIST) == 2
-    assert "MINIO_GW_DATA_DIR or MINIO_ETCD_ENDPOINTS" in capsys.readouterr().err
-    assert await admin.run(config(tmp_path / "typo"), LIST) == 2
-    assert "MINIO_GW_DATA_DIR" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
-async def test_a_store_that_cannot_be_read_is_told(tmp_path, capsys):
-    """A file that is no database is an answer in one line of JSON, when JSON is wanted, and status 1."""
-    (tmp_path / STORE_FILE).write_bytes(b"no database, only a long enough text" * 100)
-    assert await admin.run(config(tmp_path, as_json=True), LIST) == 1
-    told = json.loads(capsys.readouterr().err)
-    assert told["level"] == "error"
-    assert "the store does not answer" in told["message"]
-
-
-async def test_an_etcd_that_is_away_is_told(capsys):
-    """With etcd as the store, one that does not answer ends the command within its time: status 1."""
-    etcd = EtcdSettings(("http://127.0.0.1:9",), timeout=0.2)
-    assert await admin.run(replace(config(None), etcd=etcd), LIST) == 1
-    assert "the store does not answer" in capsys.readouterr().err
+@pytest.mark.parametrize("words", [(), ("KEY", "--principal", "x"), ("KEY", "--type", "x"), ("--type", "x")])
+def test_half_a_question_is_none(admin, words):
+    """It must be clear whose sessions end: status 2."""
+    assert "ACCESS_KEY" in admin.refused("session", "revoke", *words, status=2)["message"]

@@ -1,0 +1,45 @@
+"""Carries out a command of `minio-gw admin`: its answer goes to the standard output, what went wrong to the standard error.
+
+Exit status: 0 done, 1 refused or not reached, 2 wrong usage or settings.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from typing import Any
+
+from gateway.commands.client import AdminClient, Refused
+from gateway.commands.endpoint import Unusable, endpoint
+from gateway.printable import plain
+
+
+def run(options: Namespace, *, as_json: bool) -> int:
+    """Carry out the command that the options name; return the exit status."""
+    try:
+        client = AdminClient(endpoint(options))
+        try:
+            shown = options.run(client, options)
+        finally:
+            client.close()
+    except Unusable as error:
+        return _failed({"message": str(error)}, 2, as_json=as_json)
+    except Refused as error:
+        return _failed(_told(error), 1, as_json=as_json)
+    print(json.dumps(shown.document) if as_json else shown.text)
+    return 0
+
+
+def _told(error: Refused) -> dict[str, Any]:
+    return {"message": error.text, "code": error.code, "requestId": error.request_id, "status": error.status}
+
+
+def _failed(told: dict[str, Any], status: int, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"level": "error", **told}), file=sys.stderr)
+        return status
+    code, request_id = told.get("code"), told.get("requestId")
+    more = ", ".join(filter(None, (code, f"request {request_id}" if request_id else "")))
+    print(plain(f"minio-gw admin: {told['message']}{more and f' ({more})'}"), file=sys.stderr)
+    return status

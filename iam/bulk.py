@@ -1,0 +1,238 @@
+"""Many records into a store at once: what is new, what is so already, what differs and stays; then compare-and-swap in batches.
+
+Used where a whole IAM comes from elsewhere: another gateway's export, MinIO's etcd. A record of ours that differs stays, unless
+the other one is newer or the operator said replace. A name gets no rights in advance: what is attached to a user that is not
+there, or makes one a member, is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, cast
+
+from iam.codec import Codec, Unreadable, record_key
+from iam.notes import Note, told
+from iam.policy import CANNED
+from iam.records import Attachment, Group, Kind, PolicyDocument, Record, ServiceAccount, User
+from iam.store import Check, Conflict, IamStore, Snapshot, StoreUnavailable, Write
+
+#: In this order: rights come last, so that a run that breaks off leaves nobody with more than he shall have.
+KINDS = (Kind.POLICY, Kind.USER, Kind.GROUP, Kind.ACCOUNT, Kind.ATTACHMENT)
+_BATCH = 40  # records of one transaction: etcd takes 128 operations and 1.5 MiB, a policy may have 20 KiB
+_ATTEMPTS = 8  # of a whole run, when others change the same records meanwhile
+_TIMES = frozenset({"created_at", "updated_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of records, each by `<kind>/<name>`; `revision` is the store's, of the last write."""
+
+    created: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    kept: tuple[Note, ...] = ()
+    skipped: tuple[Note, ...] = ()
+    warnings: tuple[Note, ...] = ()
+    dry_run: bool = False
+    revision: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON's words."""
+        return {
+            "dryRun": self.dry_run,
+            "created": list(self.created),
+            "replaced": list(self.replaced),
+            "unchanged": list(self.unchanged),
+            **{name: told(getattr(self, name)) for name in ("kept", "skipped", "warnings")},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """The records of a store with their revisions; `unreadable` are there, but nobody can say what they are."""
+
+    records: Mapping[tuple[Kind, str], Record] = field(default_factory=dict)
+    revisions: Mapping[tuple[Kind, str], int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, codec: Codec) -> There:
+        """Read a snapshot; the data key's record first, without which no secret can be compared."""
+        records, revisions = {}, {}
+        for row in sorted(snapshot.rows, key=lambda row: row.kind is not Kind.SEAL):
+            if row.value is None:
+                continue
+            revisions[row.kind, row.name] = row.revision
+            try:
+                records[row.kind, row.name] = codec.decode(row.kind, row.name, row.value)
+            except Unreadable:
+                continue
+        return cls(records, revisions)
+
+    def names(self, kind: Kind) -> set[str]:
+        """Return the names of a kind, also of those that cannot be read."""
+        return {name for of, name in self.revisions if of is kind}
+
+
+async def put(
+    store: IamStore,
+    codec: Codec,
+    records: Sequence[Record],
+    *,
+    root_access_key: str,
+    now: int,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    known_policies: Iterable[str] = (),
+) -> Outcome:
+    """Write records, unless `dry_run`; return what became of each. Once more on a conflict, on what is there then.
+
+    `overwrite` replaces what differs even when ours is newer. `known_policies` are those of files, besides the canned and the
+    stored ones. Raises StoreUnavailable, CannotOpen without a data key; what was written by then stays, and a second run goes on.
+    """
+    policies = {*known_policies, *CANNED}
+    written: dict[str, str] = {}
+    for _ in range(_ATTEMPTS):
+        there = There.of(await store.snapshot(), codec)
+        plan = Plan(there, root_access_key, now=now, overwrite=overwrite, known_policies=policies).made(records)
+        try:
+            revision = 0 if dry_run else await _write(store, codec, plan, written)
+        except Conflict:
+            continue
+        return replace(plan.outcome(written), dry_run=dry_run, revision=revision)
+    raise StoreUnavailable("the records change all the time; nothing more was written")
+
+
+async def _write(store: IamStore, codec: Codec, plan: Plan, written: dict[str, str]) -> int:
+    """Write in batches; `written` learns what became of each record, for a run that has to begin anew after some of them."""
+    revision = 0
+    for start in range(0, len(plan.writes), _BATCH):
+        batch = plan.writes[start : start + _BATCH]
+        writes = [_write_of(codec, record, expected) for record, expected in batch]
+        revision = await store.swap(writes, list(_checks(batch)))
+        written |= {_about(record): "replaced" if expected else "created" for record, expected in batch}
+    return revision
+
+
+def _about(record: Record) -> str:
+    return "/".join(record_key(record))
+
+
+def _write_of(codec: Codec, record: Record, expected: int) -> Write:
+    return Write(*record_key(record), codec.encode(record), expected=expected)
+
+
+def _checks(batch: Iterable[tuple[Record, int]]) -> Iterator[Check]:
+    """Yield that no user takes the name of an account meanwhile, nor the other way round."""
+    for record, expected in batch:
+        if isinstance(record, User) and not expected:
+            yield Check(Kind.ACCOUNT, record.name, 0)
+        if isinstance(record, ServiceAccount) and not expected:
+            yield Check(Kind.USER, record.access_key_id, 0)
+
+
+class Plan:
+    """What to write, over what is there."""
+
+    def __init__(
+        self, there: There, root_access_key: str, *, now: int, overwrite: bool, known_policies: Iterable[str]
+    ) -> None:
+        self.writes: list[tuple[Record, int]] = []
+        self._there, self._root, self._now, self._overwrite = there, root_access_key, now, overwrite
+        self._names = {kind: there.names(kind) for kind in KINDS}
+        self._given = frozenset(known_policies)
+        self._policies = {*self._given, *self._names[Kind.POLICY]}
+        self._told: dict[str, list[Any]] = {f.name: [] for f in fields(Outcome)}
+        self._seen: set[tuple[Kind, str]] = set()
+
+    def made(self, records: Iterable[Record]) -> Plan:
+        """Return the plan with these records in it, policies first and attachments last."""
+        for record in sorted(records, key=lambda record: (KINDS.index(record_key(record)[0]), record_key(record)[1])):
+            about = _about(record)
+            reason = (
+                "it is given twice; the first one counts" if record_key(record) in self._seen else self._refusal(record)
+            )
+            self._seen.add(record_key(record))
+            if reason:
+                self._told["skipped"].append(Note(about, reason))
+            else:
+                self._decide(about, self._fitted(about, record))
+        return self
+
+    def outcome(self, written: Mapping[str, str]) -> Outcome:
+        """Return what the plan does, after what was `written` before it was made."""
+        told: dict[str, Any] = {name: tuple(found) for name, found in self._told.items() if found}
+        for what in ("created", "replaced"):
+            now = told.get(what, ())
+            told[what] = (*(about for about, was in written.items() if was == what and about not in now), *now)
+        told["unchanged"] = tuple(about for about in told.get("unchanged", ()) if about not in written)
+        return Outcome(**told)
+
+    def _refusal(self, record: Record) -> str:
+        """Return why a record cannot be here, "" when it can."""
+        match record:
+            case PolicyDocument(name) if name in self._given:
+                return "this gateway gives a policy of this name; that one counts, also where this one was attached"
+            case User(name) if name == self._root or name in self._names[Kind.ACCOUNT]:
+                return "root or a service account here has this name"
+            case ServiceAccount(key) if key == self._root or key in self._names[Kind.USER]:
+                return "root or a user here has this name"
+            case ServiceAccount() if record.parent != self._root and not self._is_somebody(record.parent, Kind.USER):
+                return f"there is no user {record.parent!r}"
+            case Attachment(subject, _, group) if not self._is_somebody(subject, Kind.GROUP if group else Kind.USER):
+                return "there is no such group" if group else "there is no such user"
+            case _:
+                return ""
+
+    def _is_somebody(self, name: str, kind: Kind) -> bool:
+        """Return whether a name is a user's or a group's, or one that an identity provider gives."""
+        return name in self._names[kind] or "=" in name or ":" in name
+
+    def _fitted(self, about: str, record: Record) -> Record:
+        """Return a record as it can be here, with a time; tell what was taken off, and what gives no rights."""
+        if isinstance(record, Group):
+            gone = [name for name in record.members if name not in self._names[Kind.USER]]
+            self._warn(about, [f"its member {name!r} is no user and is left out" for name in gone])
+            record = replace(record, members=tuple(name for name in record.members if name not in gone))
+        if isinstance(record, Attachment):
+            gone = [name for name in record.policies if name not in self._policies]
+            self._warn(about, [f"there is no policy {name!r}: it gives nothing" for name in gone])
+        return record
+
+    def _warn(self, about: str, texts: Iterable[str]) -> None:
+        self._told["warnings"] += [Note(about, text) for text in texts]
+
+    def _decide(self, about: str, record: Record) -> None:
+        """Plan a record that is new, equal, newer, or different and older."""
+        key = record_key(record)
+        self._names[key[0]].add(key[1])
+        if isinstance(record, PolicyDocument):
+            self._policies.add(record.name)
+        ours, revision = self._there.records.get(key), self._there.revisions.get(key, 0)
+        if not revision:
+            self._plan("created", about, record, 0)
+        elif ours is not None and _bare(ours) == _bare(record):
+            self._told["unchanged"].append(about)
+        elif self._overwrite or (ours is not None and _updated(record) > _updated(ours)):
+            self._plan("replaced", about, record, revision)
+        else:
+            self._told["kept"].append(Note(about, "ours differs and is not older" if ours else "ours cannot be read"))
+
+    def _plan(self, what: str, about: str, record: Record, revision: int) -> None:
+        self._told[what].append(about)
+        self.writes.append((_with_times(record, lambda at: min(at or self._now, self._now)), revision))
+
+
+def _bare(record: Record) -> Record:
+    """Return a record without its times: two that differ in them alone are the same."""
+    return _with_times(record, lambda _: 0)
+
+
+def _with_times(record: Any, change: Callable[[int], int]) -> Record:
+    """Return a record with its times changed."""
+    times = {name: change(getattr(record, name)) for name in _TIMES if hasattr(record, name)}
+    return cast("Record", replace(record, **times))
+
+
+def _updated(record: Record) -> int:
+    return int(getattr(record, "updated_at", 0))

@@ -1,0 +1,44 @@
+"""errors: what others raise, in MinIO's words."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+
+from gateway.admin import errors
+from gateway.errors import AccessDenied
+from iam import refusals
+from iam.store import StoreUnavailable
+
+
+@pytest.mark.parametrize("refusal", [kind for _, kind in inspect.getmembers(refusals, inspect.isclass)])
+def test_every_refusal_has_its_code(refusal):
+    """No refusal of a change is a mistake of ours; its text is for the client."""
+    shown = errors.as_admin(refusal("the text"))
+    assert 400 <= shown.status < 600
+    assert shown.text == "the text"
+
+
+def test_what_is_unknown_is_ours():
+    """Any other exception is no client's business."""
+    assert errors.as_admin(KeyError("secret")) is None
+    document = json.loads(errors.render(None, resource="/x", request_id="R"))
+    assert document == {
+        "Code": "InternalError",
+        "Message": document["Message"],
+        "Resource": "/x",
+        "RequestId": "R",
+        "HostId": "",
+    }
+    assert "secret" not in document["Message"]
+
+
+def test_reasons_stay_here():
+    """Why something was denied, and what the store said, is for the log."""
+    denied = AccessDenied(reason="policy p/statement 0")
+    assert b"statement" not in errors.render(errors.as_admin(denied), resource="/x", request_id="R")
+    away = errors.as_admin(StoreUnavailable("10.0.0.1 refused"))
+    assert (away.status, away.code) == (503, "XMinioIAMNotInitialized")
+    assert b"10.0.0.1" not in errors.render(away, resource="/x", request_id="R")

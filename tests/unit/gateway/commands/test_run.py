@@ -1,0 +1,85 @@
+"""Exit statuses, and what is told of failures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.servers.processes import ROOT, ROOT_PASSWORD, ROOT_USER
+from tests.servers.recording import RecordingBackend
+
+
+def command(gateway, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "MINIO_ROOT_USER": ROOT_USER,
+        "MINIO_ROOT_PASSWORD": ROOT_PASSWORD,
+        "MINIO_GW_ADMIN_URL": gateway.endpoint,
+        **env,
+    }
+    argv = [sys.executable, "-m", "gateway.cli", "admin", *words]
+    return subprocess.run(argv, env=environ, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_as_a_user_runs_it(gateway):
+    """A process of its own: 0 and the answer; 1 and the reason with its request id; 2 and the remedy."""
+    done = command(gateway, "key", "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "KEY ID        MADE (UTC)            MINTS FROM (UTC)"
+    refused = command(gateway, "user", "info", "none-such")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(
+        "minio-gw admin: The specified user does not exist. (XMinioAdminNoSuchUser, request "
+    )
+    unusable = command(gateway, "key", "list", MINIO_ROOT_USER="")
+    assert (unusable.returncode, unusable.stdout) == (2, "")
+    assert "Remedy: set MINIO_ROOT_USER" in unusable.stderr
+
+
+def test_a_denied_action_is_told_with_its_request(admin):
+    """A user without rights is refused by every command; the log names the action, the answer only the request."""
+    admin.become(*admin.user("powerless"))
+    told = admin.refused("key", "rotate")
+    assert (told["level"], told["code"], told["status"]) == ("error", "AccessDenied", 403)
+    assert told["message"] == "Access Denied."
+    lines = [json.loads(line) for line in admin.gateway.process.text.splitlines() if told["requestId"] in line]
+    assert [(line["operation"], line["access_key_id"], line["status"]) for line in lines] == [
+        ("admin:RotateSessionKey", "powerless", 403)
+    ]
+
+
+def test_a_hostile_error_stays_on_its_line(admin):
+    """What a server that is no gateway says does not speak to the terminal, and cannot look like a second line."""
+    hostile = json.dumps(
+        {"Code": "X\x1b[2J", "Message": "bad\n\x1b]0;title\x07minio-gw admin: done", "RequestId": "\u202eid"}
+    )
+    server = RecordingBackend(
+        f"HTTP/1.1 403 No\r\nContent-Type: application/json\r\nContent-Length: {len(hostile)}\r\n\r\n{hostile}".encode()
+    )
+    status, out, err = admin.run("key", "list", "--url", server.endpoint)
+    server.close()
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1
+    assert err.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_flags_stand_anywhere(admin, place):
+    """--json and --url are the command's wherever they are written."""
+    words = ["key", "list"]
+    words[place:place] = ["--json", "--url", admin.gateway.endpoint]
+    admin.environ.setenv("MINIO_GW_ADMIN_URL", "http://127.0.0.1:9")
+    status, out, _ = admin.run(*words)
+    assert status == 0
+    assert json.loads(out)["keys"]
+
+
+def test_nothing_secret_is_printed(admin):
+    """Neither an answer nor an error shows the secret key that signs."""
+    for words in (["user", "list"], ["user", "info", "none-such"], ["key", "list", "--url", "http://127.0.0.1:9"]):
+        _, out, err = admin.run(*words)
+        assert ROOT_PASSWORD not in out + err
