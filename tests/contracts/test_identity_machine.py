@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(
         ahead=st.sampled_from([0, 0, SKEW, -SKEW]), texts=st.tuples(TEXTS, TEXTS, TEXTS),
-        attached=st.tuples(NAMES, NAMES, NAMES, NAMES),
+        attached=st.tuples(NAMES, SOME, NAMES, SOME),
     )  # fmt: skip
     def found(self, ahead: int, texts: tuple[str, ...], attached: tuple[list[str], ...]) -> None:
         """Start two gateways, and have a little world to begin with."""
@@ -134,7 +134,7 @@ class Machine(RuleBasedStateMachine):
     def add_members(self, site: int, group: str, members: list[str]) -> None:
         self._change(site, lambda c: c.add_members(group, members), lambda m: m.add_members(group, members))
 
-    @rule(site=SITES, group=GROUPS, how=st.sampled_from(["empty", "remove", "disable", "enable"]))
+    @rule(site=SITES, group=GROUPS, how=st.sampled_from(["disable", "enable", "disable", "empty", "remove"]))
     def change_group(self, site: int, group: str, how: str) -> None:
         on = how == "enable"
         product: dict[str, Callable[[Changes], Awaitable[Any]]] = {
@@ -294,6 +294,14 @@ class Machine(RuleBasedStateMachine):
         self._federate(sites[1], "ann", ["readwrite"], [], None, None, kinds[1], 1000)
         self.both_say_what_the_model_says()
         self._end(sites[2], f"{PROVIDER}:ann", kinds[2])
+
+    @rule(sites=st.tuples(SITES, SITES, SITES), secret=SECRETS)
+    def remove_and_make_again(self, sites: tuple[int, ...], secret: str) -> None:
+        """Remove a user who has a session, and make another of the same name: the session is not the new one's."""
+        self.assume_role(sites[0], 1, None, None, "", 1000)
+        self.remove_user(sites[1], "alice")
+        self.put_user(sites[2], "alice", secret, True)
+        self.attach(sites[0], ("alice", False), ["readwrite"], "attach")
 
     def _end(self, site: int, parent: str, kind: str) -> None:
         def revoked(model: Model) -> str:
