@@ -331,6 +331,14 @@ class Machine(RuleBasedStateMachine):
         with self._pruning():
             self._keys(site, lambda c: c.prune_keys())
 
+    @rule(sites=st.tuples(SITES, SITES, SITES))
+    def rotate_wait_and_prune(self, sites: tuple[int, ...]) -> None:
+        """A session outlives the time of its key: the key stays as long."""
+        self._federate(sites[0], "ann", ["readwrite"], [], None, None, "", 100_000)
+        self.rotate_key(sites[1])
+        self.pass_time(3700)
+        self.prune_keys(sites[2])
+
     # What happens to gateways, and time
 
     @rule(site=SITES, how=st.sampled_from(["late", "late", "cut"]))
