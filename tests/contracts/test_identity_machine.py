@@ -31,13 +31,13 @@ from hypothesis.stateful import (
 )
 
 from gateway.errors import S3Error
-from iam import embedded
+from iam import embedded, endings, keeper
 from iam.changes import Changes
 from iam.codec import record_key
 from iam.embedded import EmbeddedStore
 from iam.etcd import EtcdStore
 from iam.model import Secret
-from iam.records import Attachment, Group, PolicyDocument, Record, User
+from iam.records import Attachment, Group, KeyRecord, PolicyDocument, Record, User
 from iam.refusals import ChangeError
 from iam.store import EtcdSettings, IamStore, StoreUnavailable, Write
 from sts.wire import StsError
@@ -518,13 +518,20 @@ class Machine(RuleBasedStateMachine):
 def play(make: Callable[[], Callable[[], IamStore]], examples: int, steps: int) -> None:
     """Play many stories, each on data of its own."""
     logging.getLogger("minio_gw").setLevel(logging.CRITICAL)
-    with asyncio.Runner() as runner:
+    number, made = itertools.count(), endings.new_key
 
-        async def run(work: Awaitable[Any]) -> Any:
-            return await work
+    def new_key(now: int, *, settle: int) -> KeyRecord:
+        """Name keys by their number: of two of one second the same one mints whenever a story is played again."""
+        return replace(made(now, settle=settle), kid=f"{next(number):012}")
 
+    async def awaited(work: Awaitable[Any]) -> Any:
+        return await work
+
+    with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
+        patch.setattr(endings, "new_key", new_key)
+        patch.setattr(keeper, "new_key", new_key)
         run_state_machine_as_test(
-            lambda: Machine(make(), lambda work: runner.run(run(work))),
+            lambda: Machine(make(), lambda work: runner.run(awaited(work))),
             settings=settings(max_examples=examples, stateful_step_count=steps),
         )
 
