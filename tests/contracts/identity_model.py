@@ -238,8 +238,9 @@ class Model:
         """Return "" when a key pair may call AssumeRole, else why not."""
         if self._permanent(key, secret, now) is None:
             return "refused"
-        denied = key in self.accounts or "s" in self._denied(key, "", (), ())
-        return "AccessDenied" if denied and key != ROOT else ""
+        if key in self.accounts:
+            return "not permanent"
+        return "AccessDenied" if "s" in self._denied(key, "", (), ()) and key != ROOT else ""
 
     def federate(self, parent: str, claimed: tuple[str, ...], groups: tuple[str, ...]) -> str:
         """Return "" when somebody who is proved may have a session, else why not."""
