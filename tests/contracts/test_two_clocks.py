@@ -36,7 +36,7 @@ class Pair:
 
     async def settle(self) -> None:
         """Let both hear of everything."""
-        last = max(gateway.watcher.view.revision for gateway in self.both)
+        last = max(gateway.changed for gateway in self.both)
         for gateway in self.both:
             await gateway.caught_up(last)
 

@@ -62,7 +62,7 @@ class Load:
         self.minted: Counter[str] = Counter()
 
     async def __aenter__(self) -> Load:
-        self._tasks = [asyncio.create_task(self._work(number)) for number in range(WORKERS)]
+        self._tasks = [asyncio.get_running_loop().create_task(self._work(number)) for number in range(WORKERS)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
