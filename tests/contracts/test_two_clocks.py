@@ -79,7 +79,11 @@ async def federated(gateway, *, life: int = 3600, **parameters: str):
 async def test_what_one_issues_works_at_the_other_at_once(pair):
     """A session works everywhere on the very next request, whichever clock is ahead."""
     for gateway in pair.both:
-        for session in (await gateway.call("AssumeRole", ALICE), await gateway.call("AssumeRole", ROOT_KEYS), await federated(gateway)):
+        for session in (
+            await gateway.call("AssumeRole", ALICE),
+            await gateway.call("AssumeRole", ROOT_KEYS),
+            await federated(gateway),
+        ):
             assert pair.verdicts(session) == ["allow", "allow"]
 
 
@@ -124,7 +128,11 @@ async def test_trap_46_a_chain_never_extends(pair):
     await pair.right.changes.create_account("alice", access_key_id="alicesbot", secret=Secret("bots-secret"))
     await pair.settle()
     for issuer, gateway in itertools.product(pair.both, pair.both):
-        for made in (await issuer.call("AssumeRole", ALICE), await federated(issuer), await issuer.call("AssumeRole", ROOT_KEYS)):
+        for made in (
+            await issuer.call("AssumeRole", ALICE),
+            await federated(issuer),
+            await issuer.call("AssumeRole", ROOT_KEYS),
+        ):
             signer = (made.access_key_id, made.secret.reveal(), made.session_token.reveal())
             with pytest.raises(AccessDenied):
                 await gateway.call("AssumeRole", signer, DurationSeconds="900")

@@ -132,7 +132,9 @@ class World:
         """Return the data key and the session keys, opened with the master key: nobody else can."""
         listed = json.loads(self.etcdctl("get", f"{records(PREFIX)}", "--prefix", "-w", "json"))
         rows = {
-            parse_record(base64.b64decode(pair["key"]).decode().removeprefix(records(PREFIX))): base64.b64decode(pair["value"])
+            parse_record(base64.b64decode(pair["key"]).decode().removeprefix(records(PREFIX))): base64.b64decode(
+                pair["value"]
+            )
             for pair in listed["kvs"]
         }
         seal = Seal((master_of(self["master"], KEY_MASTER),), randomness.token_bytes)
@@ -176,7 +178,9 @@ async def users(world: World, fleet: Fleet, here, there) -> Credentials:
     own = administrator(there, alice)
     made = json.loads(await asyncio.to_thread(own.add_service_account))["credentials"]
     world.secrets["generated account"] = made["secretKey"]
-    given = await asyncio.to_thread(lambda: own.add_service_account(access_key="alicesbot", secret_key=world["account"]))
+    given = await asyncio.to_thread(
+        lambda: own.add_service_account(access_key="alicesbot", secret_key=world["account"])
+    )
     assert json.loads(given)["credentials"]["secretKey"] == world["account"]
     for call in (admin.user_list, lambda: admin.user_info("alice"), lambda: admin.list_service_account("alice"),
                  lambda: admin.get_service_account("alicesbot"), admin.info, lambda: admin.get_policy_entities(["alice"], [], [])):  # fmt: skip
@@ -188,7 +192,10 @@ async def users(world: World, fleet: Fleet, here, there) -> Credentials:
             await asyncio.to_thread(call)
         world.keep("refusal", refused.value._body)
     # A secret where none belongs: in a body that is refused, in a name, in a query.
-    for path, body in (("/sessions/revoke", {"secretKey": world["user"]}), ("/keys/withdraw", {"keyId": "aa", "password": world["user"]})):
+    for path, body in (
+        ("/sessions/revoke", {"secretKey": world["user"]}),
+        ("/keys/withdraw", {"keyId": "aa", "password": world["user"]}),
+    ):
         refusal = await fleet.admin(here, "POST", path, body, keys=root)
         assert isinstance(refusal, Refusal), path
     world.keep("a new secret", await asyncio.to_thread(admin.user_add, "alice", world["users-next"]))
@@ -199,7 +206,10 @@ async def sessions(world: World, fleet: Fleet, here, there, alice: Credentials) 
     """Get sessions in every way there is, use them in every way, misuse them, end them."""
     token = get_token(world.issuer.urls["token"], "app", world["oidc-client"])["access_token"]
     world.secrets |= {"access token": token, "access token: signature": token.rpartition(".")[2]}
-    made = [world.session("federated", await fleet.grant(here, token)), world.session("assumed", await fleet.assume(there, alice))]
+    made = [
+        world.session("federated", await fleet.grant(here, token)),
+        world.session("assumed", await fleet.assume(there, alice)),
+    ]
     answer = await fleet.http.post(here.endpoint, data={
         "Action": "AssumeRoleWithCustomToken", "Version": "2011-06-15", "Token": world["custom"],
         "RoleArn": "arn:minio:iam:::role/idmp-story",
@@ -242,13 +252,22 @@ async def use(world: World, fleet: Fleet, gateway, session: Credentials) -> None
         answer = await fleet.http.get(url)
         assert answer.status_code >= 400
         world.keep("presigned", answer.text)
-    world.keep("not HTTP", (await fleet.http.request("BREW", f"{gateway.endpoint}/?X-Amz-Security-Token={session.token}")).text)
+    world.keep(
+        "not HTTP", (await fleet.http.request("BREW", f"{gateway.endpoint}/?X-Amz-Security-Token={session.token}")).text
+    )
 
 
 async def trouble(world: World, fleet: Fleet, gateways) -> None:
     """Let records be unreadable that hold a secret in the clear, and etcd be away in the middle of calls."""
     junk = json.dumps({"version": 1, "secret": world["stranger"]})
-    for kind in ("users/eve", "service-accounts/eves", "keys/junk", "seals/other", "epochs/eve", "attachments/user%2Feve"):
+    for kind in (
+        "users/eve",
+        "service-accounts/eves",
+        "keys/junk",
+        "seals/other",
+        "epochs/eve",
+        "attachments/user%2Feve",
+    ):
         world.etcdctl("put", f"{records(PREFIX)}{kind}", junk)
         await eventually(lambda k=kind: all(k.partition("/")[0] in g.process.text for g in gateways), "told", 20)
         world.etcdctl("del", f"{records(PREFIX)}{kind}")
@@ -299,7 +318,9 @@ async def test_trap_54_no_secret_of_a_whole_story_is_told_anywhere(world, weed):
             alice = await users(world, fleet, here, there)
             await sessions(world, fleet, here, there, alice)
             await trouble(world, fleet, (here, there))
-            await eventually(lambda: "is back" in here.process.text and "is back" in there.process.text, "etcd is back", 30)
+            await eventually(
+                lambda: "is back" in here.process.text and "is back" in there.process.text, "etcd is back", 30
+            )
             world.etcdctl("del", f"{records(PREFIX)}users/eve")
             await surfaces(world, fleet, (here, there))
     finally:
@@ -317,7 +338,11 @@ async def test_trap_54_no_secret_of_a_whole_story_is_told_anywhere(world, weed):
     found = leaks(secrets, world.told) | leaks({n: s for n, s in secrets.items() if n != "stranger"}, stored)
     assert found == set()
     # What would be found, had it been there.
-    for name, form in (("user", lambda s: s), ("data key", bytes.hex), ("assumed: token", lambda s: base64.b64encode(s.encode()).decode())):
+    for name, form in (
+        ("user", lambda s: s),
+        ("data key", bytes.hex),
+        ("assumed: token", lambda s: base64.b64encode(s.encode()).decode()),
+    ):
         world.etcdctl("put", "planted", f'{{"x":"{form(secrets[name])}"}}')
         assert (name, "etcd value of b'planted'") in leaks(secrets, world.stored())
 
