@@ -263,7 +263,8 @@ def _opa(reader: Reader) -> OpaConfig | None:
     """Return the policy service: the plugin before OPA, as MinIO; the token is the one of the same family."""
     names = reader.pair(OPA_PAIRS, by_first=True)
     url = reader.url(names[0], reader.variable(names[0]))
-    if "@" in urlsplit(url).netloc:
+    parts = split_url(url)
+    if parts is not None and "@" in parts.netloc:
         reader.bad(names[0], f"{shown(url)!r} carries a user", "give the token by its own setting")
     timeout, raw = reader.number("MINIO_GW_OPA_TIMEOUT", 0.05, 60), reader.switch("MINIO_GW_OPA_RAW_HEADERS")
     token = reader.variable(names[1])

@@ -32,6 +32,7 @@ from sts.service import StsService
 from sts.wire import StsCall
 from tests.contracts.identity_model import QUESTIONS, ROOT
 from tests.servers.iam import MASTER
+from tests.servers.proxy import eventually
 
 ROOT_CREDENTIALS = Credentials(ROOT, Secret("the-secret-of-root"))
 PROVIDER = "openid:corp"
@@ -145,9 +146,8 @@ class Gateway:
 
     async def caught_up(self, revision: int) -> None:
         """Return when the view is at a revision and the watch is alive."""
-        async with asyncio.timeout(PATIENCE):
-            while self.watcher.view.revision < revision or not self.watcher.current:
-                await asyncio.sleep(0.002)
+        await self.watcher.reached(revision, PATIENCE)
+        await eventually(lambda: self.watcher.view.revision >= revision and self.watcher.current, "caught up", PATIENCE)
 
     def verdict(self, key: str, secret: str, token: str, question: str) -> str:
         """Return what this gateway says to a request that is signed so: `allow`, `deny`, `refused` or `unavailable`."""

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import boto3
 import pytest
@@ -27,10 +27,11 @@ from iam.keys import parse_record, records
 from iam.records import DATA_KEY, Kind
 from iam.seal import Seal, master_of
 from tests.servers.etcd import Etcd
-from tests.servers.fleet import Fleet, Refusal, administrator
+from tests.servers.fleet import Fleet, Refusal, administrator, issued
 from tests.servers.leaks import leaks
 from tests.servers.processes import ROOT, ROOT_USER, DevIssuer, GatewayProcess
 from tests.servers.proxy import eventually
+from tests.servers.slapd import LOOKUP_DN, LOOKUP_PASSWORD, PASSWORD, PEOPLE, USER_FILTER, USERS, Slapd, command
 
 NAMES = (
     "root", "old-root", "master", "old-master", "user", "users-next", "account", "etcd", "etcd-root", "oidc-client",
@@ -82,6 +83,8 @@ class World:
         self._ask_for_passwords()
         self.issuer = DevIssuer(folder / "issuer", f"app:{self['oidc-client']}:readwrite")
         self.webhook = Webhook(self["custom"])
+        self.directory = Slapd(folder / "directory") if command("slapd") is not None else None
+        self.secrets |= {"ldap-lookup": LOOKUP_PASSWORD, "ldap-user": PASSWORD} if self.directory else {}
 
     def __getitem__(self, name: str) -> str:
         return str(self.secrets[name])
@@ -97,7 +100,17 @@ class World:
             "MINIO_IDENTITY_OPENID_CLIENT_SECRET": self["oidc-client"],
             "MINIO_IDENTITY_PLUGIN_URL": self.webhook.url, "MINIO_IDENTITY_PLUGIN_AUTH_TOKEN": self["plugin"],
             "MINIO_IDENTITY_PLUGIN_ROLE_POLICY": "readwrite", "MINIO_IDENTITY_PLUGIN_ROLE_ID": "story",
-            "MINIO_PROMETHEUS_AUTH_TYPE": "public",
+            "MINIO_PROMETHEUS_AUTH_TYPE": "public", **self._ldap(),
+        }  # fmt: skip
+
+    def _ldap(self) -> dict[str, str]:
+        if self.directory is None:
+            return {}
+        return {
+            "MINIO_GW_LDAP_CA": str(self.directory.ca), "MINIO_IDENTITY_LDAP_SERVER_ADDR": f"127.0.0.1:{self.directory.port}",
+            "MINIO_IDENTITY_LDAP_SERVER_STARTTLS": "on", "MINIO_IDENTITY_LDAP_LOOKUP_BIND_DN": LOOKUP_DN,
+            "MINIO_IDENTITY_LDAP_LOOKUP_BIND_PASSWORD": LOOKUP_PASSWORD, "MINIO_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN": PEOPLE,
+            "MINIO_IDENTITY_LDAP_USER_DN_SEARCH_FILTER": USER_FILTER,
         }  # fmt: skip
 
     def keep(self, where: str, data: str | bytes) -> None:
@@ -114,6 +127,8 @@ class World:
 
     def close(self) -> None:
         self.webhook.close()
+        if self.directory:
+            self.directory.close()
         self.issuer.close()
         self.etcd.kill(0)
 
@@ -225,6 +240,13 @@ async def sessions(world: World, fleet: Fleet, here, there, alice: Credentials) 
         refused = await fleet.http.post(there.endpoint, params=query)
         assert refused.status_code >= 400
         world.keep("STS refusal", refused.text)
+    if world.directory:
+        admin = administrator(here, Credentials(ROOT_USER, world["root"]))
+        await asyncio.to_thread(lambda: admin.attach_policy_ldap(["readwrite"], user=USERS["alice"]))
+        form = {"Action": "AssumeRoleWithLDAPIdentity", "Version": "2011-06-15", "LDAPUsername": "alice", "LDAPPassword": PASSWORD}
+        answer = await fleet.http.post(there.endpoint, data=form)
+        assert answer.status_code == 200, answer.text
+        made.append(world.session("ldap", issued(answer)))
     for session in made:
         await use(world, fleet, here, session)
         await use(world, fleet, there, session)
@@ -281,13 +303,17 @@ async def trouble(world: World, fleet: Fleet, gateways) -> None:
     await asyncio.to_thread(world.etcd.start)
 
 
+def arguments(process: int) -> bytes:
+    """Return what every user of the machine may see of a process."""
+    return Path(f"/proc/{process}/cmdline").read_bytes()
+
+
 async def surfaces(world: World, fleet: Fleet, gateways) -> None:
     """Keep what health, metrics and the command line tell, a wrong configuration's report, and the processes' arguments."""
     for gateway in gateways:
         for path in ("/minio/health/live", "/minio/health/ready", "/minio/v2/metrics/cluster"):
-            status, text = await fleet.status(gateway, path)
-            world.keep(path, text)
-        world.keep("arguments", Path(f"/proc/{gateway.process.popen.pid}/cmdline").read_bytes())
+            world.keep(path, (await fleet.status(gateway, path))[1])
+        world.keep("arguments", arguments(gateway.process.popen.pid))
     wrong = world.settings() | {
         "MINIO_ETCD_ENDPOINTS": f"http://gateway:{world['in-url'].replace('/', '-')}@127.0.0.1:1", "MINIO_ROOT_PASSWORD": "short",
         "MINIO_GW_SHUTDOWN_TIMEOUT": world["root"], "MINIO_GW_ETCD_PASSWORD_FILE": "/nowhere",
@@ -298,9 +324,9 @@ async def surfaces(world: World, fleet: Fleet, gateways) -> None:
         (["gateway", "s3", "http://127.0.0.1:1"], wrong), (["gateway", "s3", "--json", "http://127.0.0.1:1"], wrong),
         (["admin", "sessions", "list"], world.settings()), (["settings"], world.settings()), (["gateway", "s3", "--help"], world.settings()),
     ):  # fmt: skip
-        command = [sys.executable, "-m", "gateway.cli", *words]
+        program = [sys.executable, "-m", "gateway.cli", *words]
         done = await asyncio.to_thread(
-            lambda c=command, s=settings: subprocess.run(
+            lambda c=program, s=settings: subprocess.run(
                 c, capture_output=True, check=False, cwd=ROOT, timeout=60, env={"MINIO_ROOT_USER": ROOT_USER, **s}
             )
         )
@@ -353,8 +379,6 @@ async def test_trap_54_no_secret_of_a_whole_story_is_told_anywhere(world, weed):
 def test_a_planted_secret_is_found_in_every_form(wrap):
     """The search that finds nothing in the story finds a secret in each form, and a part of no other."""
     secret, other = "pass/word+0123456789abcdef", "pass/word+fedcba9876543210"
-    from urllib.parse import quote
-
     for form in (
         secret, quote(secret, safe=""), secret.encode().hex(), base64.b64encode(secret.encode()).decode(),
         base64.b64encode(b"a" + secret.encode() + b"z").decode(), base64.urlsafe_b64encode(b"ab" + secret.encode()).decode(),

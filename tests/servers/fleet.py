@@ -57,7 +57,7 @@ class Fleet:
     async def grant(self, gateway, token: str, **parameters: str) -> Credentials | Refusal:
         """Get a session for a token of the identity provider."""
         query = {"Action": "AssumeRoleWithClientGrants", "Token": token, **parameters}
-        return _issued(await self.http.post(gateway.endpoint, params=query))
+        return issued(await self.http.post(gateway.endpoint, params=query))
 
     async def assume(self, gateway, keys: Credentials, **parameters: str) -> Credentials | Refusal:
         """Get a session of one's own."""
@@ -67,7 +67,7 @@ class Fleet:
         SigV4Auth(keys, "sts", "us-east-1").add_auth(request)
         prepared = request.prepare()
         answer = await self.http.post(prepared.url, headers=dict(prepared.headers), content=prepared.body)
-        return _issued(answer)
+        return issued(answer)
 
     async def status(self, gateway, path: str) -> tuple[int, str]:
         """Return status and text of an unsigned GET."""
@@ -99,7 +99,8 @@ def key_of(session: Credentials) -> str:
     return jwt.get_unverified_header(session.token)["kid"]
 
 
-def _issued(answer: httpx.Response) -> Credentials | Refusal:
+def issued(answer: httpx.Response) -> Credentials | Refusal:
+    """Return what an STS call's answer says."""
     if answer.status_code != 200:
         return Refusal(answer.status_code, _code(answer))
     names = ("AccessKeyId", "SecretAccessKey", "SessionToken")

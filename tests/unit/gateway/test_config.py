@@ -377,6 +377,15 @@ def test_trap_54_no_secret_is_in_a_repr_or_a_problem():
     assert len(errors.value.problems) == 4
 
 
+def test_trap_54_urls_with_a_user_are_refused_and_not_asked():
+    """A policy service's is a problem; an etcd's is one too, and no further check gets it, which would name it in full."""
+    with pytest.raises(ConfigErrors) as errors:
+        loaded(MINIO_POLICY_PLUGIN_URL="http://u:hunter2@opa/", MINIO_ETCD_ENDPOINTS="http://u:hunter2@a:1,http://b:1")
+    assert [problem.setting for problem in errors.value.problems] == ["MINIO_POLICY_PLUGIN_URL", "MINIO_ETCD_ENDPOINTS"]
+    assert "hunter2" not in str(errors.value)
+    assert errors.value.partial.etcd.endpoints == ("http://b:1",)
+
+
 @given(st.sampled_from(["http://", "https://", "", "x://"]), WORDS, WORDS)
 @example("http://", "\n", "")
 @example("http://", "?", "")
