@@ -6,6 +6,7 @@ A secret key is never an argument: arguments are seen by everybody on a machine,
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def read_secret(path: Path, stdin: Callable[[], str] = input) -> str:
 def read_text(path: Path) -> str:
     """Return a file's text, or the standard input's for `-`. Raises Unusable."""
     try:
-        return Path("/dev/stdin").read_text("utf-8") if str(path) == "-" else _text(path)
+        return sys.stdin.read() if str(path) == "-" else _text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise Unusable(f"{path} cannot be read: {getattr(error, 'strerror', '') or 'it is not UTF-8'}") from None
 

@@ -120,3 +120,5 @@ def test_the_standard_input(monkeypatch):
     assert read_secret(Path("-")) == "from outside"
     with pytest.raises(Unusable, match="ends before"):
         read_secret(Path("-"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("two\nlines\n"))
+    assert read_text(Path("-")) == "two\nlines\n"
