@@ -263,6 +263,8 @@ def _opa(reader: Reader) -> OpaConfig | None:
     """Return the policy service: the plugin before OPA, as MinIO; the token is the one of the same family."""
     names = reader.pair(OPA_PAIRS, by_first=True)
     url = reader.url(names[0], reader.variable(names[0]))
+    if "@" in urlsplit(url).netloc:
+        reader.bad(names[0], f"{shown(url)!r} carries a user", "give the token by its own setting")
     timeout, raw = reader.number("MINIO_GW_OPA_TIMEOUT", 0.05, 60), reader.switch("MINIO_GW_OPA_RAW_HEADERS")
     token = reader.variable(names[1])
     if token and not (token.isascii() and token.isprintable()):
@@ -272,8 +274,9 @@ def _opa(reader: Reader) -> OpaConfig | None:
 
 
 def _etcd(reader: Reader) -> EtcdSettings | None:
-    endpoints = tuple(e if "://" in e else f"http://{e}" for e in reader.items("MINIO_ETCD_ENDPOINTS"))
-    for endpoint in endpoints:
+    given = [e if "://" in e else f"http://{e}" for e in reader.items("MINIO_ETCD_ENDPOINTS")]
+    endpoints: tuple[str, ...] = ()  # only good ones are asked whether they answer, and then named in full
+    for endpoint in given:
         parts = split_url(endpoint)
         if parts is None or parts.path not in {"", "/"} or parts.query or "@" in parts.netloc:
             reader.bad(
@@ -281,6 +284,8 @@ def _etcd(reader: Reader) -> EtcdSettings | None:
                 f"{shown(endpoint)!r} is no endpoint",
                 "give http(s)://host:port, comma separated",
             )
+        else:
+            endpoints += (endpoint,)
     if len({endpoint.partition(":")[0] for endpoint in endpoints}) > 1:
         reader.bad("MINIO_ETCD_ENDPOINTS", "mixes http and https", "use one scheme for all members")
     certificate, key = reader.path("MINIO_ETCD_CLIENT_CERT"), reader.path("MINIO_ETCD_CLIENT_CERT_KEY")

@@ -31,6 +31,7 @@ from iam.store import (
     SessionRecord,
     Snapshot,
     StoreError,
+    StoreUnavailable,
     WatchLost,
     Write,
 )
@@ -52,6 +53,7 @@ class EtcdStore:
         self._sessions = keys.sessions(settings.path_prefix).encode()
         self._records = keys.records(settings.path_prefix).encode()
         self._cluster_id = 0
+        self._listed = -1  # the revision of a snapshot that no watch has followed yet
 
     async def open(self) -> None:
         """Make the channels; they connect when first used, so etcd may be away. Certificates are read here."""
@@ -109,15 +111,20 @@ class EtcdStore:
     async def snapshot(self) -> Snapshot:
         """Return all records at one revision (a linearizable read)."""
         header, found = await self._cluster.rows(self._records)
-        self._cluster_id = header.cluster_id
+        self._cluster_id, self._listed = header.cluster_id, header.revision
         return Snapshot(header.revision, tuple(row for kv in found if (row := self._row(kv, kv.value)) is not None))
 
     async def watch(self, after: int) -> AsyncGenerator[Batch, None]:
-        """Yield the changes of the records after a revision, and an empty batch for each other sign of life."""
+        """Yield the changes of the records after a revision, and an empty batch for each other sign of life.
+
+        etcd answers a watch at once, and its progress requests too (before 3.4.25 and 3.5.8), and delivers the backlog later. A
+        watch that is not from the snapshot that was just taken is therefore `current` when it brings the mark that we write now.
+        """
         create = etcd_pb2.WatchCreateRequest(
             key=self._records, range_end=keys.range_end(self._records), start_revision=after + 1
         )
-        revision = after
+        revision, mark = after, 0
+        fresh, self._listed = after == self._listed, -1
         async with self._cluster.stream("Watch/Watch", etcd_pb2.WatchRequest, etcd_pb2.WatchResponse) as call:
             await _send(call, etcd_pb2.WatchRequest(create_request=create))
             reading: asyncio.Task[Any] = asyncio.get_running_loop().create_task(call.read())
@@ -126,13 +133,27 @@ class EtcdStore:
                     answer = await _answer(call, reading)
                     self._doubt(answer, after)
                     reading = asyncio.get_running_loop().create_task(call.read())
+                    if answer.created and not fresh:
+                        mark = await self._mark()
                     revision = max([revision, *(event.kv.mod_revision for event in answer.events)])
                     changed = [
                         self._row(e.kv, None if e.type == etcd_pb2.Event.DELETE else e.kv.value) for e in answer.events
                     ]
-                    yield Batch(revision, tuple(row for row in changed if row is not None))
+                    yield Batch(revision, tuple(row for row in changed if row is not None), revision >= mark)
             finally:
                 await _end(reading)
+
+    async def _mark(self) -> int:
+        """Write what the watch will bring after all that was written before it; return its revision.
+
+        Raises WatchLost when etcd does not take it (it is full, we may not): a snapshot needs no writing.
+        """
+        try:
+            request = etcd_pb2.PutRequest(key=self._records + keys.MARK)
+            answer = await self._cluster.call("KV/Put", request, etcd_pb2.PutResponse)
+        except StoreUnavailable as error:
+            raise WatchLost(f"the watch cannot be resumed: {error}") from error
+        return int(answer.header.revision)
 
     async def ping(self) -> None:
         """Return when a linearizable read succeeds: a member answers and the cluster has a leader."""

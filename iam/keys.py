@@ -2,6 +2,7 @@
 
     <prefix>minio-gw/v1/sessions/<accessKey>       a session record, under its expiry window's lease
     <prefix>minio-gw/v1/iam/<kind>/<name>          a record that every gateway watches; the name percent-encoded
+    <prefix>minio-gw/v1/iam/mark                   empty; written by whoever resumes a watch, to see when all before it has arrived
 
 `prefix` is MINIO_ETCD_PATH_PREFIX, glued in front of every key without a "/" of ours, as MinIO does. Nothing of MinIO's
 own layout (config/iam/...) is touched. Pure.
@@ -14,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from iam.records import Kind
 
+MARK = b"mark"  # no record: a kind alone
 _ROOT = "minio-gw/v1/"
 _NAME = re.compile(r"[0-9A-Za-z]{3,128}")
 

@@ -97,10 +97,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Changes that became visible together; a watch after `revision` continues behind them."""
+    """Changes that became visible together; a watch after `revision` continues behind them.
+
+    `current`: every change from before the watch began has been delivered with it. Until then, what comes are signs of life of
+    the past: who takes them for the present lets in whom it was told, a moment ago and elsewhere, to refuse.
+    """
 
     revision: int
     rows: tuple[Row, ...]
+    current: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ class IamStore(Protocol):
         ...
 
     def watch(self, after: int) -> AsyncGenerator[Batch, None]:
-        """Yield every change after a revision, in order; an empty batch is a sign of life.
+        """Yield every change after a revision, in order; an empty batch is a sign of life, once a batch is `current`.
 
         Raises StoreUnavailable when the store is away (watch again, after the last batch's revision) and WatchLost
         when changes may have been missed (take a snapshot).

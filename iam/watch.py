@@ -107,6 +107,7 @@ class Watcher:
             changes += [self._read(row) for row in rows[begin : begin + _PIECE]]
             await asyncio.sleep(0)
         self._swap(IamView().apply(changes, snapshot.revision))
+        self.last_seen = time.monotonic()
         self._doubt = False
         self._loaded.set()
 
@@ -114,6 +115,8 @@ class Watcher:
         rows = sorted(batch.rows, key=lambda row: row.kind is not Kind.SEAL)
         if rows:
             self._swap(self.view.apply([self._read(row) for row in rows], batch.revision))
+        if not batch.current:
+            return
         self.last_seen = time.monotonic()
         self._interrupted = False
         if self._complained:
@@ -139,7 +142,6 @@ class Watcher:
 
     def _swap(self, view: IamView) -> None:
         self.view = view
-        self.last_seen = time.monotonic()
         for revision, waiter in [*self._waiters]:
             if revision <= view.revision:
                 self._waiters.remove((revision, waiter))

@@ -135,8 +135,12 @@ def _session(office: Office, record: SessionRecord) -> dict[str, Any]:
 
 
 def is_revoked(view: IamView, record: SessionRecord) -> bool:
-    """Return whether a session is refused although it has not expired."""
-    return view.is_revoked(record.access_key_id, record.parent, record.issued_at * 1000, record.revoke_type)
+    """Return whether a session is refused although it has not expired.
+
+    A record knows the second of its issue. A session that was issued after an ending is stamped a millisecond later than that,
+    and the others a minute before: within one second it is the later one.
+    """
+    return view.is_revoked(record.access_key_id, record.parent, record.issued_at * 1000 + 999, record.revoke_type)
 
 
 def combined(office: Office, subject: str, groups: tuple[str, ...] = ()) -> str:

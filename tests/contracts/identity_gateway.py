@@ -102,6 +102,7 @@ class Gateway:
 
     def __init__(self, store: IamStore, now: Callable[[], float]) -> None:
         self.line, self.now = Line(store), now
+        self.changed = 0  # the revision of the last change that was made here
         self.codec = Codec(Seal((MASTER,), os.urandom))
         self.watcher = Watcher(self.line, self.codec)
         view = lambda: self.watcher.view  # noqa: E731
@@ -124,7 +125,8 @@ class Gateway:
     async def start(self) -> None:
         """Load the view, and see to it that there are keys."""
         await self.line.store.open()
-        self._tasks = [asyncio.create_task(self.watcher.run()), asyncio.create_task(self.keeper.run())]
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self.watcher.run()), loop.create_task(self.keeper.run())]
         await asyncio.wait_for(self.keeper.founded(), PATIENCE)
 
     async def close(self) -> None:
@@ -137,6 +139,7 @@ class Gateway:
     async def seen(self, revision: int) -> None:
         """Return when the view is at a revision; a change through a late line ends its lateness, as it does in life."""
         self.line.late = False
+        self.changed = max(self.changed, revision)
         await self.watcher.reached(revision, PATIENCE)
         assert self.watcher.view.revision >= revision
 

@@ -341,6 +341,22 @@ async def test_a_quiet_watch_gives_signs_of_life(store):
             assert (batch.revision, batch.rows) == (snapshot.revision, ())
 
 
+async def test_a_resumed_watch_is_current_once_it_has_brought_what_was_missed(store):
+    """Until then it gives no sign of life that counts, so that nobody takes an old view for the present one."""
+    start = (await store.snapshot()).revision
+    async with aclosing(store.watch(start)) as batches:
+        await anext(batches)
+    for number in range(300):
+        await store.swap([Write(Kind.POLICY, f"policy{number}", b"x")])
+    missed = []
+    async with asyncio.timeout(20), aclosing(store.watch(start)) as batches:
+        async for batch in batches:
+            missed += [row.name for row in batch.rows]
+            if batch.current:
+                break
+    assert missed == [f"policy{number}" for number in range(300)]
+
+
 async def test_a_watch_of_the_future_is_lost(store):
     """A revision the store has not reached means another store, or one set back: list again."""
     async with aclosing(store.watch((await store.snapshot()).revision + 1000)) as batches:

@@ -62,7 +62,7 @@ class Load:
         self.minted: Counter[str] = Counter()
 
     async def __aenter__(self) -> Load:
-        self._tasks = [asyncio.create_task(self._work(number)) for number in range(WORKERS)]
+        self._tasks = [asyncio.get_running_loop().create_task(self._work(number)) for number in range(WORKERS)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -83,11 +83,18 @@ class Load:
             self.minted[key_of(session)] += 1
             self.sessions.append(session)
             # The very next request, at the other gateway; then somebody's whose session is older, at both.
-            for gateway, keys in ((there, session), (here, self.sessions[0]), (there, self.sessions[0]), *self._old(here)):
+            for gateway, keys in (
+                (there, session),
+                (here, self.sessions[0]),
+                (there, self.sessions[0]),
+                *self._old(here),
+            ):
                 refused = await self._fleet.listing(gateway, keys)
                 self.requests += 1
                 if refused:
-                    self.failures.append(f"{keys.access_key} signed by {key_of(keys) if keys.token else 'itself'}: {refused}")
+                    self.failures.append(
+                        f"{keys.access_key} signed by {key_of(keys) if keys.token else 'itself'}: {refused}"
+                    )
 
     def _old(self, gateway):
         return [(gateway, keys) for keys in self._kept]

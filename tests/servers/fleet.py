@@ -46,7 +46,9 @@ class Fleet:
         answer = await self._signed(gateway, "GET", "/", keys)
         return "" if answer.status_code == 200 else _code(answer)
 
-    async def admin(self, gateway, method: str, path: str, document: Any = None, *, keys: Credentials = ROOT_KEYS) -> Any:
+    async def admin(
+        self, gateway, method: str, path: str, document: Any = None, *, keys: Credentials = ROOT_KEYS
+    ) -> Any:
         """Make a call of /minio-gw/admin/v1; return its document, or a Refusal."""
         body = b"" if document is None else json.dumps(document).encode()
         answer = await self._signed(gateway, method, f"/minio-gw/admin/v1{path}", keys, body)
@@ -80,9 +82,7 @@ class Fleet:
             await asyncio.to_thread(admin.attach_policy, list(policies), name)
         return Credentials(name, secret)
 
-    async def _signed(
-        self, gateway, method: str, path: str, keys: Credentials, body: bytes = b""
-    ) -> httpx.Response:
+    async def _signed(self, gateway, method: str, path: str, keys: Credentials, body: bytes = b"") -> httpx.Response:
         request = AWSRequest(method, gateway.endpoint + path, data=body)
         S3SigV4Auth(keys, "s3", "us-east-1").add_auth(request)
         return await self.http.request(method, gateway.endpoint + path, headers=dict(request.headers), content=body)
