@@ -37,7 +37,8 @@ class Endpoint:
 
 def endpoint(options: Namespace, environ: Mapping[str, str] = os.environ) -> Endpoint:
     """Return where to call and as whom. Raises Unusable."""
-    reader = Reader({}, environ, _text)
+    flags = {f"--{name}": getattr(options, name.replace("-", "_"), "") for name in ("address", "certs-dir")}
+    reader = Reader({flag: str(given) for flag, given in flags.items() if given}, environ, _text)
     before = len(reader.problems)  # other settings' problems are the gateway's
     found = Endpoint(
         _origin(getattr(options, "url", "") or reader.get("MINIO_GW_ADMIN_URL"), reader),

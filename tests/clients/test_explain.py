@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
 
 from tests.conftest import credentials_for, s3_client
-from tests.servers.processes import ROOT, ROOT_PASSWORD, ROOT_USER
+from tests.servers.processes import ROOT, ROOT_PASSWORD, ROOT_USER, GatewayProcess, until
+from tests.servers.recording import RecordingBackend
 
 
 def explain(gateway, *words: str):
@@ -65,6 +68,35 @@ def test_a_refusal(gateway, reader):
     assert told["decided"]["reason"] == told["reason"]
     assert reader["sessionToken"] not in json.dumps(told)
     assert not explain(gateway, "--as", reader["accessKey"], "s3:PutObject", "explained/dog")["allowed"]
+
+
+def test_each_process_knows_its_own(tmp_path):
+    """Of two workers one has refused: asked again and again, it tells, and says which it is; the other says that it does not know."""
+    backend, words = RecordingBackend(), ("--workers", "2")
+    gateway = GatewayProcess(tmp_path, backend.endpoint, *words, MINIO_GW_DATA_DIR=str(tmp_path / "data")).start()
+    try:
+        anonymous = urllib3.request("GET", f"{gateway.endpoint}/explained/cat", retries=False)
+        assert anonymous.status == 403
+        asked = ("--request-id", anonymous.headers["x-amz-request-id"])
+        found: list = []
+        until(lambda: _asked(gateway, asked, found), "the worker that refused answers")
+        (note,) = [note for note in found[0]["notes"] if note.startswith("Told by process ")]
+        worker = int(note.removeprefix("Told by process ").partition(",")[0])
+        assert worker != gateway.process.popen.pid
+        assert Path(f"/proc/{worker}/stat").read_text().split(") ")[1].split()[1] == str(gateway.process.popen.pid)
+    finally:
+        gateway.close()
+        backend.close()
+
+
+def _asked(gateway, words, found: list) -> bool:
+    """Ask once; whoever does not know must say so."""
+    try:
+        found.append(explain(gateway, *words))
+    except subprocess.CalledProcessError as error:
+        if json.loads(error.stderr)["code"] != "XMinioAdminNoSuchRequest":
+            raise
+    return bool(found)
 
 
 def _discovery(issuer) -> bytes:
