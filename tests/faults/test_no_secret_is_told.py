@@ -243,7 +243,12 @@ async def sessions(world: World, fleet: Fleet, here, there, alice: Credentials) 
     if world.directory:
         admin = administrator(here, Credentials(ROOT_USER, world["root"]))
         await asyncio.to_thread(lambda: admin.attach_policy_ldap(["readwrite"], user=USERS["alice"]))
-        form = {"Action": "AssumeRoleWithLDAPIdentity", "Version": "2011-06-15", "LDAPUsername": "alice", "LDAPPassword": PASSWORD}
+        form = {
+            "Action": "AssumeRoleWithLDAPIdentity",
+            "Version": "2011-06-15",
+            "LDAPUsername": "alice",
+            "LDAPPassword": PASSWORD,
+        }
         answer = await fleet.http.post(there.endpoint, data=form)
         assert answer.status_code == 200, answer.text
         made.append(world.session("ldap", issued(answer)))
