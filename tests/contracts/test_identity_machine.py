@@ -31,13 +31,13 @@ from hypothesis.stateful import (
 )
 
 from gateway.errors import S3Error
-from iam import embedded
+from iam import embedded, endings, keeper
 from iam.changes import Changes
 from iam.codec import record_key
 from iam.embedded import EmbeddedStore
 from iam.etcd import EtcdStore
 from iam.model import Secret
-from iam.records import Attachment, Group, PolicyDocument, Record, User
+from iam.records import Attachment, Group, KeyRecord, PolicyDocument, Record, User
 from iam.refusals import ChangeError
 from iam.store import EtcdSettings, IamStore, StoreUnavailable, Write
 from sts.wire import StsError
@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(
         ahead=st.sampled_from([0, 0, SKEW, -SKEW]), texts=st.tuples(TEXTS, TEXTS, TEXTS),
-        attached=st.tuples(NAMES, NAMES, NAMES, NAMES),
+        attached=st.tuples(NAMES, SOME, NAMES, SOME),
     )  # fmt: skip
     def found(self, ahead: int, texts: tuple[str, ...], attached: tuple[list[str], ...]) -> None:
         """Start two gateways, and have a little world to begin with."""
@@ -134,7 +134,7 @@ class Machine(RuleBasedStateMachine):
     def add_members(self, site: int, group: str, members: list[str]) -> None:
         self._change(site, lambda c: c.add_members(group, members), lambda m: m.add_members(group, members))
 
-    @rule(site=SITES, group=GROUPS, how=st.sampled_from(["empty", "remove", "disable", "enable"]))
+    @rule(site=SITES, group=GROUPS, how=st.sampled_from(["disable", "enable", "disable", "empty", "remove"]))
     def change_group(self, site: int, group: str, how: str) -> None:
         on = how == "enable"
         product: dict[str, Callable[[Changes], Awaitable[Any]]] = {
@@ -295,6 +295,14 @@ class Machine(RuleBasedStateMachine):
         self.both_say_what_the_model_says()
         self._end(sites[2], f"{PROVIDER}:ann", kinds[2])
 
+    @rule(sites=st.tuples(SITES, SITES, SITES), secret=SECRETS)
+    def remove_and_make_again(self, sites: tuple[int, ...], secret: str) -> None:
+        """Remove a user who has a session, and make another of the same name: the session is not the new one's."""
+        self.assume_role(sites[0], 1, None, None, "", 1000)
+        self.remove_user(sites[1], "alice")
+        self.put_user(sites[2], "alice", secret, True)
+        self.attach(sites[0], ("alice", False), ["readwrite"], "attach")
+
     def _end(self, site: int, parent: str, kind: str) -> None:
         def revoked(model: Model) -> str:
             model.endings.append((parent, kind))
@@ -322,6 +330,14 @@ class Machine(RuleBasedStateMachine):
             return
         with self._pruning():
             self._keys(site, lambda c: c.prune_keys())
+
+    @rule(sites=st.tuples(SITES, SITES, SITES))
+    def rotate_wait_and_prune(self, sites: tuple[int, ...]) -> None:
+        """A session outlives the time of its key: the key stays as long."""
+        self._federate(sites[0], "ann", ["readwrite"], [], None, None, "", 100_000)
+        self.rotate_key(sites[1])
+        self.pass_time(3700)
+        self.prune_keys(sites[2])
 
     # What happens to gateways, and time
 
@@ -513,13 +529,20 @@ def quiet() -> Iterator[None]:
 
 def play(make: Callable[[], Callable[[], IamStore]], examples: int, steps: int) -> None:
     """Play many stories, each on data of its own."""
-    with quiet(), asyncio.Runner() as runner:
+    number, made = itertools.count(), endings.new_key
 
-        async def run(work: Awaitable[Any]) -> Any:
-            return await work
+    def new_key(now: int, *, settle: int) -> KeyRecord:
+        """Name keys by their number: of two of one second the same one mints whenever a story is played again."""
+        return replace(made(now, settle=settle), kid=f"{next(number):012}")
 
+    async def awaited(work: Awaitable[Any]) -> Any:
+        return await work
+
+    with quiet(), pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
+        patch.setattr(endings, "new_key", new_key)
+        patch.setattr(keeper, "new_key", new_key)
         run_state_machine_as_test(
-            lambda: Machine(make(), lambda work: runner.run(run(work))),
+            lambda: Machine(make(), lambda work: runner.run(awaited(work))),
             settings=settings(max_examples=examples, stateful_step_count=steps),
         )
 
