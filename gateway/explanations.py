@@ -224,7 +224,8 @@ def words(told: Mapping[str, Any], found: Explanation | None = None) -> str:
 
 def _lines(told: Mapping[str, Any], found: Explanation | None) -> Iterator[str]:
     if told["request"] is not None:
-        yield f"{told['request']['action']} on {told['request']['resource']}"
+        on = f" on {told['request']['resource']}" if told["request"]["bucket"] else ""
+        yield f"{told['request']['action']}{on}"
     yield f"{'ALLOWED' if told['allowed'] else 'DENIED'} by {told['decidedBy']}: {told['reason']}"
     yield from _caller_lines(told["caller"])
     if found is None:

@@ -256,10 +256,7 @@ def epoch(timestamp: str) -> int:
 
 
 def uri_encode(text: str | bytes, *, slash: bool) -> str:
-    """Percent-encode all but the unreserved characters of RFC 3986 section 2.3; `slash`: encode `/` too.
-
-    Text is encoded as UTF-8; surrogate escapes stand for the bytes they came from.
-    """
+    """Percent-encode all but RFC 3986's unreserved characters, `/` too if `slash`; surrogate escapes stand for their bytes."""
     if isinstance(text, str):
         if (_UNRESERVED if slash else _UNRESERVED_OR_SLASH).fullmatch(text):
             return text
@@ -268,10 +265,7 @@ def uri_encode(text: str | bytes, *, slash: bool) -> str:
 
 
 def canonical_query(pairs: Iterable[tuple[str, str]], *, as_sent: bool = False) -> str:
-    """Return the canonical query of decoded pairs, X-Amz-Signature left out.
-
-    `as_sent`: the values of one name stay in their order, as MinIO's Go clients sign them; AWS sorts them too.
-    """
+    """Return the canonical query of decoded pairs, X-Amz-Signature left out; `as_sent`: values of one name unsorted (MinIO's Go)."""
     encoded = [(uri_encode(n, slash=True), uri_encode(v, slash=True)) for n, v in pairs if n != "X-Amz-Signature"]
     encoded.sort(key=itemgetter(0) if as_sent else None)
     return "&".join(f"{name}={value}" for name, value in encoded)

@@ -35,6 +35,7 @@ from iam.view import IamView
 
 FORMAT, VERSION = "minio-gw iam", 1
 SHORTEST_PASSPHRASE = 8  # characters
+LARGEST = 16 * 2**20  # bytes of a document, with what goes with it, that a gateway takes
 _SECTIONS = ("users", "groups", "policies", "serviceAccounts", "attachments")
 
 

@@ -52,7 +52,7 @@ async def explain_past(call: AdminCall, office: Office) -> Reply:
     if denial is None:
         raise XMinioAdminNoSuchRequest
     notes = [
-        "Of a past request: the caller and the facts are those of then, the policies those of now.",
+        "Of a past request: the caller, the names of its policies and the facts are those of then, what these policies say is of now.",
         f"Told by process {office.process}, which refused it; every process knows its own refusals only.",
     ]
     if denial.asked is None:

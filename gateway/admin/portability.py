@@ -17,8 +17,6 @@ from iam.portable import NotPortable
 from iam.records import Record, ServiceAccount
 from iam.view import IamView
 
-MAX_IMPORT = 16 * 2**20  # bytes of a document as it comes
-
 
 async def export(call: AdminCall, office: Office) -> Reply:
     """Return the document, its secret keys sealed with a passphrase, or in the clear for who says so."""
@@ -70,5 +68,5 @@ def _passphrase(asked: Document) -> Secret | None:
 
 ROUTES = (
     Route("POST", "/export", ("admin:ExportIAM",), export, body=Body.SEALED, answer=Body.SEALED),
-    Route("POST", "/import", ("admin:ImportIAM",), take, body=Body.SEALED, answer=Body.SEALED, limit=MAX_IMPORT),
+    Route("POST", "/import", ("admin:ImportIAM",), take, body=Body.SEALED, answer=Body.SEALED, limit=portable.LARGEST),
 )

@@ -64,7 +64,7 @@ class AdminClient:
         url = f"{self._endpoint.origin}{path}{text and '?'}{text}"
         try:
             with self._http.stream(method, url, headers=headers, content=body or None) as answer:
-                return self._understood(answer, _bounded(answer))
+                return self._understood(answer, _bounded(answer, time.monotonic() + self._endpoint.timeout))
         except httpx.InvalidURL as error:
             raise Unusable(f"the URL cannot be called: {error}") from None
         except httpx.HTTPError as error:
@@ -132,10 +132,13 @@ def _pairs(query: dict[str, Any]) -> Iterable[tuple[str, str]]:
             yield name.replace("_", "-"), str(one)
 
 
-def _bounded(answer: httpx.Response) -> bytes:
+def _bounded(answer: httpx.Response, until: float) -> bytes:
+    """Return a body that has its bound, in bytes and in time: who sends byte by byte keeps nobody."""
     body = bytearray()
     for piece in answer.iter_raw():
         body += piece
+        if time.monotonic() > until:
+            raise Refused("the answer does not end", status=answer.status_code)
         if len(body) > MAX_ANSWER:
             raise Refused(f"the answer is larger than {MAX_ANSWER} bytes", status=answer.status_code)
     return bytes(body)

@@ -6,6 +6,7 @@ A secret key is never an argument: arguments are seen by everybody on a machine,
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ class Endpoint:
 
 def endpoint(options: Namespace, environ: Mapping[str, str] = os.environ) -> Endpoint:
     """Return where to call and as whom. Raises Unusable."""
-    reader = Reader({}, environ, _text)
+    flags = {f"--{name}": getattr(options, name.replace("-", "_"), "") for name in ("address", "certs-dir")}
+    reader = Reader({flag: str(given) for flag, given in flags.items() if given}, environ, _text)
     before = len(reader.problems)  # other settings' problems are the gateway's
     found = Endpoint(
         _origin(getattr(options, "url", "") or reader.get("MINIO_GW_ADMIN_URL"), reader),
@@ -115,7 +117,7 @@ def read_secret(path: Path, stdin: Callable[[], str] = input) -> str:
 def read_text(path: Path) -> str:
     """Return a file's text, or the standard input's for `-`. Raises Unusable."""
     try:
-        return Path("/dev/stdin").read_text("utf-8") if str(path) == "-" else _text(path)
+        return sys.stdin.read() if str(path) == "-" else _text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise Unusable(f"{path} cannot be read: {getattr(error, 'strerror', '') or 'it is not UTF-8'}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import time
@@ -19,6 +20,7 @@ from iam.model import Secret
 from iam.store import EtcdSettings, StoreError
 
 _PRIVATE = 0o600
+_ENVELOPE = 65_536  # bytes, more than its encryption adds to a document of the largest size
 
 
 def export(client: AdminClient, options: Namespace) -> Shown:
@@ -70,6 +72,10 @@ def take_minio(client: AdminClient, options: Namespace) -> Shown:
 def _imported(client: AdminClient, options: Namespace, document: str, passphrase: str | None) -> dict[str, Any]:
     asked = {"document": document, "replace": options.replace, "dryRun": options.dry_run}
     asked |= {"passphrase": passphrase} if passphrase else {}
+    if len(json.dumps(asked)) > portable.LARGEST - _ENVELOPE:
+        raise Unusable(
+            f"the document is larger than the {portable.LARGEST} bytes that a gateway takes. Remedy: import it in parts."
+        )
     found: dict[str, Any] = client.ours("POST", "/import", asked, sealed=True)
     return found
 

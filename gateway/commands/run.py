@@ -1,6 +1,6 @@
 """Carries out a command of `minio-gw admin`: its answer goes to the standard output, what went wrong to the standard error.
 
-Exit status: 0 done, 1 refused or not reached, 2 wrong usage or settings.
+Exit status: 0 done, 1 refused or not reached, 2 wrong usage or settings; 130 broken off by SIGINT.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def run(options: Namespace, *, as_json: bool) -> int:
             client.close()
     except Unusable as error:
         return _failed({"message": str(error)}, 2, as_json=as_json)
+    except KeyboardInterrupt:
+        return 130  # as shells say it: 128 and the number of SIGINT
     except Refused as error:
         return _failed(_told(error), 1, as_json=as_json)
     print(json.dumps(shown.document) if as_json else shown.text)

@@ -41,7 +41,10 @@ def secret_of(options: Namespace) -> tuple[str, bool]:
         return read_secret(options.new_secret_file), False
     if not sys.stdin.isatty():
         raise Unusable("no secret key is given. Remedy: --new-secret-file FILE (`-`: standard input), or --generate.")
-    first, second = getpass.getpass("secret key: "), getpass.getpass("once more: ")
+    try:
+        first, second = getpass.getpass("secret key: "), getpass.getpass("once more: ")
+    except EOFError:
+        raise Unusable("no secret key was typed") from None
     if first != second:
         raise Unusable("the two secret keys differ")
     return first, False

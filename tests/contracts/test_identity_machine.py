@@ -517,9 +517,20 @@ class Machine(RuleBasedStateMachine):
                 self.run(gateway.caught_up(self.last))
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the gateways of thousands of stories from filling the log; others' tests read theirs."""
+    log = logging.getLogger("minio_gw")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def play(make: Callable[[], Callable[[], IamStore]], examples: int, steps: int) -> None:
     """Play many stories, each on data of its own."""
-    logging.getLogger("minio_gw").setLevel(logging.CRITICAL)
     number, made = itertools.count(), endings.new_key
 
     def new_key(now: int, *, settle: int) -> KeyRecord:
@@ -529,7 +540,7 @@ def play(make: Callable[[], Callable[[], IamStore]], examples: int, steps: int) 
     async def awaited(work: Awaitable[Any]) -> Any:
         return await work
 
-    with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
+    with quiet(), pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
         patch.setattr(endings, "new_key", new_key)
         patch.setattr(keeper, "new_key", new_key)
         run_state_machine_as_test(

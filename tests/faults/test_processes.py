@@ -60,7 +60,7 @@ def test_a_session_revoked_is_refused_by_every_worker(started, issuer, tmp_path)
 
     assert codes(12) == {"200"}
     words = ["admin", "sessions", "revoke", credentials["accessKey"]]
-    env = {**os.environ, **gateway.process.env, **data}
+    env = {**os.environ, **gateway.process.env, **data, "MINIO_GW_ADMIN_URL": gateway.endpoint}
     subprocess.run([sys.executable, "-m", "gateway.cli", *words], check=True, cwd=ROOT, env=env, capture_output=True)
     deadline = time.monotonic() + 1
     until(lambda: time.monotonic() >= deadline, "the second that it may take")

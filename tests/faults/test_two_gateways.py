@@ -76,6 +76,7 @@ def admin(gateway, *words: str) -> str:
     import sys
 
     env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MINIO_"))} | gateway.process.env
+    env["MINIO_GW_ADMIN_URL"] = gateway.endpoint
     done = subprocess.run(
         [sys.executable, "-m", "gateway.cli", "admin", *words], env=env, capture_output=True, text=True, check=False
     )

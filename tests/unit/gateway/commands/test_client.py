@@ -115,6 +115,13 @@ def test_answers_are_bounded(other, client, monkeypatch):
         client(other.endpoint).ours("GET", "/keys")
 
 
+def test_an_answer_that_never_ends(other, client):
+    """Who sends a little again and again does not keep the command for ever."""
+    other.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n1\r\nx\r\n"
+    with pytest.raises(Refused, match=r"does not end|cannot be reached"):
+        client(other.endpoint, timeout=0.2).ours("GET", "/keys")
+
+
 def test_a_proxy_of_the_environment_gets_nothing(gateway, other, client, monkeypatch):
     """Credentials go to the gateway that was named, whatever the environment says of proxies."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

@@ -29,6 +29,7 @@ def found(environ=None, **options):
         ({"MINIO_ADDRESS": "gw.test:9001"}, {}, "http://gw.test:9001"),
         ({"MINIO_ADDRESS": ":1", "MINIO_GW_ADMIN_URL": "https://gw.test/"}, {}, "https://gw.test"),
         ({"MINIO_GW_ADMIN_URL": "https://gw.test"}, {"url": "http://other:1"}, "http://other:1"),
+        ({"MINIO_ADDRESS": ":9001"}, {"address": ":9002"}, "http://127.0.0.1:9002"),
     ],
 )
 def test_where(environ, options, origin):
@@ -120,3 +121,5 @@ def test_the_standard_input(monkeypatch):
     assert read_secret(Path("-")) == "from outside"
     with pytest.raises(Unusable, match="ends before"):
         read_secret(Path("-"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("two\nlines\n"))
+    assert read_text(Path("-")) == "two\nlines\n"

@@ -62,15 +62,21 @@ def test_entities_of_somebody(admin):
 
 
 def test_distinguished_names_are_a_directory_s(admin):
-    """However they are written they are one name; what is none is refused, and the gateway says why."""
-    assert admin("policy", "attach", "readonly", "--user", "UID=Ann, dc=example")["policiesAttached"] == ["readonly"]
+    """However they are written they are kept in one form, and stand beside everybody else's in the list."""
+    admin("policy", "attach", "diagnostics", "--user", "UID=Ann, DC=Example")
+    admin("policy", "attach", "diagnostics", "--user", "custom:ann")
+    found = admin("policy", "entities", "--policy", "diagnostics")["policyMappings"]
+    assert [m["policy"] for m in found] == ["diagnostics"]
+    assert {"uid=ann,dc=example", "custom:ann"} <= set(found[0]["users"])
+    mapping = admin("policy", "entities", "--user", "uid=ANN,dc=example")["userMappings"]
+    assert [(m["user"], m["policies"]) for m in mapping] == [("uid=ann,dc=example", ["diagnostics"])]
+    assert admin("policy", "detach", "diagnostics", "--user", "uid=ann,dc=example")["policiesDetached"] == [
+        "diagnostics"
+    ]
+    admin("policy", "detach", "diagnostics", "--user", "custom:ann")
     assert (
-        admin.refused("policy", "attach", "readonly", "--user", "uid=ann,dc=example")["code"]
-        == "XMinioAdminPolicyChangeAlreadyApplied"
+        admin.refused("policy", "attach", "diagnostics", "--user", "no name=,")["code"] == "XMinioAdminInvalidArgument"
     )
-    told = admin.refused("policy", "attach", "readonly", "--user", "uid=ann,,dc=example")
-    assert told["code"] == "XMinioAdminInvalidArgument"
-    assert "distinguished name" in told["message"]
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"Statement": [{"Effect": "Maybe"}]}', '{"Version": "2012-10-17"}'])

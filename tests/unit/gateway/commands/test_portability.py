@@ -112,6 +112,12 @@ def test_minio_s_etcd_is_taken_over(admin, other, tmp_path):
     assert [u["policies"] for u in admin("user", "list")["users"] if u["accessKey"] == "alice"] == [["photos"]]
 
 
+def test_a_document_that_is_too_large(admin):
+    """It is told before it is sent: status 2."""
+    large = admin.file("large.json", "x" * (16 * 2**20))
+    assert "larger than" in admin.refused("import", "file", large, status=2)["message"]
+
+
 def test_half_a_pair_is_told(admin):
     """A user without its password, a certificate without its key: status 2, and nothing is called."""
     base = ["import", "minio", "--etcd", "http://127.0.0.1:9"]

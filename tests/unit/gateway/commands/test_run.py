@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.servers.processes import ROOT, ROOT_PASSWORD, ROOT_USER
+from tests.servers.processes import ROOT, ROOT_PASSWORD, ROOT_USER, until
 from tests.servers.recording import RecordingBackend
 
 
@@ -46,7 +46,9 @@ def test_a_denied_action_is_told_with_its_request(admin):
     told = admin.refused("key", "rotate")
     assert (told["level"], told["code"], told["status"]) == ("error", "AccessDenied", 403)
     assert told["message"] == "Access Denied."
-    lines = [json.loads(line) for line in admin.gateway.process.text.splitlines() if told["requestId"] in line]
+    logged = lambda: [line for line in admin.gateway.process.text.splitlines() if told["requestId"] in line]  # noqa: E731
+    until(logged, "the line is in the log")
+    lines = [json.loads(line) for line in logged()]
     assert [(line["operation"], line["access_key_id"], line["status"]) for line in lines] == [
         ("admin:RotateSessionKey", "powerless", 403)
     ]

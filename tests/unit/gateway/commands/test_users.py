@@ -57,6 +57,21 @@ def test_a_secret_from_the_standard_input(admin):
     assert "--generate" in admin.refused("user", "add", "uma", status=2)["message"]
 
 
+@pytest.mark.parametrize(("ends", "status"), [(EOFError, 2), (KeyboardInterrupt, 130)])
+def test_who_types_may_give_up(admin, ends, status):
+    """An end of the input, or Ctrl-C, changes nothing and is no crash."""
+
+    def give_up(_: str) -> str:
+        raise ends
+
+    admin.environ.setattr("sys.stdin.isatty", lambda: True)
+    admin.environ.setattr("getpass.getpass", give_up)
+    ended, out, err = admin.run("user", "add", "udo")
+    assert (ended, out) == (status, "")
+    assert "Traceback" not in err
+    assert admin.refused("user", "info", "udo")["status"] == 404
+
+
 def test_a_terminal_is_asked_twice(admin):
     """Whoever types sees nothing and types it once more; a slip changes nothing."""
     typed = iter(["typed-secret", "typed-secret", "typed-secret", "typed-secrte"])
