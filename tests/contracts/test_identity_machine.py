@@ -585,4 +585,4 @@ def test_two_gateways_say_what_the_model_says(stores):
 @pytest.mark.slow
 def test_two_gateways_say_what_the_model_says_for_long(stores):
     """The same, in many more and longer stories."""
-    play(stores, 1000, 60)
+    play(stores, 150, 40)
