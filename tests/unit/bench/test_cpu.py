@@ -31,7 +31,7 @@ def test_the_time_of_a_grandchild_counts():
     """A child that works, and has been waited for, is its parent's cost."""
     with metered({"me": os.getpid()}) as meter:
         subprocess.run([sys.executable, "-c", BURN], check=True)
-    assert 0.3 <= meter.cpu["me"] < 3
+    assert 0.27 <= meter.cpu["me"] < 3, "the kernel counts in ticks of 10 ms, rounded down for each process"
     assert meter.seconds > 0.2
 
 
