@@ -32,29 +32,19 @@ from iam.records import (
 )
 from iam.refusals import (
     AlreadyExists,
-    ChangeError,
-    Contended,
     GroupNotEmpty,
     InvalidName,
     InvalidPolicy,
     InvalidSecret,
     NoSuchAccount,
     NoSuchGroup,
-    NoSuchKey,
     NoSuchPolicy,
-    NoSuchSession,
     NoSuchUser,
     NothingChanged,
     PolicyInUse,
 )
 
 _AT_ONCE = 64  # records that one transaction removes beside its own; etcd takes 128 operations
-
-__all__ = [
-    "AlreadyExists", "ChangeError", "Changes", "Contended", "GroupNotEmpty", "InvalidName", "InvalidPolicy",
-    "InvalidSecret", "NoSuchAccount", "NoSuchGroup", "NoSuchKey", "NoSuchPolicy", "NoSuchSession", "NoSuchUser",
-    "NothingChanged", "PolicyInUse",
-]  # fmt: skip
 
 
 class Changes(Endings):
@@ -154,10 +144,7 @@ class Changes(Endings):
             raise InvalidName(f"{name[:64]!r} is no name of a policy.")
         if name in self._given:
             raise AlreadyExists(f"The policy {name} is not in the store and cannot be changed.")
-        try:
-            parse(text)
-        except PolicyError as error:
-            raise InvalidPolicy("; ".join(error.problems)) from None
+        _check_policy(text)
 
         async def decide(draft: Draft) -> PolicyDocument:
             now = self._time()

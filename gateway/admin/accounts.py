@@ -28,9 +28,9 @@ from gateway.admin.errors import (
 from gateway.admin.office import Office
 from gateway.admin.subjects import directory, is_dn
 from gateway.errors import AccessDenied
-from iam.changes import AlreadyExists, InvalidName
 from iam.model import Secret
 from iam.records import ServiceAccount
+from iam.refusals import AlreadyExists, InvalidName
 from sts.proof import USER
 from sts.sessions import OUR_CLAIMS, PRIVATE
 

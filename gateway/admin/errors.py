@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from gateway.errors import InternalError, S3Error, SlowDown
-from iam import changes
+from iam import refusals
 from iam.store import StoreError
 
 
@@ -141,19 +141,19 @@ class ServiceAccountNotFound(S3Error):
 
 #: What a change refuses, the more special class before its base.
 _REFUSED: tuple[tuple[type[Exception], type[S3Error]], ...] = (
-    (changes.NoSuchUser, XMinioAdminNoSuchUser),
-    (changes.NoSuchGroup, XMinioAdminNoSuchGroup),
-    (changes.NoSuchPolicy, XMinioAdminNoSuchPolicy),
-    (changes.NoSuchAccount, ServiceAccountNotFound),
-    (changes.NoSuchKey, XMinioAdminNoSuchKey),
-    (changes.NoSuchSession, XMinioAdminNoSuchAccessKey),
-    (changes.Contended, SlowDown),
-    (changes.InvalidSecret, XMinioAdminInvalidSecretKey),
-    (changes.InvalidPolicy, XMinioMalformedIAMPolicy),
-    (changes.PolicyInUse, XMinioIAMPolicyInUse),
-    (changes.GroupNotEmpty, XMinioAdminGroupNotEmpty),
-    (changes.NothingChanged, XMinioAdminPolicyChangeAlreadyApplied),
-    (changes.ChangeError, XMinioAdminInvalidArgument),
+    (refusals.NoSuchUser, XMinioAdminNoSuchUser),
+    (refusals.NoSuchGroup, XMinioAdminNoSuchGroup),
+    (refusals.NoSuchPolicy, XMinioAdminNoSuchPolicy),
+    (refusals.NoSuchAccount, ServiceAccountNotFound),
+    (refusals.NoSuchKey, XMinioAdminNoSuchKey),
+    (refusals.NoSuchSession, XMinioAdminNoSuchAccessKey),
+    (refusals.Contended, SlowDown),
+    (refusals.InvalidSecret, XMinioAdminInvalidSecretKey),
+    (refusals.InvalidPolicy, XMinioMalformedIAMPolicy),
+    (refusals.PolicyInUse, XMinioIAMPolicyInUse),
+    (refusals.GroupNotEmpty, XMinioAdminGroupNotEmpty),
+    (refusals.NothingChanged, XMinioAdminPolicyChangeAlreadyApplied),
+    (refusals.ChangeError, XMinioAdminInvalidArgument),
 )
 
 

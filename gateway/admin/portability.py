@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from itertools import chain
 
 from gateway.admin.call import AdminCall, Body, Document, Reply, Route
 from gateway.admin.errors import XMinioAdminInvalidArgument, XMinioIAMNotPortable
@@ -15,7 +14,6 @@ from iam.model import Secret
 from iam.notes import told
 from iam.portable import NotPortable
 from iam.records import Record, ServiceAccount
-from iam.view import IamView
 
 
 async def export(call: AdminCall, office: Office) -> Reply:
@@ -24,7 +22,7 @@ async def export(call: AdminCall, office: Office) -> Reply:
     passphrase, clear = _passphrase(asked), asked.flag("clear")
     if (passphrase is None) != clear:
         raise XMinioAdminInvalidArgument("Give a passphrase, or say `clear`, and one of them only.")
-    records, root = list(_records(office.view())), office.root_access_key
+    records, root = list(portable.of_view(office.view())), office.root_access_key
     try:
         made = await asyncio.to_thread(
             portable.write, records, root_access_key=root, passphrase=passphrase, random=os.urandom
@@ -54,11 +52,6 @@ def _check_roots(records: list[Record], root: str) -> None:
     """Return if nothing here is root's: its accounts are root's own affair, since who has one is root."""
     if any(isinstance(record, ServiceAccount) and record.parent == root for record in records):
         raise AccessDenied(reason="the document has accounts of root's, and the caller is not root, or not all of it")
-
-
-def _records(view: IamView) -> chain[Record]:
-    tables = (view.users, view.groups, view.policies, view.accounts, view.attachments)
-    return chain.from_iterable(table.values() for table in tables)
 
 
 def _passphrase(asked: Document) -> Secret | None:

@@ -15,9 +15,9 @@ from gateway.admin.errors import (
     XMinioInvalidIAMCredentials,
 )
 from gateway.admin.office import Office
-from iam.changes import AlreadyExists, InvalidName
 from iam.model import Secret
 from iam.records import User, attachment_name
+from iam.refusals import AlreadyExists, InvalidName
 from iam.view import IamView
 
 STATUS = ("enabled", "disabled")
