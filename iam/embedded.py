@@ -11,13 +11,13 @@ power does); a record waits for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,10 +169,7 @@ class EmbeddedStore:
         if self._database is not None:
             return
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-            os.fchmod(handle, 0o600)  # SQLite gives its -wal and -shm files the same mode
-            os.close(handle)
+            _private(self._path)
         self._database = sqlite3.connect(self._path or ":memory:", timeout=BUSY, isolation_level=None)
         try:
             self._prepare()
@@ -181,7 +178,7 @@ class EmbeddedStore:
             raise
 
     def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._keep_log()
         self._db.execute("PRAGMA synchronous = NORMAL")
         with self._writing():
             ((version,),) = self._rows("PRAGMA user_version")
@@ -192,6 +189,19 @@ class EmbeddedStore:
             if version == 1:
                 self._db.execute(_FROM_1)
                 self._db.execute("DROP TABLE revocations")
+
+    def _keep_log(self) -> None:
+        """Turn the write-ahead log on, again while another is at it: for this SQLite does not wait (sqlite.org/c3ref/busy_handler)."""
+        until = time.monotonic() + BUSY
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _close(self) -> None:
         database, self._database = self._database, None
@@ -207,7 +217,7 @@ class EmbeddedStore:
     def _rows(self, query: str, *values: object) -> list[Any]:
         return self._db.execute(query, values).fetchall()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         """One read transaction: all its statements see the same moment."""
         self._db.execute("BEGIN")
@@ -216,7 +226,7 @@ class EmbeddedStore:
         finally:
             self._db.execute("COMMIT")
 
-    @contextmanager
+    @contextlib.contextmanager
     def _writing(self, synchronous: str = "NORMAL") -> Iterator[sqlite3.Connection]:
         """One write transaction, taken at once so that two processes queue instead of clashing."""
         self._db.execute(f"PRAGMA synchronous = {synchronous}")
@@ -298,6 +308,18 @@ class EmbeddedStore:
                 "UPDATE records SET value = NULL, expires_at = ?, revision = (SELECT revision FROM state)"
                 " WHERE expires_at <= ?", (int(time.time()) + HEARD, before),
             )  # fmt: skip
+
+
+def _private(path: Path) -> None:
+    """Make the file, or make it this user's only; SQLite gives its -wal and -shm files the same mode.
+
+    A file that exists is not opened: to close it again would take away the locks that this process's other connections hold on it
+    (sqlite.org/howtocorrupt, 2.2).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    path.chmod(0o600)
 
 
 def _known(rows: Iterable[tuple[str, str, bytes | None, int]]) -> tuple[Row, ...]:

@@ -1,6 +1,7 @@
 """One contract, every store: SQLite in memory, SQLite in a file, a real etcd member."""
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 import uuid
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -438,13 +440,45 @@ async def test_another_process_can_revoke(tmp_path):
         assert await eventually(lambda: watcher.view.is_revoked("AKEYAKEYAKEY"), "seen") < 1
 
 
-async def test_many_processes_may_open_a_new_file_at_once(tmp_path):
-    """Workers that start together do not trip over each other's first steps."""
+@pytest.mark.parametrize("time_", range(30))
+async def test_many_may_open_a_new_file_at_once(tmp_path, time_):
+    """Stores that start together do not trip over each other's first steps."""
     stores = [EmbeddedStore(tmp_path / "store.sqlite") for _ in range(8)]
     await asyncio.gather(*(one.open() for one in stores))
     await asyncio.gather(*(one.record_session(record(f"KEY{i}")) for i, one in enumerate(stores)))
     assert len(await stores[0].sessions()) == 8
     await asyncio.gather(*(one.close() for one in stores))
+
+
+OPENED_BY_MANY = """
+import asyncio, sys
+from pathlib import Path
+from iam.embedded import EmbeddedStore
+async def main():
+    print("ready", flush=True)
+    for path in sys.stdin:
+        store = EmbeddedStore(Path(path.strip()))
+        await store.open()
+        await store.ping()
+        await store.close()
+        print("done", flush=True)
+asyncio.run(main())
+"""
+
+
+def test_many_processes_may_open_a_new_file_at_once(tmp_path):
+    """Workers that start together do not trip over each other's first steps, nor over one's end."""
+    root = Path(__file__).parents[2]
+    start = partial(subprocess.Popen, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(start([sys.executable, "-c", OPENED_BY_MANY])) for _ in range(6)]
+        assert [one.stdout.readline() for one in workers] == ["ready\n"] * 6
+        for i in range(50):
+            for one in workers:
+                print(tmp_path / f"{i}.sqlite", file=one.stdin, flush=True)
+            assert [one.stdout.readline() for one in workers] == ["done\n"] * 6
+        for one in workers:
+            one.stdin.close()
 
 
 async def test_a_file_of_another_version_is_refused(tmp_path):
