@@ -2,7 +2,7 @@
 
 A write wakes its reader, and the reader of one small write sleeps again before the next: with sixteen written one after the other
 it is woken once, and the code that thinks is not thrown out of the caches by the kernel's after each. That is worth a quarter of
-the CPU of small requests (bench/README.md). What waits is bounded: a round ends after `MOST` connections, and what is large goes at
+the CPU of small requests (bench/README.md). What waits is bounded: a round ends after `MOST` connections, and what is large, or has become so, goes at
 once. Each connection's bytes keep their order, since all of them go through its outlet.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 MOST = 16  # connections with something to write, after which nobody waits for the end of the round
-LARGE = 65_536  # bytes that go at once, with what waits before them
+LARGE = 65_536  # bytes of one connection that wait at most
 
 
 class Outbox:
@@ -44,7 +44,7 @@ class Outbox:
 class Outlet:
     """A transport whose writes wait for the end of the round: what the plane uses of asyncio.Transport."""
 
-    __slots__ = ("_outbox", "_waiting", "is_closing", "paused", "raw")
+    __slots__ = ("_held", "_outbox", "_waiting", "is_closing", "paused", "raw")
 
     def __init__(self, raw: asyncio.Transport, outbox: Outbox) -> None:
         self.raw = raw
@@ -52,12 +52,14 @@ class Outlet:
         self._outbox = outbox
         self.paused = False
         self._waiting: list[bytes | bytearray | memoryview] = []
+        self._held = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write when the round ends; behind what waits already."""
         waiting = self._waiting
         waiting.append(data)
-        if len(data) > LARGE:
+        self._held += len(data)
+        if self._held > LARGE:
             self.flush()
         elif len(waiting) == 1:
             self._outbox.enroll(self)
@@ -72,7 +74,7 @@ class Outlet:
         waiting = self._waiting
         if not waiting:
             return
-        self._waiting = []
+        self._waiting, self._held = [], 0
         if self.is_closing():
             return
         if len(waiting) == 1:
@@ -106,6 +108,7 @@ class Outlet:
     def abort(self) -> None:
         """End at once."""
         self._waiting.clear()
+        self._held = 0
         self.raw.abort()
 
     def pause_reading(self) -> None:

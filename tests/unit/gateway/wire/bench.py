@@ -23,6 +23,7 @@ from gateway.wire.steps import Origin, Pass, Say, Send, Traffic
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 OK = b"HTTP/1.1 200 OK\r\n"
 SECONDS = 20  # a story that takes longer hangs
+KERNEL = 1 << 18  # bytes asked of a socket's kernel buffer: left alone it grows until it holds whole bodies
 
 
 def story(told: Callable[[Wire], Awaitable[None]], limits: Limits | None = None):
@@ -40,6 +41,13 @@ def story(told: Callable[[Wire], Awaitable[None]], limits: Limits | None = None)
     test.__doc__ = told.__doc__
     test.__name__ = told.__name__
     return test
+
+
+def narrow(*sockets: socket.socket | asyncio.trsock.TransportSocket) -> None:
+    """Bound what the kernel takes for these sockets, and for those that they accept: what waits must wait in this process."""
+    for one in sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -141,6 +149,8 @@ class Asked:
 class Wire:
     """A plane and a backend. `begin` says what a turn's first step is; the others are given by it."""
 
+    narrowed = False
+
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits
         self.begin: Callable[[Asked], object] = self.forward
@@ -204,9 +214,16 @@ class Wire:
 
     # ---- the sockets
 
+    def narrow(self) -> None:
+        """Bound what the kernel takes of each connection that is made from now on."""
+        self.narrowed = True
+        narrow(*self._backend.sockets, *self._server.sockets)
+
     async def client(self, data: bytes = b"", buffer: int = 0) -> End:
         """Connect as a client, and send; `buffer` bytes of what it does not read fit in its kernel."""
         raw = socket.socket()
+        if self.narrowed:
+            narrow(raw)
         if buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         raw.setblocking(False)

@@ -95,6 +95,7 @@ async def test_answers_without_a_body_keep_both_connections(wire: Wire):
 @story
 async def test_a_slow_reader_pauses_the_backend(wire: Wire):
     """A client that does not read stops the backend; what waits for it stays within bounds."""
+    wire.narrow()
     client = await wire.client(GET, buffer=4096)
     client.writer.transport.pause_reading()
     backend = await wire.backend()
@@ -188,6 +189,7 @@ async def test_a_large_answer_is_pumped_and_both_connections_are_kept(wire: Wire
 @story
 async def test_a_reader_that_stops_holds_up_the_pump_and_is_cut_in_time(wire: Wire):
     """The backend waits for a slow client, nothing piles up; one that takes nothing for too long is cut."""
+    wire.narrow()
     client, backend = await pumping(wire, buffer=4096)
     client.writer.transport.pause_reading()
     backend.say(b"x" * (BIG - (1 << 20)))

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.wire.client import PIPELINED
+from gateway.wire.client import HIGH, PIPELINED
+from gateway.wire.outlet import LARGE
 from gateway.wire.steps import Later, Say
 from tests.unit.gateway.wire.bench import OK, Wire, story, until
 
@@ -157,7 +158,7 @@ async def test_a_client_that_only_sends_is_stopped(wire: Wire):
     await until(lambda: wire.plane.clients)
     seen = next(iter(wire.plane.clients))
     await until(lambda: not seen.transport.is_reading())
-    assert seen.transport.get_write_buffer_size() < 4 << 20
+    assert seen.transport.get_write_buffer_size() < HIGH + LARGE + 20_000
     assert len(seen._inbox) < 8 * PIPELINED
     client.writer.transport.resume_reading()
     for _ in range(count):

@@ -93,6 +93,17 @@ async def test_what_is_aborted_writes_no_more(make):
     assert closed.raw.calls == []
 
 
+async def test_little_by_little_too_much_does_not_wait(make):
+    """What waits of one connection is bounded, however small its pieces are."""
+    outlet = make()
+    most = 0
+    for _ in range(100):
+        outlet.write(b"x" * (LARGE // 10))
+        most = max(most, sum(map(len, outlet._waiting)))
+    assert len(outlet.raw.calls) == 9
+    assert most <= LARGE
+
+
 async def test_what_waits_counts_as_unwritten(make):
     """Who asks how much is on its way learns of all of it."""
     outlet = make()

@@ -100,6 +100,7 @@ async def test_a_large_answer_is_fed_and_both_connections_are_kept(wire: Secure)
 @story
 async def test_a_reader_that_stops_holds_up_the_feed_and_is_cut_in_time(wire: Secure):
     """The backend waits for a slow client and little piles up; one that takes nothing for too long is cut."""
+    wire.narrow()
     client, backend = await feeding(wire, buffer=4096)
     client.writer.transport.pause_reading()
     backend.say(b"x" * (BIG - (1 << 20)))

@@ -72,6 +72,7 @@ async def test_a_chunked_body_goes_in_chunks_and_what_follows_is_the_next_reques
 @story
 async def test_a_slow_backend_pauses_the_client(wire: Wire):
     """A backend that does not read the upload stops the client; the gateway holds no more than its buffers."""
+    wire.narrow()
     client = await wire.client(b"PUT /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     backend = await wire.backend()
     backend.writer.transport.pause_reading()

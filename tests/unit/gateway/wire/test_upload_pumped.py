@@ -53,6 +53,7 @@ async def test_a_body_whose_length_a_relay_changes_is_never_pumped(wire: Wire):
 @story
 async def test_a_slow_backend_holds_up_the_pump(wire: Wire):
     """A backend that does not read stops the client, and nothing piles up in the gateway's buffers."""
+    wire.narrow()
     client, backend = await pumping(wire)
     backend.writer.transport.pause_reading()
     client.say(b"x" * (BIG - (1 << 20)))

@@ -121,6 +121,7 @@ async def test_trap_11_a_client_that_half_closes_is_told_so(wire: Wire):
 @story
 async def test_a_backend_that_stalls_holds_up_the_client_and_nothing_is_lost(wire: Wire):
     """What the kernel did not take is sent when there is room, though the buffer it was read into was used by others."""
+    wire.narrow()
     signed(wire)
     client, backend = await pumping(wire, SENT[:BEGUN])
     backend.writer.transport.pause_reading()
