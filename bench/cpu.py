@@ -18,6 +18,7 @@ from pathlib import Path
 TICK = os.sysconf("SC_CLK_TCK")
 _TIMES = slice(11, 15)  # utime, stime, cutime, cstime, counted after the command's name
 SERVER_CPU, LOAD_CPU = 0, 1
+_MAY = frozenset(os.sched_getaffinity(0))  # where this program was allowed to run before it bound itself anywhere
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,13 @@ def metered(pids: Mapping[str, int]) -> Iterator[Meter]:
 
 @contextmanager
 def pinned(cpu: int) -> Iterator[None]:
-    """Bind this thread, and whatever it starts meanwhile, to one CPU; do nothing where there is only one."""
+    """Bind this thread, and whatever it starts meanwhile, to one CPU, inside of another such block too.
+
+    Does nothing where this program may not use that CPU.
+    """
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu} & before or before)
+    if cpu in _MAY:
+        os.sched_setaffinity(0, {cpu})
     try:
         yield
     finally:

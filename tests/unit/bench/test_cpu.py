@@ -70,6 +70,17 @@ def test_what_is_started_while_pinned_stays_there():
     assert os.sched_getaffinity(0) == before
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU")
+def test_who_is_bound_may_start_somebody_elsewhere():
+    """The run stays on the load's CPU and starts each contender on the other one: they do not share."""
+    before = sorted(os.sched_getaffinity(0))
+    with pinned(before[1]):
+        with pinned(before[0]):
+            assert os.sched_getaffinity(0) == {before[0]}
+        assert os.sched_getaffinity(0) == {before[1]}
+    assert os.sched_getaffinity(0) == set(before)
+
+
 def test_memory_is_that_of_the_tree():
     """What a process holds shows in its tree's memory."""
     before = tree_pss(os.getpid())
