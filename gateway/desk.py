@@ -20,6 +20,7 @@ from gateway.habit import Told
 from gateway.habits import Guest, Habits
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import is_secure, lines, source_ip
+from gateway.retold import Retold
 from gateway.stores import Stores
 from gateway.turn import S3Turn
 from gateway.wire.heads import RequestHead
@@ -69,7 +70,7 @@ class Desk:
                 known.habit.forget()
                 return None
             if again is not None:
-                return S3Turn(self, guest, again.head, again.path, known.source_ip, secure=known.secure, again=again)
+                return Retold(self, guest, again, known.source_ip, secure=known.secure)
         return None
 
     def learn(self, guest: Guest, told: Told) -> None:

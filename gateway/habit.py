@@ -28,6 +28,7 @@ from gateway.sigv4 import ALGORITHM, canonical_request, is_skewed, matches, uri_
 from gateway.story import needs_of
 from gateway.wire.forms import Form, Template, mark
 from gateway.wire.heads import RequestHead
+from gateway.wire.steps import Send
 from iam.model import AccessRequest, Credentials
 
 PATH, SIGNATURE = ":path", ":signature"  # names of the two holes that are no field's whole value
@@ -50,15 +51,43 @@ class Told(NamedTuple):
     sent: bytes
 
 
-class Again(NamedTuple):
-    """A story told again: the head that asked, what is sent for it, and how its body follows."""
+class Again(Send):
+    """A story told again: the step that sends it; `words` are those of its holes, `asked` is the head that was sent to us.
 
-    habit: Habit
-    words: tuple[bytes, ...]
-    head: RequestHead
-    path: str
-    sent: bytes
-    relay: Relay | None
+    It is also what a policy asks about the request: the facts are found when it does, and most ask nothing (iam.model.Context).
+    """
+
+    __slots__ = ("_facts", "_now", "_source_ip", "asked", "habit", "words")
+
+    def __init__(self, habit: Habit, words: tuple[bytes, ...], now: int, source_ip: str) -> None:
+        self.habit = habit
+        self.words = words
+        self._now, self._source_ip = now, source_ip
+        self._facts: RequestContext | None = None
+
+    def send(self, data: bytes, asked: RequestHead, relay: Relay | None) -> None:
+        """Be the step that sends this; who made it says what becomes of its answer."""
+        habit = self.habit
+        self.origin, self.method, self.head, self.asked, self.relay = habit.origin, asked.method, data, asked, relay
+        self.body, self.source, self.streams, self.chunked = b"", None, asked.has_body, asked.chunked
+
+    @property
+    def path(self) -> str:
+        """Return the path of the request's target."""
+        return self.habit.target_of(self.words)
+
+    def values(self, key: str) -> tuple[str, ...] | None:
+        """Return the values of a condition key. Raises UnknownFact."""
+        return self._context().values(key)
+
+    def document(self) -> dict[str, list[str]]:
+        """Return MinIO's `conditions` document."""
+        return self._context().document()
+
+    def _context(self) -> RequestContext:
+        if self._facts is None:
+            self._facts = self.habit.context(self.words, self._now, self._source_ip)
+        return self._facts
 
 
 class Habit:
@@ -154,16 +183,18 @@ class Habit:
         if words is None or not self._is_signed(words, now) or not self._is_session():
             return None
         key = self._key_of(words[self._path_at])
-        if not key or not self._is_allowed(words, key, now, source_ip) or not self._is_backend():
+        again = Again(self, words, now, source_ip)
+        if not key or not self._is_allowed(again, key) or not self._is_backend():
             return None
         moment, head = self._moment_of(now), self._head_of(words)
         if not moment or (self._chunked and not self._may_be_chunked(words, head)):
             return None
-        digest = sha256(self._backend_canonical.fill((*words, moment))).hexdigest().encode()
+        words = (*words, moment)
+        digest = sha256(self._backend_canonical.fill(words)).hexdigest().encode()
         signature = self._backend_key.sign(self._backend_to_sign % (moment, digest))
-        sent = self._sent.fill((*words, moment, signature.encode()))
-        relay = self._relay(words, moment, signature) if self._chunked else None
-        return Again(self, words, head, self._prefix + words[self._path_at].decode(), sent, relay)
+        sent = self._sent.fill((*words, signature.encode()))
+        again.send(sent, head, self._relay(again.words, moment, signature) if self._chunked else None)
+        return again
 
     def _is_signed(self, words: tuple[bytes, ...], now: int) -> bool:
         """Return whether the signature is of now, and covers these words."""
@@ -198,11 +229,11 @@ class Habit:
         except S3Error:
             return ""
 
-    def _is_allowed(self, words: tuple[bytes, ...], key: str, now: int, source_ip: str) -> bool:
-        authorizer, facts = self._world.authorizer, _Facts(self, words, now, source_ip)
-        for action in self._actions:
-            question = AccessRequest(self._principal, action, self.path.bucket, key, facts)
-            if authorizer.wants_existing_tags(question) or not authorizer.decide_now(question):
+    def _is_allowed(self, facts: Again, key: str) -> bool:
+        """Return whether the policies allow it. Of an object's tags they learn nothing: what depends on them is not allowed here."""
+        decide, principal, bucket = self._world.authorizer.decide_now, self._principal, self.path.bucket
+        for action in self._actions:  # noqa: SIM110 - a generator costs more than all the rest
+            if not decide(AccessRequest(principal, action, bucket, key, facts)):
                 return False
         return True
 
@@ -251,6 +282,10 @@ class Habit:
 
     # ---- the story in full, for who needs more of it
 
+    def target_of(self, words: tuple[bytes, ...]) -> str:
+        """Return the target of a request with these words."""
+        return self._prefix + words[self._path_at].decode()
+
     def _caller(self, words: tuple[bytes, ...]) -> Caller:
         caller, claim = self.plan.caller, self.plan.caller.claim
         assert claim is not None  # noqa: S101 - __init__ looked
@@ -279,27 +314,3 @@ class Habit:
         plan = self.forward(words, source_ip)
         need = needs_of(plan.operation, plan.request, self._world)[0]
         return Case(plan.request, plan.operation, plan.caller, self._world, now).facts(need)
-
-
-class _Facts:
-    """The facts of a request told again, found when a policy asks: most ask nothing (iam.model.Context)."""
-
-    __slots__ = ("_about", "_found")
-
-    def __init__(self, habit: Habit, words: tuple[bytes, ...], now: int, source_ip: str) -> None:
-        self._about = habit, words, now, source_ip
-        self._found: RequestContext | None = None
-
-    def _facts(self) -> RequestContext:
-        if self._found is None:
-            habit, words, now, source_ip = self._about
-            self._found = habit.context(words, now, source_ip)
-        return self._found
-
-    def values(self, key: str) -> tuple[str, ...] | None:
-        """Return the values of a condition key. Raises UnknownFact."""
-        return self._facts().values(key)
-
-    def document(self) -> dict[str, list[str]]:
-        """Return MinIO's `conditions` document."""
-        return self._facts().document()

@@ -119,7 +119,7 @@ class Habits:
             return None
         habit = Habit(form, names, told, self._world)
         again = habit.again(told.head.raw, told.now, request.source_ip)
-        return habit if again is not None and again.sent == told.sent else None
+        return habit if again is not None and again.head == told.sent else None
 
     def _forget(self) -> None:
         """Empty everything, also what connections still hold."""

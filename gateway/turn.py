@@ -23,7 +23,7 @@ from gateway.errors import (
     render,
 )
 from gateway.form_upload import FormUpload
-from gateway.habit import Again, Told
+from gateway.habit import Told
 from gateway.habits import Guest
 from gateway.naming import untold
 from gateway.observe import AccessLine
@@ -70,7 +70,7 @@ _DECLARATION = re.compile(rb"\A\s*<\?xml[^>]*\?>\s*")
 _log = logging.getLogger("minio_gw.turn")
 
 
-class _Sent(NamedTuple):
+class Sent(NamedTuple):
     """What was sent: as it was asked, as its place understands it, where, and with which body."""
 
     asked: Forward
@@ -96,10 +96,8 @@ class S3Turn(Traffic):
         source_ip: str,
         *,
         secure: bool,
-        again: Again | None = None,
     ) -> None:
         self.head = head
-        self._again = again
         self._desk: Desk | None = desk
         self._guest = guest
         self._secure = secure
@@ -121,8 +119,6 @@ class S3Turn(Traffic):
 
     def begin(self) -> Step:
         """Tell the story of the request, or hand it over when it is not S3's."""
-        if self._again is not None:
-            return self._tell(self._again)
         desk, head = self.desk, self.head
         if head.target.startswith("/minio/") and desk.is_probe(head.target):
             self._leave()
@@ -144,24 +140,6 @@ class S3Turn(Traffic):
             self._leave()
             return HandOver()
         return self._plan(story.begin(request, desk.world, int(desk.clock())))
-
-    def _tell(self, again: Again) -> Send:
-        """Send what a habit says."""
-        habit = again.habit
-        self._line.named(*habit.names)
-        return Send(
-            habit.origin, again.head.method, again.sent, self._answered_again, self._unanswered, b"",
-            again.head.has_body, again.head.chunked, again.relay,
-        )  # fmt: skip
-
-    def _answered_again(self, answer: ResponseHead) -> Step:
-        again = self._again
-        assert again is not None  # noqa: S101 - who else asked
-        habit = again.habit
-        if answer.status in REDIRECTS or answer.status == 400:
-            asked = habit.forward(again.words, self._line.source_ip)
-            return self._answered(_Sent(asked, asked, habit.backend, None, again.head.has_body), answer)
-        return Pass(self._head_passed(answer, habit.path.bucket))
 
     def _plan(self, plan: Plan) -> Step:
         line = self._line
@@ -219,7 +197,7 @@ class S3Turn(Traffic):
         if streams and not backend.target.aws_chunked and decoding.comes_whole(plan.caller):
             self._uses_body = False
             return Read(2 * decoding.MAX_WHOLE, lambda body: self._decoded(asked, body))
-        return self._send(_Sent(asked, plan, backend, payload, streams), credentials)
+        return self._send(Sent(asked, plan, backend, payload, streams), credentials)
 
     def _wide(self, stores: Stores, asked: Forward) -> Step:
         """What no single backend can answer; a copy across may be long, its client gets white space, as of S3."""
@@ -247,7 +225,7 @@ class S3Turn(Traffic):
         request, caller = decoding.plain(asked.request, asked.caller, payload, decoder.trailers)
         return self._forward(asked._replace(request=request, caller=caller), payload)
 
-    def _send(self, sent: _Sent, credentials: Credentials) -> Step:
+    def _send(self, sent: Sent, credentials: Credentials) -> Step:
         plan, backend, now = sent.plan, sent.backend, int(self.desk.clock())
         upstream = forward.build(
             plan.request, plan.operation, plan.caller, target=backend.regions.target(plan.request.path.bucket),
@@ -270,7 +248,7 @@ class S3Turn(Traffic):
 
     # ---- its answer
 
-    def _answered(self, sent: _Sent, answer: ResponseHead) -> Step:
+    def _answered(self, sent: Sent, answer: ResponseHead) -> Step:
         plan = sent.plan
         if answer.status in REDIRECTS or answer.status == 400:
             again = self._elsewhere(sent, answer)
@@ -298,22 +276,7 @@ class S3Turn(Traffic):
             if name == answers.BACKEND_REQUEST_ID:
                 self._line.backend_request_id = value[:64]
 
-    def _head_passed(self, answer: ResponseHead, bucket: str) -> bytes:
-        """Write the head of an answer that crosses as it is."""
-        passage = answers.passage(answer.names)
-        if passage is None:
-            headers = answers.client_headers(answer.fields, bucket, self.desk.world.region)
-            self._note(headers)
-            return self._head_of(answer.status, headers)
-        line = self._line
-        line.status = answer.status
-        if passage.request_id_at >= 0:
-            line.backend_request_id = answer.values[passage.request_id_at].decode("utf-8", "replace")[:64]
-        return b"%bx-amz-request-id: %b\r\n%b" % (
-            _status_line(answer.status) + passage.fields.fill(answer.values), line.request_id.encode(), self.desk.common(),
-        )  # fmt: skip
-
-    def _elsewhere(self, sent: _Sent, answer: ResponseHead) -> Step | None:
+    def _elsewhere(self, sent: Sent, answer: ResponseHead) -> Step | None:
         """Follow a bucket to its region, once; what cannot be followed is an error, not the backend's address."""
         regions, bucket = sent.backend.regions, sent.plan.request.path.bucket
         fields = {name.lower(): value for name, value in answer.fields}
@@ -347,7 +310,7 @@ class S3Turn(Traffic):
         self._line.status = status
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers if name.lower() != "content-length"])
         own = f"{fields}x-amz-request-id: {self._line.request_id}\r\n"
-        return _status_line(status) + own.encode() + self.desk.common()
+        return status_line(status) + own.encode() + self.desk.common()
 
     def refuse(self, error: BaseException) -> Step:
         """Render an error; what is not one of S3's is ours, logged once."""
@@ -384,7 +347,8 @@ class S3Turn(Traffic):
 
 
 @lru_cache(maxsize=512)
-def _status_line(status: int) -> bytes:
+def status_line(status: int) -> bytes:
+    """Return the first line of an answer."""
     return f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\n".encode()
 
 

@@ -25,6 +25,34 @@ PATIENCE = 5.0  # seconds a client of a slow answer waits for a sign of life
 JOINED = 16_384  # bytes of a piece up to which one copy with the head is cheaper than a list of two
 
 
+def framing(client: Client, asked: RequestHead, answer: ResponseHead) -> tuple[bytes, int | None]:
+    """Return the field that says where the body ends, and its size: None in chunks, or until the connection's end."""
+    if asked.method == "HEAD" or answer.status in {204, 304}:
+        if answer.status in {204, 304}:
+            return b"", 0
+        length = next((value for name, value in answer.fields if name.lower() == "content-length"), "0")
+        return f"Content-Length: {length}\r\n".encode(), 0
+    if answer.length is not None:
+        return b"Content-Length: %d\r\n" % answer.length, answer.length
+    if asked.minor:
+        return b"Transfer-Encoding: chunked\r\n", None
+    client.keeps = False
+    return b"", None
+
+
+def say_whole(
+    client: Client, asked: RequestHead, traffic: Traffic, step: Pass, answer: ResponseHead, body: bytes
+) -> None:
+    """Answer with a head and the body that came with it."""
+    field, _ = framing(client, asked, answer)
+    head = b"%b%b%b\r\n" % (step.head, field, client.connection_field())
+    traffic.sent += len(body)
+    if len(body) > JOINED:
+        client.transport.writelines((head, body))
+    else:
+        client.transport.write(head + body)
+
+
 class Answer:
     """What one client is told."""
 
@@ -69,32 +97,10 @@ class Answer:
         self._out = step.head + self._framing(answer) + self._client.connection_field() + b"\r\n"
         self.started = True
 
-    def whole(self, step: Pass, answer: ResponseHead, body: bytes) -> None:
-        """Answer with a head and the body that came with it."""
-        head = step.head + self._framing(answer) + self._client.connection_field() + b"\r\n"
-        self.started = True
-        self._traffic.sent += len(body)
-        if len(body) > JOINED:
-            self._client.transport.writelines((head, body))
-        else:
-            self._client.transport.write(head + body)
-
     def _framing(self, answer: ResponseHead) -> bytes:
         """Return the field that says where the body ends, having decided it."""
-        head = self._head
-        if head.method == "HEAD" or answer.status in {204, 304}:
-            self._size = 0
-            if head.method != "HEAD" or answer.status in {204, 304}:
-                return b""
-            length = next((value for name, value in answer.fields if name.lower() == "content-length"), "0")
-            return f"Content-Length: {length}\r\n".encode()
-        self._size = answer.length
-        if self._size is not None:
-            return b"Content-Length: %d\r\n" % self._size
-        if head.minor:
-            return b"Transfer-Encoding: chunked\r\n"
-        self._client.keeps = False
-        return b""
+        field, self._size = framing(self._client, self._head, answer)
+        return field
 
     def piece(self, data: bytes) -> None:
         """Send bytes of the body."""

@@ -7,9 +7,10 @@ LF, a line that is no field, lengths that differ, a length beside chunks, any tr
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
-from gateway.wire.forms import Form, Hole
+from gateway.wire.forms import Form, Hole, picker
 from gateway.wire.heads import FRAMING, BadHead, Fields
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.DOTALL)
@@ -19,6 +20,8 @@ _FIELD = re.compile(
 _BODILESS = frozenset({204, 304})
 _VALUE = rb"(?:[!-~](?:[\t -~]*[!-~])?)?"
 _LENGTH = rb"[0-9]{1,19}"
+#: What is another one in most answers; that other fields are too is learnt from them. How the message is framed never is.
+_VARYING = frozenset({"content-length", "date", "etag", "last-modified", "x-amz-id-2", "x-amz-request-id"})
 _SHAPES = 4  # of one backend at a time
 _MADE = 64  # of one backend in all: one whose answers are never alike has none
 _SEEN = 256
@@ -54,54 +57,77 @@ class ResponseHead:
 
 
 class AnswerReader:
-    """Reads the answers of one backend. The names of their fields are mostly the same, and only the values differ."""
+    """Reads the answers of one backend. They are mostly alike: the same names, and of the values only some are others."""
 
     __slots__ = ("_made", "_seen", "_shapes")
 
     def __init__(self) -> None:
         self._shapes: list[_Shape] = []
-        self._seen: set[tuple[bytes, tuple[str, ...]]] = set()
+        self._seen: dict[tuple[object, ...], _Kind] = {}
         self._made = 0
 
     def read(self, head: bytes, method: str) -> ResponseHead:
         """Return the head of an answer to a request of this method. Raises BadHead."""
         for place, shape in enumerate(self._shapes):
-            values = shape.form.words(head)
-            if values is not None:
+            words = shape.form.words(head)
+            if words is not None:
                 if place:  # the most used stays when another one comes
                     self._shapes.insert(0, self._shapes.pop(place))
-                return shape.head(values, method)
+                return shape.head(words, method)
         found = read_response(head, method)
-        what = head[: head.index(b"\r")], found.names
-        if what in self._seen:
-            self._learn(head, found)
+        framing = tuple(found.values[index] for index, name in _answer_framing(found.names) if name != "content-length")
+        what = head[: head.index(b"\r")], found.names, framing
+        kind = self._seen.get(what)
+        if kind is not None:
+            self._learn(head, found, kind)
         elif len(self._seen) < _SEEN:
-            self._seen.add(what)
+            self._seen[what] = _Kind(found.values)
         return found
 
-    def _learn(self, head: bytes, found: ResponseHead) -> None:
+    def _learn(self, head: bytes, found: ResponseHead, kind: _Kind) -> None:
         """Recognize heads like this one from now on."""
         if self._made >= _MADE or len(head) > _LONGEST:
             return
         self._made += 1
-        shape = _shape(head, found)
+        kind.note(found.values)
+        shape = _shape(head, found, kind)
         if shape is not None and shape.form.words(head) is not None:
-            self._shapes = [shape, *self._shapes][:_SHAPES]
+            self._shapes = [shape, *(other for other in self._shapes if other.kind is not kind)][:_SHAPES]
+
+
+class _Kind:
+    """Heads with one status line, the same names and framing: the values of the first, and where others had another one."""
+
+    __slots__ = ("_first", "varying")
+
+    def __init__(self, values: tuple[bytes, ...]) -> None:
+        self._first = values
+        self.varying: set[int] = set()
+
+    def note(self, values: tuple[bytes, ...]) -> None:
+        """Remember which values are others."""
+        self.varying.update(i for i, (one, other) in enumerate(zip(self._first, values, strict=True)) if one != other)
 
 
 class _Shape:
-    """A head whose values may be others, but for those that frame the answer; a length is read again."""
+    """A head of which some values may be others; a length is read again."""
 
-    __slots__ = ("_found", "_length_at", "form")
+    __slots__ = ("_constant", "_found", "_length_at", "_values", "form", "kind")
 
-    def __init__(self, form: Form, found: ResponseHead, length_at: int) -> None:
+    def __init__(self, form: Form, found: ResponseHead, kind: _Kind, holes: Sequence[int]) -> None:
         self.form = form
+        self.kind = kind
         self._found = found
-        self._length_at = length_at
+        self._length_at = next((i for i, name in enumerate(found.names) if name.lower() == "content-length"), -1)
+        places = range(len(found.names))
+        constant = [place for place in places if place not in holes]
+        self._constant = tuple(found.values[place] for place in constant)
+        order = [*constant, *holes]
+        self._values = picker([order.index(place) for place in places])
 
-    def head(self, values: tuple[bytes, ...], method: str) -> ResponseHead:
-        """Return the head with these values."""
-        found = self._found
+    def head(self, words: tuple[bytes, ...], method: str) -> ResponseHead:
+        """Return the head with these words in its holes."""
+        found, values = self._found, self._values(self._constant + words)
         length = int(values[self._length_at]) if self._length_at >= 0 else found.length
         chunked = found.chunked
         if method == "HEAD" or found.status in _BODILESS:
@@ -109,25 +135,21 @@ class _Shape:
         return ResponseHead(found.status, found.names, values, length, keep_alive=found.keep_alive, chunked=chunked)
 
 
-def _shape(head: bytes, found: ResponseHead) -> _Shape | None:
+def _shape(head: bytes, found: ResponseHead, kind: _Kind) -> _Shape | None:
     """Return the shape of a head, None where it is written oddly."""
     lower = [name.lower() for name in found.names]
     if found.status < 200 or lower.count("content-length") > 1:
         return None
-    holes, start = [], head.index(b"\r")
-    for name, value in zip(found.names, found.values, strict=True):
+    holes, places, start = [], [], head.index(b"\r")
+    for place, (name, value) in enumerate(zip(found.names, found.values, strict=True)):
         line = b"\r\n%b: %b" % (name.encode(), value)
         if not head.startswith(line + b"\r\n", start):
             return None
         start += len(line)
-        holes.append(Hole(start - len(value), start, _alphabet(name.lower(), value)))
-    return _Shape(Form(head, holes), found, lower.index("content-length") if "content-length" in lower else -1)
-
-
-def _alphabet(name: str, value: bytes) -> bytes:
-    if name == "content-length":
-        return _LENGTH
-    return re.escape(value) if name in FRAMING else _VALUE
+        if lower[place] in _VARYING or place in kind.varying:
+            places.append(place)
+            holes.append(Hole(start - len(value), start, _LENGTH if lower[place] == "content-length" else _VALUE))
+    return _Shape(Form(head, holes), found, kind, places)
 
 
 def read_response(head: bytes, method: str) -> ResponseHead:

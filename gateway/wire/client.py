@@ -122,7 +122,8 @@ class Client(asyncio.Protocol):
             return False
         end += 4
         self._inbox = inbox[end:]
-        turn = self._turn(inbox if len(inbox) == end else inbox[:end])
+        raw = inbox if len(inbox) == end else inbox[:end]
+        turn = self.plane.desk.again(self._guest, raw) or self._turn(raw)
         if turn is None:
             return False
         self.exchange = exchange = Exchange(self, turn)
@@ -136,17 +137,13 @@ class Client(asyncio.Protocol):
         return True
 
     def _turn(self, raw: bytes) -> Turn | None:
-        """Return the turn of a head, None when it is none and has been answered."""
-        desk = self.plane.desk
-        known = desk.again(self._guest, raw)
-        if known is not None:
-            return known
+        """Return the turn of a head that is read, None when it is none and has been answered."""
         try:
             head = self._reader.read(raw)
         except BadHead as error:
             self._malformed(error.reason, too_large=error.too_large)
             return None
-        return desk.turn(self._guest, head)
+        return self.plane.desk.turn(self._guest, head)
 
     def _malformed(self, reason: str, *, too_large: bool) -> None:
         self._say_and_close(self.plane.desk.malformed(reason, self.peer, too_large=too_large))

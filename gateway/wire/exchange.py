@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gateway.wire.answer import Answer
+from gateway.wire.answer import Answer, say_whole
 from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.body import NO_BODY, Body
 from gateway.wire.chunks import BadChunk
@@ -30,7 +30,7 @@ from gateway.wire.steps import (
     Send,
     Step,
     Turn,
-)
+)  # fmt: skip
 from gateway.wire.upload import Pieces, Upload, send_whole
 from gateway.wire.upstream import Upstream
 
@@ -45,7 +45,7 @@ class Exchange:
     """One request being answered on one client connection."""
 
     __slots__ = (
-        "_collected", "_collects", "_send", "_task", "_upstream", "answer", "body", "client", "head", "turn", "upload",
+        "_answer", "_collected", "_collects", "_send", "_task", "_upstream", "body", "client", "head", "turn", "upload",
     )  # fmt: skip
 
     def __init__(self, client: Client, turn: Turn) -> None:
@@ -54,13 +54,20 @@ class Exchange:
         self.head = head = turn.head
         client.keeps = head.keep_alive
         self.body = Body(head) if head.has_body else NO_BODY
-        self.answer = Answer(client, head, turn.traffic)
+        self._answer: Answer | None = None
         self.upload: Upload | None = None
         self._send: Send | None = None
         self._upstream: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
         self._collects: Collect | None = None
         self._collected: bytearray | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """Return what the client is told; most are told all at once and need none (`whole`)."""
+        if self._answer is None:
+            self._answer = Answer(self.client, self.head, self.turn.traffic)
+        return self._answer
 
     # ---- steps
 
@@ -69,12 +76,15 @@ class Exchange:
         self._next(self.turn.begin)
 
     def _next(self, then: Callable[..., Step], *args: Any) -> None:
-        """Carry out the step that this gives; what it raises is refused."""
+        """Carry out the step that this gives."""
+        self._do(self._step(then, *args))
+
+    def _step(self, then: Callable[..., Step], *args: Any) -> Step:
+        """Return the step that this gives; what it raises is refused."""
         try:
-            step = then(*args)
+            return then(*args)
         except Exception as error:  # noqa: BLE001 - the turn knows which errors are answers, and logs the others
-            step = self.turn.refuse(error)
-        self._do(step)
+            return self.turn.refuse(error)
 
     def _do(self, step: Step) -> None:
         if isinstance(step, Send):
@@ -100,7 +110,7 @@ class Exchange:
         async def waited() -> None:
             try:
                 step = await work()
-            except Exception as error:  # noqa: BLE001 - as in _next
+            except Exception as error:  # noqa: BLE001 - as in _step
                 step = self.turn.refuse(error)
             self._task = None
             if not self.client.lost:
@@ -113,7 +123,7 @@ class Exchange:
     def _read(self, step: Read) -> None:
         """Read the body whole."""
         if (self.head.length or 0) > step.limit:
-            self._next(_raise, BodyTooLarge(step.limit))
+            self._do(self.turn.refuse(BodyTooLarge(step.limit)))
             return
         collected = bytearray()
 
@@ -164,7 +174,7 @@ class Exchange:
         if self.answer.started:
             self.answer.cut(type(error).__name__)
         else:
-            self._next(_raise, error)
+            self._do(self.turn.refuse(error))
 
     def late(self) -> None:
         """The client's body does not come."""
@@ -263,7 +273,7 @@ class Exchange:
         assert send is not None  # noqa: S101 - nothing was asked otherwise
         if self.upload is not None and self.upload.running and not self._may_answer_now(send, self.upload, head):
             return
-        step = self._understood(send, head)
+        step = self._step(send.answered, head)
         if isinstance(step, Pass):
             self._pass(step, head)
         elif isinstance(step, Collect):
@@ -277,24 +287,17 @@ class Exchange:
         """Take an answer that came whole."""
         send, self._send, self._upstream, self.upload = self._send, None, None, None
         assert send is not None  # noqa: S101 - nothing was asked otherwise
-        step = self._understood(send, head)
+        step = self._step(send.answered, head)
         if isinstance(step, Pass):
-            if self.answer.started:  # a slow answer, whose head is out
+            if self._answer is not None and self._answer.started:  # a slow answer, whose head is out
                 self._cut("two heads")
             else:
-                self.answer.whole(step, head, body)
+                say_whole(self.client, self.head, self.turn.traffic, step, head, body)
                 self.client.finished()
         elif isinstance(step, Collect):
             self._next(step.whole, body)
         else:
             self._do(step)
-
-    def _understood(self, send: Send, head: ResponseHead) -> Step:
-        """Return the step that an answer leads to."""
-        try:
-            return send.answered(head)
-        except Exception as error:  # noqa: BLE001 - as in _next
-            return self.turn.refuse(error)
 
     def _may_answer_now(self, send: Send, upload: Upload, head: ResponseHead) -> bool:
         """Stop an upload that is answered before its end; return whether the answer is one."""
@@ -390,10 +393,6 @@ class Exchange:
             return
         upstream.transport.resume_reading() if please else upstream.transport.pause_reading()
         upstream.seen = upstream.now
-
-
-def _raise(error: Exception) -> Step:
-    raise error
 
 
 def _misplaced(step: object) -> Step:

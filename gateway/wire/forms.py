@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 _MARK = re.compile(rb"\x00([0-9]+)\x00")
 
@@ -61,6 +61,13 @@ def _pattern(lengths: tuple[int, ...], alphabets: tuple[bytes, ...], stops: tupl
     return re.compile(text, re.DOTALL)
 
 
+def picker(places: Sequence[int]) -> Callable[[Sequence[bytes]], tuple[bytes, ...]]:
+    """Return a function that returns the words at these places, in their order."""
+    if len(places) == 1:  # where itemgetter returns no tuple
+        return lambda words: (words[places[0]],)
+    return itemgetter(*places) if places else lambda _: ()
+
+
 def mark(number: int) -> str:
     """Return what stands for a word while a template is being written."""
     return f"\x00{number}\x00"
@@ -74,7 +81,7 @@ class Template:
     def __init__(self, marked: bytes) -> None:
         numbers = [int(number) for number in _MARK.findall(marked)]
         self._text = _MARK.sub(b"%b", marked.replace(b"%", b"%%"))
-        self._picks: Callable[[Sequence[bytes]], Any] = itemgetter(*numbers) if numbers else lambda _: ()
+        self._picks = picker(numbers)
 
     def fill(self, words: Sequence[bytes]) -> bytes:
         """Return the text about these words."""

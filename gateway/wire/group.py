@@ -134,6 +134,7 @@ class Group:
             while idle:
                 found = idle.pop()
                 if not found.transport.is_closing():
+                    found.fresh = False
                     self._turn += 1
                     address.turn = self._turn
                     return found

@@ -76,10 +76,7 @@ class Pool:
                 return None
             self._last = group
         group.used = self.now
-        found = group.take()
-        if found is not None:
-            found.fresh = False
-        return found
+        return group.take()
 
     def give(self, upstream: Upstream) -> None:
         """Take a connection back."""
@@ -125,7 +122,6 @@ class Pool:
             return address
         kept = group.take()
         if kept is not None:
-            kept.fresh = False
             return kept
         future: asyncio.Future[Upstream | Address | None] = self._loop.create_future()
         if not group.wait(future, self.now):

@@ -10,7 +10,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import ExpiredToken, InvalidAccessKeyId
-from gateway.wire.steps import Send
 from iam.model import Secret
 from tests.unit.gateway import told
 from tests.unit.gateway.signing import ANN, EVE, ROOT, lookup
@@ -190,6 +189,42 @@ def test_a_policy_sees_the_facts_of_this_request(condition):
             )
 
 
+TAG = "s3:ExistingObjectTag/team"
+
+
+@pytest.mark.parametrize(("more", "may"), [
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"StringEquals": {TAG: "red"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"StringNotEquals": {TAG: "red"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"StringNotEqualsIfExists": {TAG: "red"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"Null": {TAG: "true"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"Null": {TAG: "false"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*", "Condition": {"StringEquals": {TAG: "red"}}}], True),
+    ([{"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"StringEquals": {TAG: "red"}}}], True),
+])  # fmt: skip
+def test_what_depends_on_an_objects_tags_is_told_whole(more, may):
+    """A habit does not know the tags: it says yes only where every value that they could have leads to the same yes."""
+    known = policies(MAY)
+    desk = make(lambda: known)
+    who = guest(desk)
+    whole(desk, head("GET", "/ann/k"), who)
+    assert again(desk, head("GET", "/ann/k"), who)
+    known = policies(MAY, *more)
+    assert bool(again(desk, head("GET", "/ann/k"), who)) is may
+
+
+@pytest.mark.parametrize(
+    "operator", ["StringEquals", "StringNotEquals", "StringEqualsIfExists", "StringNotEqualsIfExists"]
+)
+def test_what_only_an_objects_tags_allow_is_told_whole(operator):
+    """An allowance that the tags decide is none for a habit."""
+    known = policies(MAY)
+    desk = make(lambda: known)
+    who = guest(desk)
+    whole(desk, head("GET", "/ann/k"), who)
+    known = policies({**MAY, "Condition": {operator: {TAG: "red"}}})
+    assert again(desk, head("GET", "/ann/k"), who) is None
+
+
 @pytest.mark.parametrize("error", [ExpiredToken(), InvalidAccessKeyId()], ids=["expired", "revoked"])
 def test_a_session_that_ends_is_told_no_more(error):
     """An expiry, or a revocation, ends it at the next request."""
@@ -242,20 +277,3 @@ def test_the_backends_keys_and_region_are_those_of_now():
         expected, found = both(world.desk, world.raw, world.guest)
         assert found == expected
         assert (b"NEXT" if change == "_fixed" else b"eu-west-1") in found[0]
-
-
-def test_a_redirected_story_is_followed_with_its_own_words():
-    """A backend that sends us to another region is asked there for the key of this request."""
-    world = World()
-    turn = world.desk.again(world.guest, head("GET", "/ann/mine"))
-    step = turn.begin()
-    from gateway.wire.answer_heads import read_response
-
-    moved = step.answered(
-        read_response(b"HTTP/1.1 301 Moved\r\nx-amz-bucket-region: eu-west-1\r\nContent-Length: 0\r\n\r\n", "GET")
-    )
-    there = moved.then()
-    assert isinstance(there, Send)
-    assert there.head.startswith(b"GET /ann/mine HTTP/1.1\r\n")
-    assert b"eu-west-1" in there.head
-    turn.finish()

@@ -133,3 +133,27 @@ def test_the_shape_that_is_used_stays():
             reader.read(common, "GET")
             reader.read(b"HTTP/1.1 200 OK\r\nX-%d: 1\r\nContent-Length: 1\r\n\r\n" % number, "GET")
     assert reader._made == odd + 1
+
+
+def test_a_value_that_was_always_the_same_may_become_another():
+    """What is taken for constant is learnt not to be, one value or several; the head is read right all the while, and one shape is left."""
+    reader, values = AnswerReader(), {"Server": "a", "X-A": "a", "ETag": "a", "X-B": "a"}
+    for changed in ([], [], ["ETag"], ["Server"], ["X-A", "X-B"], ["Server", "X-B"], []):
+        values.update({name: values[name] + "b" for name in changed})
+        head = b"HTTP/1.1 200 OK\r\n" + lines(values.items()) + b"\r\n"
+        for _ in range(2):
+            assert told(reader.read, head, "GET") == told(read_response, head, "GET")
+        assert len(reader._shapes) == 1
+    assert len(reader._shapes[0].form.fixed) == 1 + 4  # all four are holes now
+    made = reader._made
+    reader.read(b"HTTP/1.1 200 OK\r\n" + lines(dict.fromkeys(values, "new").items()) + b"\r\n", "GET")
+    assert reader._made == made
+
+
+def test_how_an_answer_is_framed_is_never_a_word():
+    """Of heads that differ in their framing each is another kind."""
+    reader = AnswerReader()
+    for connection in ("keep-alive", "close", "keep-alive", "close", "keep-alive"):
+        head = b"HTTP/1.1 200 OK\r\nConnection: %b\r\nContent-Length: 3\r\n\r\n" % connection.encode()
+        assert reader.read(head, "GET").keep_alive is (connection == "keep-alive")
+    assert len(reader._shapes) == 2

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.forms import Form, Hole, Template, mark
+from gateway.wire.forms import Form, Hole, Template, mark, picker
 
 FIXED = st.binary(max_size=6)
 WORD = st.text("ab1", min_size=1, max_size=4).map(str.encode)
@@ -66,3 +67,10 @@ def test_a_template_writes_any_words(pieces, words, data):
         words[n] + piece.encode() for n, piece in zip(numbers, pieces[1:], strict=True)
     )
     assert Template(marked.encode()).fill(words) == expected
+
+
+@pytest.mark.parametrize("places", [[], [1], [0, 2], [2, 2, 0]])
+def test_words_are_picked_in_their_order(places):
+    """Whatever their number, they are a tuple."""
+    words = (b"a", b"b", b"c")
+    assert picker(places)(words) == tuple(words[place] for place in places)

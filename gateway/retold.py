@@ -1,0 +1,63 @@
+"""The turn of a story that is told again (habit.py): it is sent as the habit says, and its answer crosses as it is.
+
+What an answer may still bring, another region or an error of the backend's framing, is a matter for the turn that tells whole.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from gateway import answers
+from gateway.habit import Again
+from gateway.habits import Guest
+from gateway.observe import AccessLine
+from gateway.regions import REDIRECTS
+from gateway.turn import S3Turn, Sent, status_line
+from gateway.wire.answer_heads import ResponseHead
+from gateway.wire.steps import Pass, Send, Step
+
+if TYPE_CHECKING:
+    from gateway.desk import Desk
+
+
+class Retold(S3Turn):
+    """One request whose story is told again."""
+
+    def __init__(self, desk: Desk, guest: Guest, again: Again, source_ip: str, *, secure: bool) -> None:
+        asked = again.asked
+        self.head = asked
+        self._again = again
+        self._desk = desk
+        self._guest = guest
+        self._secure = secure
+        self._line = line = AccessLine(desk.ids.next(), asked.method, again.path, source_ip)
+        line.operation, line.access_key_id, line.parent = again.habit.names
+        self._started = time.perf_counter()
+        self._uses_body = again.streams
+        desk.inflight += 1
+
+    def begin(self) -> Send:
+        """Send what the habit says."""
+        again = self._again
+        again.answered, again.failed = self._answered_again, self._unanswered
+        return again
+
+    def _answered_again(self, answer: ResponseHead) -> Step:
+        habit, status = self._again.habit, answer.status
+        if status in REDIRECTS or status == 400:
+            asked = habit.forward(self._again.words, self._line.source_ip)
+            return self._answered(Sent(asked, asked, habit.backend, None, self._again.streams), answer)
+        passage = answers.passage(answer.names)
+        if passage is None:
+            headers = answers.client_headers(answer.fields, habit.path.bucket, self.desk.world.region)
+            self._note(headers)
+            return Pass(self._head_of(status, headers))
+        line = self._line
+        line.status = status
+        if passage.request_id_at >= 0:
+            line.backend_request_id = answer.values[passage.request_id_at].decode("utf-8", "replace")[:64]
+        return Pass(
+            b"%b%bx-amz-request-id: %b\r\n%b"
+            % (status_line(status), passage.fields.fill(answer.values), line.request_id.encode(), self.desk.common())
+        )
