@@ -9,8 +9,8 @@ The answer is a plan (`plans`), which `turn` makes steps of and the data plane (
     backend <-- wire <-- turn -- re-sign <-- forward.UpstreamRequest <-- plans.Forward <-------+
     client  <-- wire <-- turn <-- plans.Reply (errors, refusals)          control: STS, admin, health, metrics
 
-A story that was told is told again with other words in its holes (`habit`, `habits`, `retold`): what is asked about a request is asked
-again, what its texts look like is known (docs/decisions/0009).
+A story that was told is told again with other words in its holes (`habit`, `habits`, `retold`): what is asked about a
+request is asked again, what its texts look like is known (docs/decisions/0009).
 
 What was authorized is what is sent: the upstream request is rebuilt from the S3Request that was verified, never
 copied from the wire; headers and query parameters cross by allow-list only (`forward`, from botocore's model).

@@ -16,6 +16,7 @@ Framing: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html an
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum, auto
 from hashlib import sha256
@@ -76,7 +77,7 @@ class _State(Enum):
     REFUSED = auto()
 
 
-class _Relay:
+class _Relay(ABC):
     """What both relays share: the framing, one piece at a time. Subclasses say what goes out, and when.
 
     Each `_<state>` method reads one piece of `data` from position `at`, hands to `_out` what may leave, and returns
@@ -216,14 +217,17 @@ class _Relay:
         if self._trailers.keys() != self._announced:
             raise InvalidRequest("A trailer that x-amz-trailer announces was not sent.")
 
+    @abstractmethod
     def _take_head(self, line: bytes) -> int:
-        raise NotImplementedError
+        """Take a chunk's head; return its size."""
 
+    @abstractmethod
     def _take_data(self, piece: memoryview) -> None:
-        raise NotImplementedError
+        """Take bytes of a chunk."""
 
+    @abstractmethod
     def _take_data_end(self) -> None:
-        raise NotImplementedError
+        """Take the end of a chunk's bytes."""
 
 
 def _line_end(data: memoryview, at: int) -> int:

@@ -5,13 +5,11 @@ What an answer may still bring, another region or an error of the backend's fram
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from gateway import answers
 from gateway.habit import Again
 from gateway.habits import Guest
-from gateway.observe import AccessLine
 from gateway.regions import REDIRECTS
 from gateway.turn import S3Turn, Sent, status_line
 from gateway.wire.answer_heads import ResponseHead
@@ -25,17 +23,9 @@ class Retold(S3Turn):
     """One request whose story is told again."""
 
     def __init__(self, desk: Desk, guest: Guest, again: Again, source_ip: str, *, secure: bool) -> None:
-        asked = again.asked
-        self.head = asked
+        super().__init__(desk, guest, again.asked, again.path, source_ip, secure=secure)
         self._again = again
-        self._desk = desk
-        self._guest = guest
-        self._secure = secure
-        self._line = line = AccessLine(desk.ids.next(), asked.method, again.path, source_ip)
-        line.operation, line.access_key_id, line.parent = again.habit.names
-        self._started = time.perf_counter()
-        self._uses_body = again.streams
-        desk.inflight += 1
+        self._line.named(*again.habit.names)
 
     def begin(self) -> Send:
         """Send what the habit says."""

@@ -27,9 +27,9 @@ JOINED = 16_384  # bytes of a piece up to which one copy with the head is cheape
 
 def framing(client: Client, asked: RequestHead, answer: ResponseHead) -> tuple[bytes, int | None]:
     """Return the field that says where the body ends, and its size: None in chunks, or until the connection's end."""
-    if asked.method == "HEAD" or answer.status in {204, 304}:
-        if answer.status in {204, 304}:
-            return b"", 0
+    if answer.status in {204, 304}:
+        return b"", 0
+    if asked.method == "HEAD":
         length = next((value for name, value in answer.fields if name.lower() == "content-length"), "0")
         return f"Content-Length: {length}\r\n".encode(), 0
     if answer.length is not None:
