@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# What stands beside the packages, and which tests are of what is compiled.
+BESIDE := tests bench deploy docs examples Makefile pyproject.toml README.md CHANGELOG.md
+OF_THE_COMPILED := tests/unit/gateway tests/differential tests/traps tests/faults
 
 .DEFAULT_GOAL := help
 
@@ -21,6 +24,13 @@ slow: $(VENV)/.test .tools/opa-engine .tools/oidc-provider .tools/keycloak   ## 
 conformance: $(VENV)/.test .venv-awscli/.done .venv-clients/.done .tools/npm-clients   ## the same calls of every client, direct and through
 	$(BIN)/python tests/clients/conformance.py $(ARGS)
 
+compiled: .compiled/.built   ## the same tree around a built, compiled package, in .compiled/
+	rm -rf $(addprefix .compiled/,$(BESIDE))
+	cp -R $(BESIDE) .compiled/
+
+test-compiled: compiled .tools/opa-engine .tools/slapd   ## run the tests of what is compiled on it, compiled
+	cd .compiled && ../$(BIN)/python -m pytest -m "not slow and not conformance" $(or $(ARGS),$(OF_THE_COMPILED))
+
 fuzz: $(VENV)/.fuzz   ## fuzz every parser (MINUTES=10 for each; ARGS=name for one)
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) $(ARGS)
 
@@ -33,11 +43,11 @@ lint: $(VENV)/.lint   ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test .venv-bench/.done .tools/opa-engine   ## what a request costs, beside its peers (ten minutes; ARGS=--quick: two)
+bench: $(VENV)/.test .compiled/.built .venv-bench/.done .tools/opa-engine   ## what a request costs, beside its peers (ten minutes; ARGS=--quick: two)
 	$(BIN)/python bench/run.py $(ARGS)
 
 clean:           ## remove what these commands made
-	rm -rf .venv .venv-awscli .venv-clients .venv-bench .tools .conformance .fuzz build *.egg-info
+	rm -rf .venv .venv-awscli .venv-clients .venv-bench .tools .compiled .conformance .fuzz build *.egg-info
 
 # A Debian without python3-venv can still make an environment, and pip can install into it from outside.
 define make_venv
@@ -56,6 +66,14 @@ $(VENV)/.test: pyproject.toml
 	@echo "installing minio-gw and the tests' extras"
 	$(BIN)/python -m pip install --progress-bar on -e '.[test]'
 	@touch $@ $(VENV)/.demo
+
+# An extension beside its source would hide it, so what is compiled lives elsewhere. Links: the tools are found as they are here.
+.compiled/.built: setup.py pyproject.toml $(shell find gateway sts iam -name '*.py') | $(VENV)/.test
+	rm -rf .compiled build
+	MINIO_GW_COMPILE=must $(BIN)/python -m pip install --quiet --no-deps --target .compiled .
+	ln -sfn ../.tools .compiled/.tools
+	ln -sfn ../$(VENV) .compiled/.venv
+	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test
 	$(BIN)/python -m pip install -e '.[lint]'
@@ -105,4 +123,4 @@ $(VENV)/.fuzz: $(VENV)/.test
 .tools/slapd:
 	if command -v apt-get >/dev/null; then sh deploy/tools/install-slapd.sh || echo "slapd could not be fetched: its tests will be skipped"; fi
 
-.PHONY: help demo test slow conformance fuzz soak lint bench clean
+.PHONY: help demo test compiled test-compiled slow conformance fuzz soak lint bench clean

@@ -35,6 +35,9 @@ from tests.servers.opa import opa_kind, start_opa
 from tests.servers.processes import GatewayProcess, Process, http_status, until
 
 NAME, TWO, WITH_OPA, OPA = "the gateway", "the gateway, 2 workers", "the gateway, OPA", "(its OPA)"
+INTERPRETED = "the gateway, interpreted"
+#: What is measured: the package as a wheel has it, compiled (docs/decisions/0012). Without it, the sources as they stand.
+BUILT = BENCH.parent / ".compiled"
 NGINX, NGINX_LARGE, HAPROXY = "nginx", "nginx, 512 KiB buffers", "haproxy, splice forced"
 GO, CADDY, OSP, WEED = "Go ReverseProxy", "caddy", "object-storage-proxy", "SeaweedFS `weed s3`"
 
@@ -162,14 +165,16 @@ def sink(lab: Lab, file: Path) -> tuple[int, int]:
     return port, lab.run(command, folder, lambda: listens(port), LOAD_CPU).popen.pid
 
 
-def gateway(lab: Lab, backend: int, *words: str, name: str = NAME, tls: bool = False, **env: str) -> Contender:
+def gateway(
+    lab: Lab, backend: int, *words: str, name: str = NAME, tls: bool = False, tree: Path = BUILT, **env: str
+) -> Contender:
     """Start a gateway: temporary credentials, IAM policies in process, the access log on, to a file."""
     folder = lab.place("gateway")
     if tls:
         shutil.copytree(lab.certificates, folder / "certs")
     server = GatewayProcess(
         folder, f"http://127.0.0.1:{backend}", *words, MINIO_IDENTITY_OPENID_CONFIG_URL=lab.issuer,
-        MINIO_GW_DATA_DIR=str(lab.folder / "iam"), PYTHONPATH=str(BENCH.parent), **env,
+        MINIO_GW_DATA_DIR=str(lab.folder / "iam"), PYTHONSAFEPATH="1", PYTHONPATH=f"{tree}:{BENCH.parent}", **env,
     )  # fmt: skip
     with pinned(SERVER_CPU):
         server.process.start()
@@ -182,6 +187,13 @@ def gateway(lab: Lab, backend: int, *words: str, name: str = NAME, tls: bool = F
     return Contender(
         name, server.port, lab.session, pids, trust(lab) if tls else None, server.process.log, verifies=True
     )
+
+
+def interpreted(lab: Lab, backend: int) -> Contender | None:
+    """Start the gateway as a machine without a C compiler has it."""
+    if not BUILT.exists():
+        return lab.without(INTERPRETED, "it is what is measured: `make compiled` builds the other")
+    return gateway(lab, backend, name=INTERPRETED, tree=BENCH.parent)
 
 
 def _ready(server: GatewayProcess, *, tls: bool) -> bool:

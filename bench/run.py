@@ -101,7 +101,7 @@ def facts(plan: Plan) -> dict[str, str]:
     return {
         "When": time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime()),
         "Machine": f"{os.cpu_count()} CPUs ({model}), {platform.system()} {platform.release().partition('-')[0]}",
-        "Ours": f"Python {platform.python_version()}, {packages}",
+        "Ours": f"{'compiled' if contenders.BUILT.exists() else 'interpreted'}, Python {platform.python_version()}, {packages}",
         "Peers": f"{peers}; OPA: {OPA_KINDS[opa_kind().split()[0]]}",
         "Rounds": f"{plan.rounds}; {plan.seconds} s of a small load, {plan.large} transfers of a large one",
     }

@@ -66,20 +66,23 @@ def small(lab: Lab, plan: Plan) -> None:
             nginx := contenders.nginx(lab, backend), haproxy := contenders.haproxy(lab, backend),
             go := contenders.reverse_proxy(lab, backend), contenders.caddy(lab, backend),
             contenders.object_storage_proxy(lab, backend), weed(lab, keys, content[:KIB]),
-            contenders.gateway_with_opa(lab, backend),
+            interpreted := contenders.interpreted(lab, backend), contenders.gateway_with_opa(lab, backend),
         ]  # fmt: skip
         for one in everybody:
             if one and one.verifies:
                 with lab.told("a wrong signature", one):
                     refuse(one.port, Signer(replace_secret(one.credentials), one.host).get(KIB, 0))
         compare(lab, plan, gets(SMALL_GET, content, KIB), everybody, store)
-        compare(lab, plan, gets(MIDDLE_GET, content, 64 * KIB), [gateway, nginx, haproxy, go], store)
+        compare(lab, plan, gets(MIDDLE_GET, content, 64 * KIB), [gateway, nginx, haproxy, go, interpreted], store)
         two = contenders.gateway(lab, backend, "--workers", "2", name=contenders.TWO)
         compare(lab, plan, gets(WORKERS, content, KIB), [gateway, two], store)
         lab.results.add(WORKERS, contenders.TWO, "the idler worker's part, %", 100 * idler(two.pids[contenders.TWO]))
     with lab.section():
         store = contenders.sink(lab, plan.content)
-        starts = contenders.gateway, contenders.nginx, contenders.reverse_proxy, contenders.gateway_with_opa
+        starts = (
+            contenders.gateway, contenders.nginx, contenders.reverse_proxy, contenders.interpreted,
+            contenders.gateway_with_opa,
+        )  # fmt: skip
         compare(lab, plan, puts(SMALL_PUT, content[:KIB]), [start(lab, store[0]) for start in starts], store)
 
 

@@ -19,4 +19,12 @@ Pure (no I/O, clock or randomness): story, request, operations, actions, context
 checksums, forward, errors, xml, config. `app` is the only place where objects are wired together.
 """
 
+from importlib.util import find_spec
+
 __version__ = "0.1.0"
+
+
+def build() -> str:
+    """Return how the request's path runs here: "compiled", or "interpreted" (docs/decisions/0012)."""
+    spec = find_spec("gateway.habit")
+    return "interpreted" if spec is None or str(spec.origin).endswith(".py") else "compiled"

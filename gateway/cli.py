@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gateway import __version__
+from gateway import __version__, build
 from gateway.config import Config, ConfigErrors, load
 from gateway.endpoints import Problem, shown
 from gateway.inheritance import Inheritance
@@ -188,7 +188,7 @@ def _parser(*, admin: bool = True) -> argparse.ArgumentParser:
         "minio-gw", description="S3 gateway with identity federation.", parents=[shared], epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS,
     )  # fmt: skip
-    parser.add_argument("--version", "-v", action="version", version=f"minio-gw {__version__}")
+    parser.add_argument("--version", "-v", action="version", version=f"minio-gw {__version__} ({build()})")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     kinds = _sub(commands, "gateway", "serve as a gateway", shared).add_subparsers(
         dest="kind", required=True, metavar="s3"
@@ -294,7 +294,7 @@ def _banner(config: Config) -> None:
         "Policy": shown(config.opa.url) if config.opa else "IAM policies",
         "Store": _store_text(config),
     }
-    print(f"minio-gw {__version__}")
+    print(f"minio-gw {__version__} ({build()})")
     print("\n".join(f"{name}: {value}" for name, value in lines.items()), flush=True)
 
 

@@ -156,8 +156,8 @@ class Exchange:
         self.turn.traffic.received += len(data)
         try:
             rest = self.body.feed(data)
-        except BadChunk as error:
-            self.fail(CutShort(str(error)))
+        except BadChunk as bad:
+            self.fail(CutShort(str(bad)))
         except Exception as error:  # noqa: BLE001 - a relay's refusal, or BodyTooLarge: the turn knows
             self.fail(error)
         else:

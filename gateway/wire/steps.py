@@ -140,7 +140,6 @@ class HandOver:
 Step = Say | Send | Pass | Collect | Drop | Read | Pull | Later | HandOver
 
 
-@dataclass
 class Traffic:
     """What moved, for the log: bytes of bodies; `cut` why an answer ended early."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from gateway.wire.carriers import SHARED
 from gateway.wire.outlet import Outlet
@@ -17,6 +17,7 @@ from gateway.wire.outlet import Outlet
 if TYPE_CHECKING:
     from gateway.wire.body import Body
     from gateway.wire.client import Client
+    from gateway.wire.exchange import Exchange
 
 TAPPED = 1 << 18  # bytes taken at a time
 
@@ -37,11 +38,21 @@ class Tap(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take bytes (asyncio)."""
         client, data = self._client, SHARED.view[:nbytes]
-        taken = client.exchange is not None and client.exchange.body is self._body
-        # What comes for anybody else may be kept; an upload that is tapped keeps nothing (`pour`).
-        client.data_received(cast("bytes", data) if taken else bytes(data))
+        exchange = client.exchange
+        if exchange is not None and exchange.body is self._body:
+            self._take(exchange, data)
+        else:
+            client.data_received(bytes(data))  # what comes for anybody else may be kept
         if self._body.done:
             client.transport.set_protocol(client)
+
+    def _take(self, exchange: Exchange, data: memoryview) -> None:
+        """Send bytes of the body on; nothing of them is kept here."""
+        self._client.seen = self._client.plane.pool.now
+        exchange.turn.traffic.received += len(data)
+        if exchange.upload is not None:
+            exchange.upload.pour(data)
+        self._body.moved(len(data))
 
     def eof_received(self) -> bool:
         """Tell the client's connection (asyncio)."""
@@ -60,11 +71,8 @@ class Tap(asyncio.BufferedProtocol):
         self._client.resume_writing()
 
 
-def pour(target: Outlet, data: bytes | memoryview) -> None:
-    """Write bytes to a plaintext transport; those of the shared buffer into its socket, and a copy of what that does not take."""
-    if isinstance(data, bytes):
-        target.write(data)
-        return
+def pour(target: Outlet, data: memoryview) -> None:
+    """Write bytes of the shared buffer into a plaintext transport's socket, and a copy of what that does not take."""
     sent = 0
     if not (target.is_closing() or target.get_write_buffer_size()):
         with contextlib.suppress(OSError):  # no room; what else it may be the transport finds out

@@ -113,7 +113,13 @@ class Upload:
             upstream.send(self._exchange, step.method, head + data, whole=False)
         else:
             upstream.seen = upstream.now
-            pour(upstream.transport, data)
+            upstream.transport.write(data)
+
+    def pour(self, data: memoryview) -> None:
+        """Send bytes of the tap's buffer, which come after the first piece: nothing of them is kept there."""
+        if self._upstream is not None:
+            self._upstream.seen = self._upstream.now
+            pour(self._upstream.transport, data)
 
     def _take(self, data: bytes) -> None:
         """Send a piece of the client's body; let the rest go by the pump when there is much."""

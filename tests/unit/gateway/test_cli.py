@@ -15,7 +15,7 @@ from contextlib import contextmanager, redirect_stderr
 
 import pytest
 
-from gateway import __version__, cli
+from gateway import __version__, build, cli
 from gateway.config import Problem
 from gateway.settings import SETTINGS, markdown_table
 from tests.servers.processes import free_port, http_status, until
@@ -82,7 +82,7 @@ def test_the_version(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out == f"minio-gw {__version__}\n"
+    assert capsys.readouterr().out == f"minio-gw {__version__} ({build()})\n"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_the_banner_says_what_is_served(capsys, environ):
     """Endpoint, access key, backend, store and policy; nothing when the log is quiet or for programs."""
     cli._banner(config("gateway", "s3", "--address", "[::1]:9001", "http://store:1"))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"minio-gw {__version__}"
+    assert lines[0] == f"minio-gw {__version__} ({build()})"
     assert {
         "Endpoint: http://[::1]:9001",
         "AccessKey: rootaccess",

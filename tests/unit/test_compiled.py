@@ -1,0 +1,110 @@
+"""What is compiled is compiled all or nothing, and means the same (docs/decisions/0012)."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import gateway
+
+ROOT = Path(__file__).parents[2]
+
+
+def modules() -> list[Path]:
+    """Return the sources that setup.py has compiled."""
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    names = next(node for node in ast.walk(tree) if isinstance(node, ast.Tuple) and len(node.elts) > 10)
+    return [ROOT / f"gateway/{name}.py" for name in ast.literal_eval(names)]
+
+
+def caught(function: ast.AST) -> dict[str, set[str]]:
+    """Return the exceptions that a function catches under each name."""
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.ExceptHandler) and node.name:
+            found.setdefault(node.name, set()).add(ast.unparse(node.type))
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.stem)
+def test_a_name_catches_one_kind_of_exception_in_a_function(path: Path):
+    """Mypyc gives a name one type in a function: another kind caught under it would be a TypeError when it is raised."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert functions
+    twice = {f.name: found for f in functions for found in caught(f).items() if len(found[1]) > 1}
+    assert twice == {}
+
+
+def test_it_says_how_it_runs():
+    """The sources as they stand are interpreted; where an extension is found instead, it is compiled."""
+    import gateway.habit
+
+    assert gateway.build() == ("interpreted" if gateway.habit.__file__.endswith(".py") else "compiled")
+
+
+@pytest.mark.slow
+def test_a_machine_without_a_compiler_gets_a_package_all_the_same(tmp_path):
+    """Nothing of it is compiled then, everything is there; where compiling was asked for, the build fails."""
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(source(tmp_path))]
+    without = {**os.environ, "CC": "/bin/false"}
+    subprocess.run(command, env=without, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "gateway/habit.py" in names
+    assert not [name for name in names if re.search(r"\.so$|\.pyd$", name)]
+    assert subprocess.run(
+        command, env=without | {"MINIO_GW_COMPILE": "must"}, check=False, capture_output=True
+    ).returncode
+
+
+@pytest.mark.slow
+def test_a_machine_with_a_compiler_gets_it_compiled(tmp_path):
+    """Each of the modules is an extension beside its source, and what starts says so."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "site"),
+        str(source(tmp_path)),
+    ]
+    subprocess.run(command, env={**os.environ, "MINIO_GW_COMPILE": "must"}, check=True, capture_output=True)
+    built = {path.name.partition(".")[0] for path in (tmp_path / "site/gateway").rglob("*.so")}
+    assert built == {path.stem for path in modules()}
+    said = subprocess.run(
+        [sys.executable, "-P", "-m", "gateway.cli", "--version"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.stdout == f"minio-gw {gateway.__version__} (compiled)\n"
+
+
+def source(folder: Path) -> Path:
+    """Return a copy of what a package is built from: setuptools leaves things beside it."""
+    copy = folder / "source"
+    copy.mkdir()
+    subprocess.run(
+        [
+            "cp",
+            "-R",
+            *[
+                str(ROOT / name)
+                for name in ("gateway", "sts", "iam", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+            ],
+            copy,
+        ],
+        check=True,
+    )
+    return copy
