@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 # What stands beside the packages, and which tests are of what is compiled.
 BESIDE := tests bench deploy docs examples Makefile pyproject.toml README.md CHANGELOG.md
-OF_THE_COMPILED := tests/unit/gateway tests/differential tests/traps tests/faults
+OF_THE_COMPILED := $(addprefix tests/unit/gateway/test_,$(addsuffix .py,answers chunked desk habit habits observe retold sigv4 turn \
+  stores story control)) tests/unit/gateway/wire tests/differential tests/traps tests/faults
 
 .DEFAULT_GOAL := help
 

@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 COMPILED = [
     f"gateway/{name}.py"
     for name in (
-        "answers", "chunked", "habit", "habits", "retold", "sigv4", "turn",
+        "answers", "chunked", "desk", "habit", "habits", "observe", "retold", "sigv4", "turn",
         "wire/answer", "wire/answer_heads", "wire/body", "wire/chunks", "wire/client", "wire/exchange", "wire/forms",
         "wire/group", "wire/heads", "wire/outlet", "wire/steps", "wire/upload", "wire/upstream",
     )

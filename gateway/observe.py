@@ -9,7 +9,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, TextIO
 
@@ -35,7 +34,6 @@ class RequestIds:
         return "%016X" % (last & 0xFFFFFFFFFFFFFFFF)
 
 
-@dataclass(init=False)
 class AccessLine:
     """One request, as the log tells it; filled while the request is served. Sizes in bytes, time in seconds.
 
@@ -60,19 +58,32 @@ class AccessLine:
     about: str = ""
 
     def __init__(self, request_id: str, method: str, path: str, source_ip: str, **members: Any) -> None:
-        # What is not told is the class's: a dataclass's own __init__ would set fifteen fields for each request.
+        # What is not told is the class's; a dataclass would set fifteen fields for each request.
         self.request_id = request_id
         self.method = method
         self.path = path
         self.source_ip = source_ip
-        if members:
-            vars(self).update(members)
+        for name, value in members.items():
+            setattr(self, name, value)
+
+    def members(self) -> dict[str, Any]:
+        """Return everything that it tells, in the order of the log."""
+        return {name: getattr(self, name) for name in _TOLD}
 
     def named(self, operation: str, access_key_id: str, parent: str) -> None:
         """Say what is done, with which key, on whose behalf."""
         self.operation = operation
         self.access_key_id = access_key_id
         self.parent = parent
+
+
+#: What a line of the log tells, in its order.
+_TOLD = (
+    "request_id", "method", "path", "source_ip", "operation", "access_key_id", "parent", "status", "error", "reason", "bytes_in",
+    "bytes_out", "seconds", "backend_request_id", "backend", "about",
+)  # fmt: skip
+#: One formatting of all: a third of what an f-string with its eleven calls costs, compiled.
+_LINE = "%s %s %s %s %d %s %s %s in=%d out=%d %.1fms"
 
 
 class AccessLog:
@@ -123,14 +134,14 @@ class AccessLog:
 
 
 def _as_json(line: AccessLine, now: str) -> str:
-    return json.dumps({"level": "info", "time": now, **asdict(line)}, ensure_ascii=True)
+    return json.dumps({"level": "info", "time": now, **line.members()}, ensure_ascii=True)
 
 
 def _as_text(line: AccessLine, now: str) -> str:
-    text = (
-        f"{now} {line.request_id} {line.source_ip} {line.operation} {line.status} {line.method} {line.path} "
-        f"{line.access_key_id} in={line.bytes_in} out={line.bytes_out} {line.seconds * 1000:.1f}ms"
-    )
+    text = _LINE % (
+        now, line.request_id, line.source_ip, line.operation, line.status, line.method, line.path, line.access_key_id,
+        line.bytes_in, line.bytes_out, line.seconds * 1000,
+    )  # fmt: skip
     if line.backend_request_id or line.backend or line.error or line.reason or line.about:
         text += _more(line)
     return text if text.isprintable() else text.encode("unicode_escape").decode()  # a hostile path stays on one line

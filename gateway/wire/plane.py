@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from gateway.wire.client import Client
 from gateway.wire.exchange import Exchange
@@ -86,11 +86,11 @@ class Plane:
             ssl_handshake_timeout=self.times.head if tls else None,
         )
 
-    def _clients(self, tls: ssl.SSLContext | None) -> Callable[[], Client]:
+    def _clients(self, tls: ssl.SSLContext | None) -> Callable[[], asyncio.Protocol]:
         """Return what makes a protocol of each connection; with the first listener the clock begins."""
         if self._timer is None:
             self._tick()
-        return lambda: Client(self, secure=tls is not None)
+        return lambda: cast("asyncio.Protocol", Client(self, secure=tls is not None))
 
     def admit(self, client: Client) -> bool:
         """Take a connection in; return whether it may ask something. One too many is to be told so, and ends.

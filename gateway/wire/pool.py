@@ -16,7 +16,7 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from gateway.wire.group import Address, Group, Limits
 from gateway.wire.outlet import Outbox
@@ -162,7 +162,7 @@ class Pool:
         try:
             async with asyncio.timeout(seconds):
                 await self._loop.create_connection(
-                    lambda: made, address.host, origin.port, ssl=origin.tls,
+                    lambda: cast("asyncio.Protocol", made), address.host, origin.port, ssl=origin.tls,
                     server_hostname=origin.host if origin.tls else None,
                 )  # fmt: skip
         except BaseException as error:

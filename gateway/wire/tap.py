@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gateway.wire.carriers import SHARED
 from gateway.wire.outlet import Outlet
@@ -44,7 +44,7 @@ class Tap(asyncio.BufferedProtocol):
         else:
             client.data_received(bytes(data))  # what comes for anybody else may be kept
         if self._body.done:
-            client.transport.set_protocol(client)
+            client.transport.set_protocol(cast("asyncio.Protocol", client))
 
     def _take(self, exchange: Exchange, data: memoryview) -> None:
         """Send bytes of the body on; nothing of them is kept here."""

@@ -103,31 +103,34 @@ class Front:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 
-class Doubting(Desk):
-    """A desk whose every connection has all habits, that tells whole what it tells again, and remembers where the two differ."""
+class Doubting:
+    """Stands before a desk: every connection has all habits, and what is told again is told whole too, and compared."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.told_again = 0
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self.differ: list[tuple[bytes, object, object]] = []
 
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._desk, name)
+
     def again(self, guest: Guest, raw: bytes) -> S3Turn | None:
-        if not self.trusted_proxies:
-            kept = [habit for habit in self.habits._kept.values() if habit.plan.request.secure == guest.secure]
+        desk = self._desk
+        if not desk.trusted_proxies:
+            kept = [habit for habit in desk.habits._kept.values() if habit.plan.request.secure == guest.secure]
             guest.known = [Known(habit, guest.peer, guest.secure) for habit in kept]
-        turn = super().again(guest, raw)
+        turn = desk.again(guest, raw)
         if turn is not None:
-            self.told_again += 1
             again, whole = turn.begin(), self._whole(guest, raw)
             if not isinstance(whole, Send) or (again.head, again.streams) != (whole.head, whole.streams):
-                if again.head == super().again(guest, raw).begin().head:  # in the same second
+                if again.head == desk.again(guest, raw).begin().head:  # in the same second
                     self.differ.append((raw, again, whole))
-                self.inflight -= 1
+                desk.inflight -= 1
         return turn
 
     def _whole(self, guest: Guest, raw: bytes) -> object:
         """Return the first step of a head that goes the whole way, leaving no trace."""
-        turn = self.turn(self.meet(guest.peer, secure=guest.secure), RequestReader().read(raw))
+        desk = self._desk
+        turn = desk.turn(desk.meet(guest.peer, secure=guest.secure), RequestReader().read(raw))
         try:
             return turn.begin()
         except S3Error as error:
@@ -161,9 +164,10 @@ async def serve(
     backend = Backend(BackendSettings(endpoint, "us-east-1", "path", "root", **(settings or {})), BACKEND, pool, keys)
     world = World(who, AllOf(authorizer or IamPolicies(lambda: POLICIES)), keys)
     log = io.StringIO()
-    desk = Doubting(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
+    desk = Desk(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
     desk.habits = Habits(world, after=0)
-    stack.callback(desk.must_agree)
+    doubting = Doubting(desk)
+    stack.callback(doubting.must_agree)
     signed = SignedCaller()
     ways = {"AssumeRole": signed, "GetSessionToken": signed}
     sts = StsService(ways, lambda: KEYRING, iam.store, POLICIES.get, time.time, new_access_key)
@@ -174,7 +178,7 @@ async def serve(
     control = Control(desk, world, sts, administration, backend.not_ready, True, pool.gauges)
     server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)
-    plane = Plane(desk, loop, times or Times(), pool, server)
+    plane = Plane(doubting, loop, times or Times(), pool, server)
     stack.push_async_callback(plane.close)
     listener = await plane.listen("127.0.0.1", 0, tls=None)
     stack.callback(listener.close)

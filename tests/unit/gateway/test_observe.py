@@ -6,7 +6,6 @@ import io
 import json
 import re
 from contextlib import asynccontextmanager
-from dataclasses import fields
 from pathlib import Path
 
 import httpx
@@ -70,12 +69,18 @@ def test_request_ids_look_like_minios():
     assert re.fullmatch("[0-9A-F]{16}", RequestIds().next())
 
 
+FIELDS = (
+    "request_id", "method", "path", "source_ip", "operation", "access_key_id", "parent", "status", "error", "reason", "bytes_in",
+    "bytes_out", "seconds", "backend_request_id", "backend", "about",
+)  # fmt: skip
+
+
 def test_a_json_line_has_exactly_the_named_fields():
     """Nothing has a way into a log line but its fields: no query, no header, no token (trap 54)."""
     out = io.StringIO()
     AccessLog(as_json=True, quiet=False, out=out).write(line(operation="GetObject", status=200, bytes_out=7))
     document = json.loads(out.getvalue())
-    assert set(document) == {"level", "time", *(f.name for f in fields(AccessLine))}
+    assert set(document) == {"level", "time", *FIELDS}
     assert (document["operation"], document["status"], document["bytes_out"]) == ("GetObject", 200, 7)
 
 

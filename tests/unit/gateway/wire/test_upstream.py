@@ -111,6 +111,21 @@ async def test_answers_come_byte_by_byte(wire: Wire):
 
 
 @story
+async def test_answers_of_all_sizes_that_come_at_once_are_whole(wire: Wire):
+    """Below and above the size from which a body is not copied, to a client that takes it late, with another one behind it."""
+    client, backend = await wire.kept()
+    for size in (1, 16_384, 16_385, 60_000, 200_000):
+        body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+        client.say(GET + GET)
+        for _ in range(2):
+            await backend.head()
+            backend.say(OK + b"Content-Length: %d\r\n\r\n" % size + body)
+        for _ in range(2):
+            assert b"Content-Length: %d\r\n" % size in await client.head()
+            assert await client.read(size) == body
+
+
+@story
 async def test_a_connection_goes_back_unpaused(wire: Wire):
     """A connection whose last answer was paused for its client answers the next one."""
     size = 8 << 20
