@@ -126,6 +126,8 @@ class RequestReader:
         given, urls = self._given, self._urls
         if len(urls) != 1 or not given or len(given) != head.count(b"\r\n") - 2 or len(head) > MAX_FIELD:
             return None
+        if b" \r" in head or b"\t\r" in head:
+            return None
         shape, url = _shape(tuple(given)), urls[0]
         if shape is None or not head.startswith(_VERSIONS, len(method) + 1 + len(url)) or len(given) > MAX_FIELDS:
             return None
@@ -180,7 +182,8 @@ class _FieldReader:
         except UnicodeDecodeError:
             raise BadHead("not UTF-8") from None
         found = _head(parser.get_method().decode(), target, fields, minor, head)
-        found.listed = fields
+        # llhttp leaves the space behind a value, which is no part of it (RFC 9112 section 5.1): a policy must not read it as one.
+        found.listed = [(name, value.rstrip(" \t")) for name, value in fields]
         return found
 
 

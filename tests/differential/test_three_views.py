@@ -196,6 +196,7 @@ def sent(one: Sample, gateway: InProcess) -> tuple[bytes, Signed, str]:
 @example(Sample("PUT", "/bkt/k", [], [("X-AMZ-copy-SOURCE", "/bkt/a%20b"), ("x-amz-META-a", "a  b")]))
 @example(Sample("PUT", "/k", [], [("x-amz-acl", "private")], b"body", virtual=True))
 @example(Sample("PUT", "/bkt/k", [], [("x-amz-copy-source", "bkt/k?versionId=v")]))
+@example(Sample("PUT", "/bkt/k", [], [("x-amz-acl", "public-read \t")]))
 @example(Sample("PUT", "/bkt/k", [], [], b"body", tamper="header", seed=ACL))
 @example(Sample("PUT", "/bkt/k", [], [], b"body", tamper="header", seed=SOURCE))
 @example(Sample("DELETE", "/bkt", [("acl", None)], []))

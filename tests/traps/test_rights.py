@@ -91,6 +91,16 @@ def test_trap_29_a_session_policy_narrows_and_never_widens(edge, issuer, recorde
     assert recorded() == []
 
 
+@pytest.mark.parametrize("value", ["public-read", "public-read ", "public-read\t", " public-read \t "])
+def test_trap_20_space_around_a_value_hides_it_from_no_policy(edge, issuer, recorded, value):
+    """The space is no part of a value: not for the backend, which would drop it, and not for a policy that denies the value."""
+    deny = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::*",
+            "Condition": {"StringEquals": {"s3:x-amz-acl": "public-read"}}}  # fmt: skip
+    who = narrowed(edge, issuer, allowing("s3:*"), deny)
+    answer = ask(edge, "PUT", "/bkt/k", {"x-amz-acl": value}, who=who)
+    assert (answer.status, answer.code, recorded()) == (403, "AccessDenied", [])
+
+
 class _Opa(BaseHTTPRequestHandler):
     """A policy service that answers as it is told."""
 
