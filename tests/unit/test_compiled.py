@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -69,6 +70,7 @@ def test_a_machine_without_a_compiler_gets_a_package_all_the_same(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no compiler here")
 def test_a_machine_with_a_compiler_gets_it_compiled(tmp_path):
     """Each of the modules is an extension beside its source, and what starts says so."""
     command = [
