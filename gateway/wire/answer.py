@@ -41,13 +41,13 @@ def framing(client: Client, asked: RequestHead, answer: ResponseHead) -> tuple[b
 
 
 def say_whole(
-    client: Client, asked: RequestHead, traffic: Traffic, step: Pass, answer: ResponseHead, body: bytes | memoryview
+    client: Client, asked: RequestHead, traffic: Traffic, step: Pass, answer: ResponseHead, body: bytes
 ) -> None:
-    """Answer with a head and the body that came with it; only a large one is a view."""
+    """Answer with a head and the body that came with it."""
     field, _ = framing(client, asked, answer)
     head = b"%b%b%b\r\n" % (step.head, field, client.connection_field())
     traffic.sent += len(body)
-    if isinstance(body, memoryview) or len(body) > JOINED:
+    if len(body) > JOINED:
         client.transport.writelines((head, body))
     else:
         client.transport.write(head + body)

@@ -283,7 +283,7 @@ class Exchange:
             self._drop()
             self._do(step)
 
-    def whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
+    def whole(self, head: ResponseHead, body: bytes) -> None:
         """Take an answer that came whole."""
         send, self._send, self._upstream, self.upload = self._send, None, None, None
         assert send is not None  # noqa: S101 - nothing was asked otherwise
@@ -295,7 +295,7 @@ class Exchange:
                 say_whole(self.client, self.head, self.turn.traffic, step, head, body)
                 self.client.finished()
         elif isinstance(step, Collect):
-            self._next(step.whole, bytes(body))
+            self._next(step.whole, body)
         else:
             self._do(step)
 

@@ -95,11 +95,11 @@ class Fetched:
             self._upstream.transport.pause_reading()
         self._changed.set()
 
-    def whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
+    def whole(self, head: ResponseHead, body: bytes) -> None:
         """Take an answer that came whole."""
         self.answered(head)
         if body:
-            self._here.append(bytes(body))
+            self._here.append(body)
             self._waiting += len(body)
         self.ended()
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gateway.wire.group import Address
     from gateway.wire.pool import Pool
 
-COPIED = 16_384  # bytes of a body up to which a copy is cheaper than a view
 HIGH, LOW = 1 << 19, 1 << 17  # bytes of a write buffer at which the other side is told to wait, and to go on
 
 
@@ -36,7 +35,7 @@ class Taker(Protocol):
     def flush(self) -> None:
         """Nothing more is here for now."""
 
-    def whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
+    def whole(self, head: ResponseHead, body: bytes) -> None:
         """Take an answer that came whole, to a request that was sent whole; the connection is the pool's again already."""
 
     def ended(self) -> None:
@@ -147,18 +146,16 @@ class Upstream:
                     raise BadHead("an answer's head is too long")
                 self._buffer = data
                 return False
-            end += 4
-            head = self.address.answers.read(data[:end], self._method)
+            head = self.address.answers.read(data[: end + 4], self._method)
+            data = data[end + 4 :]
             if head.status >= 200:
                 break
             if head.status == 101:
                 raise BadHead("switching protocols")
-            data = data[end:]
-        if head.length == len(data) - end and self.whole and head.keep_alive and not self._remembers:
+        if head.length == len(data) and self.whole and head.keep_alive and not self._remembers:
             self._buffer = b""
-            self._whole(head, data[end:] if head.length <= COPIED else memoryview(data)[end:])
+            self._whole(head, data)
             return False
-        data = data[end:]
         self._head, self._left, self._kept, self._buffer = head, head.length, head.keep_alive, data
         if head.chunked:
             self._chunks = ChunkedReader()
@@ -168,7 +165,7 @@ class Upstream:
         self._taker.answered(head)
         return True
 
-    def _whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
+    def _whole(self, head: ResponseHead, body: bytes) -> None:
         taker, self._taker = self._taker, None
         self._pool.give(self)
         assert taker is not None  # noqa: S101 - data_received looked

@@ -112,7 +112,7 @@ async def test_answers_come_byte_by_byte(wire: Wire):
 
 @story
 async def test_answers_of_all_sizes_that_come_at_once_are_whole(wire: Wire):
-    """Below and above the size from which a body is not copied, to a client that takes it late, with another one behind it."""
+    """Below and above the size that is joined with its head, to a client that takes it late, with another one behind it."""
     client, backend = await wire.kept()
     for size in (1, 16_384, 16_385, 60_000, 200_000):
         body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
