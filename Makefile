@@ -73,7 +73,7 @@ $(VENV)/.test: pyproject.toml
 # An extension beside its source would hide it, so what is compiled lives elsewhere. Links: the tools are found as they are here.
 .compiled/.built: setup.py pyproject.toml $(shell find gateway sts iam -name '*.py') | $(VENV)/.test
 	rm -rf .compiled build
-	MINIO_GW_COMPILE=must $(BIN)/python -m pip install --quiet --no-deps --target .compiled .
+	MINIOGW_COMPILE=must $(BIN)/python -m pip install --quiet --no-deps --target .compiled .
 	ln -sfn ../.tools .compiled/.tools
 	ln -sfn ../$(VENV) .compiled/.venv
 	@touch $@

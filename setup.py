@@ -1,7 +1,7 @@
 """Which modules are compiled when a wheel is built, and nothing else: the package is described in pyproject.toml.
 
 mypyc makes C of the modules that every request passes (docs/decisions/0012). Without a C compiler or Python's headers the same
-modules are interpreted. MINIO_GW_COMPILE: `must` makes that a failure of the build, `never` does not try. An editable install is
+modules are interpreted. MINIOGW_COMPILE: `must` makes that a failure of the build, `never` does not try. An editable install is
 always interpreted: an extension beside its source would go on running after the source was changed.
 """
 
@@ -22,7 +22,7 @@ COMPILED = [
         "wire/group", "wire/heads", "wire/outlet", "wire/steps", "wire/upload", "wire/upstream",
     )
 ]  # fmt: skip
-WISH = os.environ.get("MINIO_GW_COMPILE", "")
+WISH = os.environ.get("MINIOGW_COMPILE", "")
 
 
 def extensions() -> list[Extension]:

@@ -126,7 +126,7 @@ class RequestReader:
         given, urls = self._given, self._urls
         if len(urls) != 1 or not given or len(given) != head.count(b"\r\n") - 2 or len(head) > MAX_FIELD:
             return None
-        if b" \r" in head or b"\t\r" in head:
+        if b" \r" in head or b"\t\r" in head:  # space behind a value is taken off field by field
             return None
         shape, url = _shape(tuple(given)), urls[0]
         if shape is None or not head.startswith(_VERSIONS, len(method) + 1 + len(url)) or len(given) > MAX_FIELDS:

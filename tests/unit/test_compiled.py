@@ -65,7 +65,7 @@ def test_a_machine_without_a_compiler_gets_a_package_all_the_same(tmp_path):
     assert "gateway/habit.py" in names
     assert not [name for name in names if re.search(r"\.so$|\.pyd$", name)]
     assert subprocess.run(
-        command, env=without | {"MINIO_GW_COMPILE": "must"}, check=False, capture_output=True
+        command, env=without | {"MINIOGW_COMPILE": "must"}, check=False, capture_output=True
     ).returncode
 
 
@@ -83,7 +83,7 @@ def test_a_machine_with_a_compiler_gets_it_compiled(tmp_path):
         str(tmp_path / "site"),
         str(source(tmp_path)),
     ]
-    subprocess.run(command, env={**os.environ, "MINIO_GW_COMPILE": "must"}, check=True, capture_output=True)
+    subprocess.run(command, env={**os.environ, "MINIOGW_COMPILE": "must"}, check=True, capture_output=True)
     built = {path.name.partition(".")[0] for path in (tmp_path / "site/gateway").rglob("*.so")}
     assert built == {path.stem for path in modules()}
     said = subprocess.run(
