@@ -15,11 +15,14 @@ from setuptools.command.build_ext import build_ext
 
 #: What runs for every request, and what its classes inherit from.
 COMPILED = [
-    f"gateway/{name}.py"
+    f"{name}.py"
     for name in (
-        "answers", "chunked", "desk", "habit", "habits", "observe", "retold", "sigv4", "turn",
-        "wire/answer", "wire/answer_heads", "wire/body", "wire/chunks", "wire/client", "wire/exchange", "wire/forms",
-        "wire/group", "wire/heads", "wire/outlet", "wire/steps", "wire/upload", "wire/upstream",
+        "gateway/answers", "gateway/chunked", "gateway/desk", "gateway/habit", "gateway/habits", "gateway/identities",
+        "gateway/observe", "gateway/regions", "gateway/retold", "gateway/sigv4", "gateway/turn",
+        "gateway/wire/answer", "gateway/wire/answer_heads", "gateway/wire/body", "gateway/wire/chunks", "gateway/wire/client",
+        "gateway/wire/exchange", "gateway/wire/forms", "gateway/wire/group", "gateway/wire/heads", "gateway/wire/outlet",
+        "gateway/wire/pool", "gateway/wire/steps", "gateway/wire/upload", "gateway/wire/upstream",
+        "iam/authorize", "iam/evaluate", "iam/policy_book",
     )
 ]  # fmt: skip
 WISH = os.environ.get("MINIOGW_COMPILE", "")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.wire.upstream import Upstream
 
 PATIENCE = 5.0  # seconds a client of a slow answer waits for a sign of life
-JOINED = 16_384  # bytes of a piece up to which one copy with the head is cheaper than a list of two
+JOINED = 16_384  # bytes of a piece up to which one copy with the head is cheaper than writing it where it is
 
 
 def framing(client: Client, asked: RequestHead, answer: ResponseHead) -> tuple[bytes, int | None]:
@@ -41,16 +41,16 @@ def framing(client: Client, asked: RequestHead, answer: ResponseHead) -> tuple[b
 
 
 def say_whole(
-    client: Client, asked: RequestHead, traffic: Traffic, step: Pass, answer: ResponseHead, body: bytes
+    client: Client, asked: RequestHead, traffic: Traffic, step: Pass, answer: ResponseHead, body: bytes | memoryview
 ) -> None:
     """Answer with a head and the body that came with it."""
     field, _ = framing(client, asked, answer)
     head = b"%b%b%b\r\n" % (step.head, field, client.connection_field())
     traffic.sent += len(body)
     if len(body) > JOINED:
-        client.transport.writelines((head, body))
+        client.transport.pour(head, body)
     else:
-        client.transport.write(head + body)
+        client.transport.write(b"".join((head, body)))
 
 
 class Answer:
@@ -102,19 +102,16 @@ class Answer:
         field, self._size = framing(self._client, self._head, answer)
         return field
 
-    def piece(self, data: bytes) -> None:
+    def piece(self, data: bytes | memoryview) -> None:
         """Send bytes of the body."""
         if self._size is None and self._head.minor:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+            data = b"".join((b"%x\r\n" % len(data), data, b"\r\n"))
         self._traffic.sent += len(data)
-        if not self._out:
-            self._client.transport.write(data)
-            return
         out, self._out = self._out, b""
         if len(data) > JOINED:
-            self._client.transport.writelines((out, data))
+            self._client.transport.pour(out, data)
         else:
-            self._client.transport.write(out + data)
+            self._client.transport.write(b"".join((out, data)))
 
     def flush(self, upstream: Upstream) -> None:
         """Nothing more is here for now: the head must not wait for it. What is still to come is pumped where it can be."""

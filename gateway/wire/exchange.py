@@ -283,7 +283,7 @@ class Exchange:
             self._drop()
             self._do(step)
 
-    def whole(self, head: ResponseHead, body: bytes) -> None:
+    def whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
         """Take an answer that came whole."""
         send, self._send, self._upstream, self.upload = self._send, None, None, None
         assert send is not None  # noqa: S101 - nothing was asked otherwise
@@ -295,7 +295,7 @@ class Exchange:
                 say_whole(self.client, self.head, self.turn.traffic, step, head, body)
                 self.client.finished()
         elif isinstance(step, Collect):
-            self._next(step.whole, body)
+            self._next(step.whole, bytes(body))
         else:
             self._do(step)
 
@@ -316,14 +316,14 @@ class Exchange:
         else:
             self.answer.begin(step, head)
 
-    def piece(self, data: bytes) -> None:
+    def piece(self, data: bytes | memoryview) -> None:
         """Take bytes of the answer's body."""
         if self._collected is None:
             self.answer.piece(data)
         else:
             self._collect(data)
 
-    def _collect(self, data: bytes) -> None:
+    def _collect(self, data: bytes | memoryview) -> None:
         assert self._collects is not None  # noqa: S101 - set together
         assert self._collected is not None  # noqa: S101 - as above
         self._collected += data

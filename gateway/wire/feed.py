@@ -14,7 +14,8 @@ import asyncio
 import os
 from collections.abc import Callable
 
-from gateway.wire.pump import Done, SourceEnded, TargetBroken, Transport, duplicate, is_plain
+from gateway.wire.outlet import is_plain
+from gateway.wire.pump import Done, SourceEnded, TargetBroken, Transport, duplicate
 
 TAKEN = 1 << 19  # bytes read at a time
 GIVEN = 1 << 18  # bytes written at a time

@@ -87,19 +87,19 @@ class Fetched:
         self._changed.set()
         self._room.set()  # it answers before it has read everything: nothing more is sent
 
-    def piece(self, data: bytes) -> None:
+    def piece(self, data: bytes | memoryview) -> None:
         """Take bytes."""
-        self._here.append(data)
+        self._here.append(bytes(data))
         self._waiting += len(data)
         if self._waiting >= AHEAD and self._upstream is not None:
             self._upstream.transport.pause_reading()
         self._changed.set()
 
-    def whole(self, head: ResponseHead, body: bytes) -> None:
+    def whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
         """Take an answer that came whole."""
         self.answered(head)
         if body:
-            self._here.append(body)
+            self._here.append(bytes(body))
             self._waiting += len(body)
         self.ended()
 

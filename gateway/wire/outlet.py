@@ -9,11 +9,15 @@ become so, goes at once. Each connection's bytes keep their order, since all of 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Iterable
 from typing import Any
 
 MOST = 16  # connections with something to write, after which nobody waits for the end of the round
 LARGE = 65_536  # bytes of one connection that wait at most
+_TCP = frozenset({socket.AF_INET, socket.AF_INET6})  # uvloop calls a pipe a socket too, of another family
+_UNKNOWN, _NONE = -2, -1
 
 
 class Outbox:
@@ -44,12 +48,13 @@ class Outbox:
 class Outlet:
     """A transport whose writes wait for the end of the round: what the plane uses of asyncio.Transport."""
 
-    __slots__ = ("_held", "_outbox", "_waiting", "is_closing", "paused", "raw")
+    __slots__ = ("_descriptor", "_held", "_outbox", "_waiting", "is_closing", "paused", "raw")
 
     def __init__(self, raw: asyncio.Transport, outbox: Outbox) -> None:
         self.raw = raw
         self.is_closing = raw.is_closing
         self._outbox = outbox
+        self._descriptor = _UNKNOWN  # of a plaintext socket that may be written to past the transport
         self.paused = False
         self._waiting: list[bytes | bytearray | memoryview] = []
         self._held = 0
@@ -68,6 +73,29 @@ class Outlet:
         """Write several pieces."""
         for data in pieces:
             self.write(data)
+
+    def pour(self, head: bytes, data: bytes | memoryview) -> None:
+        """Write a head and what follows it now, from where they are; of what the socket does not take at once a copy waits."""
+        self.flush()
+        if self.is_closing():
+            return
+        sent = self._written(head, data)
+        begun = sent - len(head)
+        if begun < 0:
+            self.raw.writelines((head[sent:], bytes(data)))
+        elif begun < len(data):
+            self.raw.write(bytes(data[begun:]))
+
+    def _written(self, head: bytes, data: bytes | memoryview) -> int:
+        """Write past the transport where it has nothing to write itself; return how many bytes its socket took."""
+        if self._descriptor == _UNKNOWN:
+            self._descriptor = self.raw.get_extra_info("socket").fileno() if is_plain(self.raw) else _NONE
+        if self._descriptor == _NONE or self.raw.get_write_buffer_size():
+            return 0
+        try:
+            return os.writev(self._descriptor, (head, data))
+        except OSError:  # no room; what else it may be the transport finds out
+            return 0
 
     def flush(self) -> None:
         """Write what waits, now."""
@@ -133,3 +161,11 @@ class Outlet:
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what the transport knows about itself."""
         return self.raw.get_extra_info(name, default)
+
+
+def is_plain(transport: asyncio.Transport | Outlet) -> bool:
+    """Return whether a transport is a stream of TCP, and the kernel's bytes of it are the connection's."""
+    if transport.get_extra_info("ssl_object") is not None or transport.get_extra_info("sslcontext") is not None:
+        return False
+    sock = transport.get_extra_info("socket")
+    return sock is not None and sock.type == socket.SOCK_STREAM and sock.family in _TCP

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from gateway.wire.group import Address, Group, Limits
 from gateway.wire.outlet import Outbox
+from gateway.wire.shortage import Busy, Unresolved
 from gateway.wire.steps import Origin
 from gateway.wire.upstream import Upstream
 
@@ -34,14 +35,6 @@ KEEPALIVE = 15, 5, 3
 OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _log = logging.getLogger("minio_gw.wire")
-
-
-class Busy(OSError):
-    """No connection became free in time, or too many wait for one."""
-
-
-class Unresolved(OSError):
-    """The name has no address."""
 
 
 async def addresses_of(host: str, port: int) -> Sequence[str]:

@@ -20,21 +20,19 @@ import contextlib
 import errno
 import fcntl
 import os
-import socket
 import sys
 import termios
 from collections.abc import Callable
 from enum import Enum, auto
 
 from gateway.wire.carriers import PIPES, Buffer, Carrier
-from gateway.wire.outlet import Outlet
+from gateway.wire.outlet import Outlet, is_plain
 from gateway.wire.sieve import ROUNDS as SIEVED
 from gateway.wire.sieve import Refused, Sieve
 
 PUMPED = 1 << 18  # bytes still to come from which the pump is cheaper than the transports
 ROUNDS = 16  # carriers filled or drained before the loop's other callbacks have their turn: at most 16 MiB
 _REFUSED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})  # splice is not to be had here
-_TCP = frozenset({socket.AF_INET, socket.AF_INET6})  # uvloop calls a pipe a socket too, of another family
 
 Transport = asyncio.Transport | Outlet
 Done = Callable[[int, BaseException | None], None]
@@ -51,14 +49,6 @@ class TargetBroken(ConnectionError):
 def can_pump(source: Transport, target: Transport) -> bool:
     """Return whether bytes can go from one transport to the other past both: plaintext sockets, on Linux."""
     return hasattr(os, "splice") and is_plain(source) and is_plain(target)
-
-
-def is_plain(transport: Transport) -> bool:
-    """Return whether a transport is a stream of TCP, and the kernel's bytes of it are the connection's."""
-    if transport.get_extra_info("ssl_object") is not None or transport.get_extra_info("sslcontext") is not None:
-        return False
-    sock = transport.get_extra_info("socket")
-    return sock is not None and sock.type == socket.SOCK_STREAM and sock.family in _TCP
 
 
 class _Next(Enum):

@@ -74,11 +74,13 @@ class Send:
     source: AsyncIterator[bytes] | None = None
 
 
-@dataclass(slots=True)
 class Pass:
     """Stream the answer to the client under this head, as `Say.head`."""
 
-    head: bytes
+    __slots__ = ("head",)
+
+    def __init__(self, head: bytes) -> None:  # a dataclass's is interpreted, and this is made for every answer
+        self.head = head
 
 
 @dataclass(slots=True)

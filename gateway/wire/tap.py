@@ -7,12 +7,9 @@ go. The buffer is the thread's, used within one callback only: what the backend'
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from typing import TYPE_CHECKING, cast
 
 from gateway.wire.carriers import SHARED
-from gateway.wire.outlet import Outlet
 
 if TYPE_CHECKING:
     from gateway.wire.body import Body
@@ -69,13 +66,3 @@ class Tap(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Tell the client's connection (asyncio)."""
         self._client.resume_writing()
-
-
-def pour(target: Outlet, data: memoryview) -> None:
-    """Write bytes of the shared buffer into a plaintext transport's socket, and a copy of what that does not take."""
-    sent = 0
-    if not (target.is_closing() or target.get_write_buffer_size()):
-        with contextlib.suppress(OSError):  # no room; what else it may be the transport finds out
-            sent = os.write(target.get_extra_info("socket").fileno(), data)
-    if sent < len(data):
-        target.write(bytes(data[sent:]))

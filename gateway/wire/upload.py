@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump, is_plain
+from gateway.wire.outlet import is_plain
+from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump
 from gateway.wire.sieve import Refused, Sieve
 from gateway.wire.steps import CutShort, Relay, Send
-from gateway.wire.tap import Tap, pour
+from gateway.wire.tap import Tap
 
 if TYPE_CHECKING:
     from gateway.wire.client import Client
@@ -119,7 +120,7 @@ class Upload:
         """Send bytes of the tap's buffer, which come after the first piece: nothing of them is kept there."""
         if self._upstream is not None:
             self._upstream.seen = self._upstream.now
-            pour(self._upstream.transport, data)
+            self._upstream.transport.pour(b"", data)
 
     def _take(self, data: bytes) -> None:
         """Send a piece of the client's body; let the rest go by the pump when there is much."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.wire.group import Address
     from gateway.wire.pool import Pool
 
+FEW = 16_384  # bytes behind a head that are cheaper to copy than to leave where they are
 HIGH, LOW = 1 << 19, 1 << 17  # bytes of a write buffer at which the other side is told to wait, and to go on
 
 
@@ -29,13 +30,13 @@ class Taker(Protocol):
     def answered(self, head: ResponseHead) -> None:
         """Take the head."""
 
-    def piece(self, data: bytes) -> None:
-        """Take bytes of the body."""
+    def piece(self, data: bytes | memoryview) -> None:
+        """Take bytes of the body: a part of what was read, where a copy of it would cost more."""
 
     def flush(self) -> None:
         """Nothing more is here for now."""
 
-    def whole(self, head: ResponseHead, body: bytes) -> None:
+    def whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
         """Take an answer that came whole, to a request that was sent whole; the connection is the pool's again already."""
 
     def ended(self) -> None:
@@ -127,55 +128,54 @@ class Upstream:
             self.transport.abort()  # an answer that nobody asked for
             return
         try:
-            if self._head is None:
-                data = self._buffer + data if self._buffer else data
-                if not self._heads(data):
-                    return
-                data, self._buffer = self._buffer, b""
-            if self._taker is not None and self._head is not None:
+            if self._head is not None:
                 self._body(data)
+                return
+            body = self._heads(self._buffer + data if self._buffer else data)
+            if body is not None and self._taker is not None:
+                self._body(body)
         except (BadHead, BadChunk) as error:
             self.broke(str(error))
 
-    def _heads(self, data: bytes) -> bool:
-        """Read the answer's head, past interim ones; what follows it is left in the buffer."""
+    def _heads(self, data: bytes) -> bytes | memoryview | None:
+        """Read the answer's head, past interim ones; return what follows it, None when there is nothing more to do."""
         while True:
             end = data.find(END)
             if end < 0:
                 if len(data) > MAX_HEAD:
                     raise BadHead("an answer's head is too long")
                 self._buffer = data
-                return False
+                return None
             head = self.address.answers.read(data[: end + 4], self._method)
-            data = data[end + 4 :]
             if head.status >= 200:
                 break
             if head.status == 101:
                 raise BadHead("switching protocols")
-        if head.length == len(data) and self.whole and head.keep_alive and not self._remembers:
-            self._buffer = b""
-            self._whole(head, data)
-            return False
-        self._head, self._left, self._kept, self._buffer = head, head.length, head.keep_alive, data
+            data = data[end + 4 :]
+        self._buffer, body = b"", memoryview(data)[end + 4 :] if len(data) > FEW else data[end + 4 :]
+        if head.length == len(body) and self.whole and head.keep_alive and not self._remembers:
+            self._whole(head, body)
+            return None
+        self._head, self._left, self._kept = head, head.length, head.keep_alive
         if head.chunked:
             self._chunks = ChunkedReader()
         if head.length is None and not head.chunked:
             self._kept = False
         assert self._taker is not None  # noqa: S101 - data_received looked
         self._taker.answered(head)
-        return True
+        return body
 
-    def _whole(self, head: ResponseHead, body: bytes) -> None:
+    def _whole(self, head: ResponseHead, body: bytes | memoryview) -> None:
         taker, self._taker = self._taker, None
         self._pool.give(self)
         assert taker is not None  # noqa: S101 - data_received looked
         taker.whole(head, body)
 
-    def _body(self, data: bytes) -> None:
+    def _body(self, data: bytes | memoryview) -> None:
         taker = self._taker
         assert taker is not None  # noqa: S101 - data_received looked
         if self._chunks is not None:
-            for piece in self._chunks.feed(data):
+            for piece in self._chunks.feed(bytes(data)):
                 taker.piece(piece)
                 if self._taker is not taker:  # it had enough
                     return
@@ -197,7 +197,7 @@ class Upstream:
         if self._taker is taker:
             taker.flush()
 
-    def _end(self, rest: bytes) -> None:
+    def _end(self, rest: bytes | memoryview) -> None:
         taker, self._taker = self._taker, None
         if self._remembers:
             self._remember()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import socket
 
 import pytest
+import uvloop
 
 from gateway.wire.outlet import LARGE, MOST, Outbox, Outlet
 
@@ -69,6 +72,71 @@ async def test_what_is_large_goes_at_once_behind_what_waits(make):
     assert outlet.raw.calls == [[b"a", large]]
     assert outlet.raw.calls[0][1] is large
     await asyncio.sleep(0)
+    assert len(outlet.raw.calls) == 1
+
+
+async def outlet_of(loop_side: socket.socket) -> Outlet:
+    """Return the outlet of a real connection."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=loop_side)
+    return Outlet(transport, Outbox(loop))
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a connection whose kernel buffers hold little."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        ours = socket.socket()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        ours.connect(server.getsockname())
+        theirs = server.accept()[0]
+        theirs.settimeout(10)
+        return ours, theirs
+
+
+def received(end: socket.socket, count: int) -> bytes:
+    """Return so many bytes."""
+    got = b""
+    while len(got) < count:
+        got += end.recv(count - len(got))
+    return got
+
+
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_of_what_is_poured_nothing_is_kept_but_a_copy(loop):
+    """What the socket does not take at once is not the caller's buffer, which is another's next; all comes in its order."""
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(poured())
+
+
+async def poured() -> None:
+    ours, theirs = pair()
+    outlet = await outlet_of(ours)
+    buffer = bytearray(b"x" * 200_000)
+    outlet.write(b"first ")
+    outlet.pour(b"head ", memoryview(buffer))
+    assert 0 < outlet.get_write_buffer_size() < 200_000
+    buffer[:] = b"!" * len(buffer)
+    outlet.pour(b" second ", memoryview(buffer)[:1000])
+    buffer[:] = b"?" * len(buffer)
+    outlet.write(b" last")
+    expected = b"first head " + b"x" * 200_000 + b" second " + b"!" * 1000 + b" last"
+    got = await asyncio.to_thread(received, theirs, len(expected))
+    assert hashlib.sha256(got).digest() == hashlib.sha256(expected).digest()  # 200 KB are no good explanation
+    outlet.abort()
+    theirs.close()
+
+
+async def test_what_is_poured_into_anything_but_a_plaintext_socket_goes_the_transports_way(make):
+    """Under TLS, through a pipe, or while something waits there already."""
+    outlet = make()
+    outlet.raw.get_extra_info = lambda name, _=None: object() if name == "ssl_object" else None
+    buffer = bytearray(b"body")
+    outlet.pour(b"head", memoryview(buffer))
+    buffer[:] = b"????"
+    assert outlet.raw.calls == [[b"head", b"body"]]
+    outlet.raw.closing = True
+    outlet.pour(b"head", b"body")
     assert len(outlet.raw.calls) == 1
 
 

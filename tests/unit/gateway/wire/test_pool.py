@@ -10,7 +10,8 @@ from functools import partial
 import pytest
 
 from gateway.wire.group import Limits
-from gateway.wire.pool import IDLE, KEEPALIVE, Busy
+from gateway.wire.pool import IDLE, KEEPALIVE
+from gateway.wire.shortage import Busy
 from tests.unit.gateway.wire.bench import OK, Wire, story, until
 from tests.unit.gateway.wire.hosts import A, B, C, Hosts, named
 

@@ -9,7 +9,8 @@ import pytest
 
 from gateway.wire import pool
 from gateway.wire.fetch import Unanswered
-from gateway.wire.pool import IDLE, UNUSED, Pool, Unresolved, addresses_of
+from gateway.wire.pool import IDLE, UNUSED, Pool, addresses_of
+from gateway.wire.shortage import Unresolved
 from gateway.wire.steps import Origin
 from tests.unit.gateway.wire.bench import LOOPS, until
 from tests.unit.gateway.wire.hosts import A, B, Hosts, named

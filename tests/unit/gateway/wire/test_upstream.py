@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from tests.unit.gateway.wire.bench import OK, Wire, story, until
 
@@ -123,6 +124,59 @@ async def test_answers_of_all_sizes_that_come_at_once_are_whole(wire: Wire):
         for _ in range(2):
             assert b"Content-Length: %d\r\n" % size in await client.head()
             assert await client.read(size) == body
+
+
+@story
+async def test_what_a_slow_client_has_not_taken_is_its_own(wire: Wire):
+    """All connections are read into one buffer: what others bring meanwhile is in nobody's answer but their own.
+
+    As an answer that came whole, in pieces, and in chunks; the slow ones are read when all others have been answered.
+    """
+    for listener in wire._server.sockets:  # what clients do not take waits in this process
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    slow = []
+    for size, framing in ((100_000, b""), (240_000, b""), (90_000, b"chunked"), (17_000, b"end")):
+        client = await wire.client(GET, buffer=4096)
+        client.writer.transport.pause_reading()
+        backend = await wire.backend()
+        await backend.head()
+        slow.append((client, backend, bytes([len(slow) + 1]) * size, framing))
+    quick, other = await wire.client(GET), await wire.backend()
+    for _, backend, body, framing in slow:
+        if framing == b"chunked":
+            backend.say(OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        else:
+            field = b"Connection: close\r\n" if framing else b"Content-Length: %d\r\n" % len(body)
+            backend.say(OK + field + b"\r\n" + body)
+        if framing == b"end":
+            backend.writer.write_eof()
+    await until(lambda: len(wire.idle) == 3)  # all of it has come, and waits for who is slow
+    for letter in b"abcdefgh" * 4:
+        await other.head()
+        other.say(OK + b"Content-Length: 200000\r\n\r\n" + bytes([letter]) * 200_000)
+        await quick.head()
+        assert await quick.read(200_000) == bytes([letter]) * 200_000
+        quick.say(GET)
+    for client, _, body, framing in slow:
+        client.writer.transport.resume_reading()
+        await client.head()
+        got = b""
+        while framing and (size := int(await client.reader.readuntil(b"\r\n"), 16)):
+            got += (await client.read(size + 2))[:size]
+        assert (got or await client.read(len(body))) == body
+
+
+@story
+async def test_a_long_head_before_much_of_a_body_is_read(wire: Wire):
+    """A head that is longer than what is looked at first, and interim ones before it, all in one read with the body."""
+    client, backend = await wire.kept()
+    for fields in (b"X-Long: %b\r\n" % (b"l" * 20_000), b"X-Short: 1\r\n"):
+        client.say(GET)
+        await backend.head()
+        interim = b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % fields
+        backend.say(interim * 2 + OK + fields + b"Content-Length: 100000\r\n\r\n" + b"b" * 100_000)
+        await client.head()
+        assert await client.read(100_000) == b"b" * 100_000
 
 
 @story
