@@ -22,9 +22,6 @@ from gateway.wire.plane import GRACE
 
 LOADED_WITHIN = 5.0  # seconds that a listener waits for the first IAM view, unless another process serves meanwhile
 _POLL = 0.05
-#: Objects after which the collector looks at the young ones. What many requests hold at the same moment is no garbage, and
-#: with Python's 700 a busy gateway spent a fiftieth of its time on looking at it.
-COLLECTED_AFTER = 20_000
 _log = logging.getLogger("minio_gw.process")
 
 
@@ -99,7 +96,6 @@ def _settle_memory() -> None:
     """Let go of what starting needed, and spare the collector what stays for good."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECTED_AFTER)
 
 
 def _hang_up(certificates: Certificates | None) -> None:

@@ -33,6 +33,11 @@ class Retold(S3Turn):
         again.answered, again.failed = self._answered_again, self._unanswered
         return again
 
+    def finish(self) -> None:
+        """Be over: what says what to do with an answer is let go, or both would hold each other until the collector came."""
+        super().finish()
+        self._again.answered = self._again.failed = _over
+
     def _answered_again(self, answer: ResponseHead) -> Step:
         habit, status = self._again.habit, answer.status
         if status in REDIRECTS or status == 400:
@@ -51,3 +56,7 @@ class Retold(S3Turn):
             b"%b%bx-amz-request-id: %b\r\n%b"
             % (status_line(status), passage.fields.fill(answer.values), line.request_id.encode(), self.desk.common())
         )
+
+
+def _over(what: object) -> Step:
+    raise TypeError(f"{type(what).__name__} for a turn that is over")
