@@ -18,10 +18,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from enum import Enum, auto
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.checksums import BodyCheck
 from gateway.envelope import Framed, Payload, Piece, joined
@@ -68,13 +67,14 @@ class ChunkChain:
         return self._previous
 
 
-class _State(Enum):
-    HEAD = auto()
-    DATA = auto()
-    DATA_END = auto()
-    TRAILERS = auto()
-    DONE = auto()
-    REFUSED = auto()
+#: Numbers and no Enum: they are compared for every piece, and compiled these are constants.
+_HEAD: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILERS: Final = 3
+_DONE: Final = 4
+_REFUSED: Final = 5
+_STATES = ("HEAD", "DATA", "DATA_END", "TRAILERS", "DONE", "REFUSED")
 
 
 class _Relay(ABC):
@@ -87,7 +87,7 @@ class _Relay(ABC):
     def __init__(self, decoded_length: int, trailers: tuple[str, ...], out: Framed | None = None) -> None:
         self._left = decoded_length  # bytes of payload that no chunk head has announced yet
         self._announced = frozenset(name.lower() for name in trailers)
-        self._state = _State.HEAD
+        self._state: int = _HEAD
         self._out = out or Framed()
         self._held = b""  # the start of a line whose end has not come
         self._chunk_left = 0
@@ -97,7 +97,7 @@ class _Relay(ABC):
     @property
     def done(self) -> bool:
         """Whether the whole body, terminator included, has been seen and verified."""
-        return self._state is _State.DONE
+        return self._state == _DONE
 
     @property
     def trailers(self) -> Mapping[str, str]:
@@ -122,14 +122,14 @@ class _Relay(ABC):
         try:
             self._fed(memoryview(data))
         except S3Error:
-            self._state = _State.REFUSED
+            self._state = _REFUSED
             raise
         return self._out.pieces()
 
     def finish(self) -> None:
         """Say that the body has ended. Raises IncompleteBody when it should not have."""
-        if self._state is not _State.DONE:
-            raise IncompleteBody(reason=f"chunked body ended in {self._state.name}")
+        if self._state != _DONE:
+            raise IncompleteBody(reason=f"chunked body ended in {_STATES[self._state]}")
 
     def _fed(self, data: memoryview) -> None:
         if self._held:
@@ -143,19 +143,20 @@ class _Relay(ABC):
         self._held = bytes(data[at:])
 
     def _step(self, data: memoryview, at: int) -> int:
-        match self._state:
-            case _State.HEAD:
-                return self._head(data, at)
-            case _State.DATA:
-                return self._data(data, at)
-            case _State.DATA_END:
-                return self._data_end(data, at)
-            case _State.TRAILERS:
-                return self._trailer(data, at)
-            case _State.DONE:
-                raise InvalidRequest("Data after the end of the chunked body.")
-            case _State.REFUSED:
-                raise InvalidRequest(reason="data after a refusal")
+        state = self._state
+        if state == _HEAD:
+            return self._head(data, at)
+        if state == _DATA:
+            return self._data(data, at)
+        if state == _DATA_END:
+            return self._data_end(data, at)
+        if state == _TRAILERS:
+            return self._trailer(data, at)
+        raise (
+            InvalidRequest("Data after the end of the chunked body.")
+            if state == _DONE
+            else InvalidRequest(reason="data after a refusal")
+        )
 
     def _head(self, data: memoryview, at: int) -> int:
         end = _line_end(data, at)
@@ -168,7 +169,7 @@ class _Relay(ABC):
             raise IncompleteBody("The chunks hold less than x-amz-decoded-content-length says.")
         self._left -= size
         self._chunk_left = size
-        self._state = _State.DATA if size else _State.TRAILERS
+        self._state = _DATA if size else _TRAILERS
         return end + 2
 
     def _data(self, data: memoryview, at: int) -> int:
@@ -176,7 +177,7 @@ class _Relay(ABC):
         self._take_data(piece)
         self._chunk_left -= len(piece)
         if not self._chunk_left:
-            self._state = _State.DATA_END
+            self._state = _DATA_END
         return at + len(piece)
 
     def _data_end(self, data: memoryview, at: int) -> int:
@@ -186,7 +187,7 @@ class _Relay(ABC):
         if len(found) < 2:
             return at
         self._take_data_end()
-        self._state = _State.HEAD
+        self._state = _HEAD
         return at + 2
 
     def _trailer(self, data: memoryview, at: int) -> int:
@@ -200,7 +201,7 @@ class _Relay(ABC):
         else:
             self._check_trailers()
             self._out.end(self._end + b"\r\n", self._trailers)
-            self._state = _State.DONE
+            self._state = _DONE
         return end + 2
 
     def _take_trailer(self, line: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.wire.chunks import BadChunk, ChunkedReader
+from gateway.wire.chunks import BadChunk, ChunkedReader, read_whole
 from gateway.wire.heads import RequestHead
 
 
@@ -45,16 +45,16 @@ class Body:
         """Return whether nobody wants the body yet."""
         return self.take is None and not self.done
 
-    @property
-    def is_here(self) -> bool:
-        """Return whether all of a body of known length has come before anybody wanted it."""
-        return self._chunks is None and 0 < self._left <= len(self._early)
-
-    def whole(self) -> tuple[bytes, bytes]:
-        """Return a body that is here, and what follows it; it is over then."""
-        early, left = self._early, self._left
-        self._early, self._left, self.done, self.take = b"", 0, True, _away
-        return early[:left], early[left:]
+    def whole(self) -> tuple[bytes, bytes] | None:
+        """Return a body that came whole before anybody wanted it, and what follows it; it is over then. None: it is not all here."""
+        early = self._early
+        if self._chunks is not None:
+            found = read_whole(early)
+        else:
+            found = (early[: self._left], early[self._left :]) if 0 < self._left <= len(early) else None
+        if found is not None:
+            self._early, self._left, self.done, self.take = b"", 0, True, _away
+        return found
 
     def early(self) -> bytes:
         """Return what came before anybody wanted it, and forget it."""

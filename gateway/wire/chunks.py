@@ -10,6 +10,7 @@ import re
 
 MAX_LINE = 4096  # bytes of a size line with its extensions
 MAX_TRAILERS = 16_384  # bytes
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n\x00]*)?")
 
 
@@ -83,3 +84,22 @@ class ChunkedReader:
             raise BadChunk("size of a chunk")
         self._left = int(match[1], 16)
         self._state = "data" if self._left else "trailers"
+
+
+def read_whole(data: bytes) -> tuple[bytes, bytes] | None:
+    """Return the payload of a body that is all here, and what follows it; None where a reader must say what it is.
+
+    That is: what has not come whole, has extensions or trailers, or is not as it should be.
+    """
+    pieces: list[bytes] = []
+    at = 0
+    while (match := _CHUNK.match(data, at)) is not None:
+        begin = match.end()
+        end = begin + int(match[1], 16)
+        if data[end : end + 2] != b"\r\n":
+            return None
+        if end == begin:
+            return b"".join(pieces), data[end + 2 :]
+        pieces.append(data[begin:end])
+        at = end + 2
+    return None

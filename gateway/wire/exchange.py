@@ -224,8 +224,8 @@ class Exchange:
         self._upstream = upstream
         if step.source is None and not (step.streams and self.head.has_body):
             upstream.send(self, step.method, step.head + step.body, whole=True)
-        elif step.source is None and not step.chunked and self.body.is_here:
-            send_whole(self, step, upstream)
+        elif step.source is None and (here := self.body.whole()) is not None:
+            send_whole(self, step, upstream, *here)
         else:
             self.upload = Upload(self, step, upstream)
             self.upload.begin()

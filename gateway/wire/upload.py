@@ -225,9 +225,8 @@ class Upload:
             exchange.client.transport.abort()
 
 
-def send_whole(exchange: Exchange, step: Send, upstream: Upstream) -> None:
-    """Send a request whose body came with its head."""
-    body, rest = exchange.body.whole()
+def send_whole(exchange: Exchange, step: Send, upstream: Upstream, body: bytes, rest: bytes) -> None:
+    """Send a request whose body came with its head, and the `rest` after it."""
     if rest:
         exchange.client.unread(rest)
     try:
@@ -238,6 +237,8 @@ def send_whole(exchange: Exchange, step: Send, upstream: Upstream) -> None:
         exchange.release()
         exchange.fail(error)
     else:
+        if step.chunked:
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
         upstream.send(exchange, step.method, step.head + body, whole=True)
 
 

@@ -85,7 +85,11 @@ def test_a_machine_with_a_compiler_gets_it_compiled(tmp_path):
     ]
     subprocess.run(command, env={**os.environ, "MINIOGW_COMPILE": "must"}, check=True, capture_output=True)
     site = tmp_path / "site"
-    built = {str(path.relative_to(site)).partition(".")[0] for part in ("gateway", "iam", "sts") for path in (site / part).rglob("*.so")}
+    built = {
+        str(path.relative_to(site)).partition(".")[0]
+        for part in ("gateway", "iam", "sts")
+        for path in (site / part).rglob("*.so")
+    }
     assert built == {str(path.relative_to(ROOT).with_suffix("")) for path in modules()}
     said = subprocess.run(
         [sys.executable, "-P", "-m", "gateway.cli", "--version"],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.chunks import MAX_LINE, MAX_TRAILERS, BadChunk, ChunkedReader
+from gateway.wire.chunks import MAX_LINE, MAX_TRAILERS, BadChunk, ChunkedReader, read_whole
 
 EXTENSIONS = st.sampled_from([b"", b";a", b" ;a=b", b';a="b c"', b";chunk-signature=00"])
 TRAILERS = st.lists(st.sampled_from([b"A: b\r\n", b"X-Checksum: c\r\n"]), max_size=3).map(b"".join)
@@ -60,6 +60,29 @@ def test_h11_reads_the_same(body):
     while not isinstance(event := server.next_event(), h11.EndOfMessage):
         found += bytes(event.data) if isinstance(event, h11.Data) else b""
     assert found == payload
+
+
+@given(bodies(), st.binary(max_size=20), st.integers(0, 400))
+def test_a_body_that_is_read_at_once_is_what_the_reader_reads(body, behind, at):
+    """One without extensions and trailers is taken whole; of any other, or of a part, nothing is said."""
+    payload, coded = body
+    found = read_whole(coded + behind)
+    assert found in {None, (payload, behind)}
+    if coded.endswith(b"0\r\n\r\n") and b";" not in coded:
+        assert found is not None
+    assert read_whole(coded[: min(at, len(coded) - 1)]) is None
+
+
+GARBLED = st.lists(
+    st.sampled_from([b"0", b"1", b"2", b"f", b"\r\n", b"\n", b"\r", b"a", b"+", b" ", b";", b"0x"]), max_size=16
+).map(b"".join)
+
+
+@given(GARBLED)
+def test_what_is_read_at_once_no_reader_reads_otherwise(data):
+    """Where the short way gives an answer, the strict one gives the same."""
+    found = read_whole(data)
+    assert found is None or read(data, []) == (*found, True)
 
 
 @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=6))

@@ -185,10 +185,11 @@ async def test_a_relay_that_refuses_the_end_leaves_no_whole_request(wire: Wire):
 @story
 async def test_a_refused_chunked_body_never_ends_at_the_backend(wire: Wire):
     """The last chunk is not sent of a body that is refused."""
-    wire.begin = lambda turn: wire.forward(turn, relay=Grumpy(2))
-    client = await wire.client(
-        b"PUT /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"
-    )
+    relay = Grumpy(2)
+    wire.begin = lambda turn: wire.forward(turn, relay=relay)
+    client = await wire.client(b"PUT /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n")
+    await until(lambda: relay.seen == 2)
+    client.say(b"1\r\nc\r\n0\r\n\r\n")
     assert (await client.head()).startswith(b"HTTP/1.1 400")
     backend = await wire.backend()
     assert not (await backend.rest()).endswith(b"0\r\n\r\n")
@@ -210,6 +211,33 @@ async def test_a_body_that_comes_with_its_head_is_sent_with_it(wire: Wire):
     assert wire.turns[0].traffic.received == 5
 
 
+CHUNKED = b"PUT /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@story
+async def test_a_chunked_body_that_comes_with_its_head_is_sent_with_it(wire: Wire):
+    """In one chunk, through the relay where there is one; an empty one is its end alone; what follows is the next request."""
+    _, backend = await wire.kept()
+    for coded, sent in (
+        (b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+        (b"0\r\n\r\n", b"0\r\n\r\n"),
+    ):
+        for relay in (None, Grumpy()):
+            wire.begin = lambda turn, relay=relay: (
+                wire.forward(turn, relay=relay) if turn.head.chunked else wire.forward(turn)
+            )
+            client = await wire.client(CHUNKED + coded + GET)
+            assert b"Transfer-Encoding: chunked\r\n" in await backend.head()
+            assert await backend.read(len(sent)) == sent
+            assert relay is None or relay.seen == (5 if b"hello" in sent else 0)
+            backend.say(OK + b"Content-Length: 0\r\n\r\n")
+            await client.head()
+            assert (await backend.head()).startswith(b"GET /o")
+            backend.say(OK + b"Content-Length: 0\r\n\r\n")
+            await client.head()
+            assert wire.turns[-2].traffic.received == len(coded)
+
+
 @story
 async def test_a_body_with_its_head_that_is_refused_leaves_no_trace(wire: Wire):
     """Whether the relay refuses a piece or the end, the backend sees nothing and its connection is kept."""
@@ -220,9 +248,10 @@ async def test_a_body_with_its_head_that_is_refused_leaves_no_trace(wire: Wire):
     await client.head()
     for relay in (Grumpy(feeds=0), Grumpy(ends=False)):
         wire.begin = lambda turn, relay=relay: wire.forward(turn, relay=relay)
-        client = await wire.client(PUT % 5 + b"hello")
-        assert (await client.rest()).endswith(b"ValueError")
-        assert len(wire.idle) == 1
+        for request in (PUT % 5 + b"hello", CHUNKED + b"5\r\nhello\r\n0\r\n\r\n"):
+            client = await wire.client(request)
+            assert (await client.rest()).endswith(b"ValueError")
+            assert len(wire.idle) == 1
     wire.begin = wire.forward
     await wire.client(GET)
     assert (await backend.head()).startswith(b"GET /o")
