@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 COMPILED = [
     f"{name}.py"
     for name in (
-        "gateway/answers", "gateway/chunked", "gateway/desk", "gateway/habit", "gateway/habits", "gateway/identities",
+        "gateway/answers", "gateway/chunk_chain", "gateway/chunked", "gateway/desk", "gateway/habit", "gateway/habits", "gateway/identities",
         "gateway/observe", "gateway/regions", "gateway/retold", "gateway/sigv4", "gateway/turn",
         "gateway/wire/answer", "gateway/wire/answer_heads", "gateway/wire/body", "gateway/wire/chunks", "gateway/wire/client",
         "gateway/wire/exchange", "gateway/wire/forms", "gateway/wire/group", "gateway/wire/heads", "gateway/wire/outlet",

@@ -23,9 +23,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from gateway.checksums import BodyCheck
+from gateway.chunk_chain import ChunkChain
 from gateway.envelope import Framed, Payload, Piece, joined
 from gateway.errors import EntityTooLarge, IncompleteBody, InvalidRequest, S3Error, SignatureDoesNotMatch
-from gateway.sigv4 import EMPTY_SHA256, Scope, SigningKey, matches
+from gateway.sigv4 import Scope, SigningKey, matches
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -38,33 +39,12 @@ _UNSIGNED_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16})")
 _SIGNED_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16});chunk-signature=([0-9a-f]{64})")
 _SIGNED_LINE = re.compile(_SIGNED_HEAD.pattern + rb"\r\n")
 # minio-go (so mc too) ends a trailer with LF CRLF, and AWS takes it: hence the optional LF.
-_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*\n?")
+_FIELD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*"
+_TRAILER = re.compile(_FIELD + rb"\n?")
+_UNSIGNED_LINE = re.compile(_UNSIGNED_HEAD.pattern + rb"\r\n")
+_ONE_TRAILER = re.compile(rb"\r\n0\r\n" + _FIELD + rb"\r\n\r\n")
 _SIGNATURE_TRAILER = "x-amz-trailer-signature"
 _NOTHING = memoryview(b"")
-
-
-class ChunkChain:
-    """The chain of chunk signatures: each covers the one before it, the first the request's (`seed_signature`).
-
-    `key` is the derived signing key, `timestamp` and `scope` those of the request.
-    """
-
-    def __init__(self, key: SigningKey, timestamp: str, scope: Scope, seed_signature: str) -> None:
-        self._sign = key.sign
-        self._head = f"{timestamp}\n{scope.text}"
-        self._previous = seed_signature
-
-    def chunk(self, content_hash: str) -> str:
-        """Return the signature of the next chunk, given the SHA-256 of its data in hexadecimal."""
-        text = f"AWS4-HMAC-SHA256-PAYLOAD\n{self._head}\n{self._previous}\n{EMPTY_SHA256}\n{content_hash}"
-        self._previous = self._sign(text.encode())
-        return self._previous
-
-    def trailer(self, content_hash: str) -> str:
-        """Return the signature of the trailers, given the SHA-256 of their lines in hexadecimal."""
-        text = f"AWS4-HMAC-SHA256-TRAILER\n{self._head}\n{self._previous}\n{content_hash}"
-        self._previous = self._sign(text.encode())
-        return self._previous
 
 
 #: Numbers and no Enum: they are compared for every piece, and compiled these are constants.
@@ -207,7 +187,7 @@ class _Relay(ABC):
     def _take_trailer(self, line: bytes) -> bytes:
         """Note a trailer and return the line to send: an announced one, once."""
         name, value, _ = _parse_trailer(line)
-        if name not in self._announced:
+        if name not in self._announced or len(self._announced) > 1:
             raise InvalidRequest("A trailer was sent that x-amz-trailer does not announce.", reason=f"trailer {name}")
         if name in self._trailers:
             raise InvalidRequest(f"The trailer {name} was sent more than once.")
@@ -249,6 +229,24 @@ def _parse_trailer(line: bytes) -> tuple[str, str, slice]:
 
 class UnsignedRelay(_Relay):
     """STREAMING-UNSIGNED-PAYLOAD-TRAILER: bytes cross as they are, their framing checked, the terminator held back."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes, as any relay does; a small body mostly comes at once, in one chunk with one trailer."""
+        return data if self._is_all(data) else super().feed(data)
+
+    def _is_all(self, data: bytes) -> bool:
+        """Return whether this is all of the body, and take it then; what is not quite so is for the steps to judge."""
+        if self._state != _HEAD or self._held or not self.keeps_length:
+            return False
+        head = _UNSIGNED_LINE.match(data)
+        if head is None or not 0 < int(head[1], 16) == self._left or len(data) - head.end() - self._left > MAX_LINE:
+            return False
+        tail = _ONE_TRAILER.fullmatch(data, head.end() + self._left)
+        if tail is None or (name := tail[1].decode("ascii").lower()) not in self._announced or len(self._announced) > 1:
+            return False
+        self._trailers[name] = tail[2].decode("ascii")
+        self._left, self._state = 0, _DONE
+        return True
 
     def _take_head(self, line: bytes) -> int:
         match = _UNSIGNED_HEAD.fullmatch(line)

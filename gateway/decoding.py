@@ -14,7 +14,8 @@ from hashlib import sha256
 from gateway import chunked
 from gateway.authenticate import Caller, PayloadMode
 from gateway.checksums import HEADERS, BodyCheck
-from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
+from gateway.chunk_chain import ChunkChain
+from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.errors import InvalidRequest
 from gateway.request import S3Request
 

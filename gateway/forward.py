@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from gateway.actions import copy_source
 from gateway.authenticate import Caller
-from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
+from gateway.chunk_chain import ChunkChain
+from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.decoding import decoder, describes_body, incoming, plain, trailer_names
 from gateway.errors import InvalidRequest
 from gateway.operations import AUTH_PARAMETERS, Operation, is_hoisted

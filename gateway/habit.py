@@ -18,7 +18,8 @@ from gateway import forward
 from gateway.authenticate import MAX_DECODED_LENGTH, Caller
 from gateway.backend import Backend
 from gateway.case import Case, World
-from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
+from gateway.chunk_chain import ChunkChain
+from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.context import RequestContext
 from gateway.decoding import incoming, trailer_names
 from gateway.errors import S3Error

@@ -15,6 +15,7 @@ ELSEWHERE = {
     "gateway/crossing.py": "tests/faults/test_copies_across.py",  # real copies, and sources that break off
     "gateway/actions.py": "tests/unit/gateway/test_operations.py",
     "gateway/wire/feed.py": "tests/unit/gateway/wire/test_under_tls.py",  # one way each under TLS
+    "gateway/chunk_chain.py": "tests/unit/gateway/test_chunked.py",  # the signed relay is its only user
     "gateway/wire/shortage.py": "tests/unit/gateway/wire/test_pool.py",  # classes of errors
     "gateway/wire/tap.py": "tests/unit/gateway/wire/test_under_tls.py",
     "gateway/handed.py": "tests/unit/gateway/test_control.py",  # a control surface is what it is for

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.chunked import MAX_LINE, MAX_SIGNED_CHUNK, ChunkChain, SignedRelay, UnsignedRelay, decode_body, read_all
+from gateway.chunk_chain import ChunkChain
+from gateway.chunked import MAX_LINE, MAX_SIGNED_CHUNK, SignedRelay, UnsignedRelay, decode_body, read_all
 from gateway.errors import EntityTooLarge, IncompleteBody, InvalidRequest, S3Error, SignatureDoesNotMatch
 from gateway.sigv4 import Scope, signing_key
 
@@ -615,3 +616,43 @@ def test_only_an_s3_error_escapes_and_nothing_unverified_leaves(parts: list[byte
     assert sent == b"" if signed else b"".join(parts).startswith(sent)
     if relay.done:
         assert sent == b"".join(parts)
+
+
+ODD = st.sampled_from(
+    [
+        b"",
+        b" ",
+        b"\t",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"0",
+        b"f",
+        b":",
+        b";",
+        b"x",
+        b"\x00",
+        b"\xff",
+        b"1",
+        b"X-Amz-Checksum-Crc32:a\r\n",
+    ]
+)
+
+
+@given(st.integers(0, 120), st.integers(0, 3), ODD, st.sampled_from([TRAILERS[:1], TRAILERS, ()]), st.integers(-1, 1))
+def test_a_body_that_comes_at_once_is_judged_as_one_that_does_not(at, removed, added, announced, more):
+    """A small body with one trailer has a short way: it takes and refuses what the steps do, with one byte's difference anywhere."""
+
+    def outcome(step: int) -> object:
+        relay = unsigned_relay(len(PAYLOAD) + more, announced)
+        try:
+            sent = run(relay, body, step)
+        except S3Error as error:
+            return type(error)
+        return sent, dict(relay.trailers)
+
+    whole = encode_unsigned([PAYLOAD], TRAILERS[:1])
+    body = whole[:at] + added + whole[at + removed :]
+    assert outcome(0) == outcome(1)
+    if body == whole and announced == TRAILERS[:1] and not more:
+        assert outcome(0) == (whole, {TRAILERS[0][0].lower(): TRAILERS[0][1]})

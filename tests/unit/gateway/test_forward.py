@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.authenticate import authenticate
-from gateway.chunked import ChunkChain, SignedRelay, UnsignedRelay
+from gateway.chunk_chain import ChunkChain
+from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.decoding import trailer_names
 from gateway.errors import InvalidRequest, SignatureDoesNotMatch
 from gateway.forward import Target, build

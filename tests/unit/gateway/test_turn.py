@@ -20,7 +20,7 @@ from aiohttp import web
 
 from gateway import turn
 from gateway.backend import Backend
-from gateway.chunked import ChunkChain
+from gateway.chunk_chain import ChunkChain
 from gateway.config import BackendSettings
 from gateway.sigv4 import SigningKeys, parse_authorization
 from gateway.xml import S3_NAMESPACE, DeleteEntry, bucket_names, parse_delete, render_delete
