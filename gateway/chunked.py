@@ -187,7 +187,7 @@ class _Relay(ABC):
     def _take_trailer(self, line: bytes) -> bytes:
         """Note a trailer and return the line to send: an announced one, once."""
         name, value, _ = _parse_trailer(line)
-        if name not in self._announced or len(self._announced) > 1:
+        if name not in self._announced:
             raise InvalidRequest("A trailer was sent that x-amz-trailer does not announce.", reason=f"trailer {name}")
         if name in self._trailers:
             raise InvalidRequest(f"The trailer {name} was sent more than once.")
