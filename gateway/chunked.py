@@ -38,8 +38,8 @@ MAX_TRAILERS = 16 * 1024  # bytes of all the trailers, CRLFs included
 _UNSIGNED_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16})")
 _SIGNED_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16});chunk-signature=([0-9a-f]{64})")
 _SIGNED_LINE = re.compile(_SIGNED_HEAD.pattern + rb"\r\n")
-# minio-go (so mc too) ends a trailer with LF CRLF, and AWS takes it: hence the optional LF.
 _FIELD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*"
+# minio-go (so mc too) ends a trailer with LF CRLF, and AWS takes it: hence the optional LF.
 _TRAILER = re.compile(_FIELD + rb"\n?")
 _UNSIGNED_LINE = re.compile(_UNSIGNED_HEAD.pattern + rb"\r\n")
 _ONE_TRAILER = re.compile(rb"\r\n0\r\n" + _FIELD + rb"\r\n\r\n")
