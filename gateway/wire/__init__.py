@@ -20,7 +20,7 @@ sieve.py     the same through a relay
 feed.py tap.py   large bodies to and from a client under TLS
 upstream.py  one connection to a backend
 outlet.py    what connections write, written at the end of a round of the event loop
-pool.py      the connections of the process: kept, bounded, made when none is free; names, probes
+pool.py shortage.py   the connections of the process: kept, bounded, made when none is free; names, probes
 group.py     the addresses of one origin: which is next, which is passed over, who waits (docs/decisions/0007)
 resumption.py  TLS to backends: verified, and resumed
 plane.py     one process: listener, tick, who owns the tasks

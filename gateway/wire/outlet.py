@@ -3,7 +3,8 @@
 A write wakes its reader, and the reader of one small write sleeps again before the next: with sixteen written one after the other
 it is woken once, and the code that thinks is not thrown out of the caches by the kernel's after each. That is worth a quarter of
 the CPU of small requests (bench/README.md). What waits is bounded: a round ends after `MOST` connections, and what is large, or has
-become so, goes at once. Each connection's bytes keep their order, since all of them go through its outlet.
+become so, goes at once: a body's piece from where it is, past the transport (`pour`). Each connection's bytes keep their order, since
+all of them go through its outlet.
 """
 
 from __future__ import annotations
