@@ -1,7 +1,7 @@
 """The chunked transfer coding (RFC 9112 section 7.1), decoded as it comes. Not S3's aws-chunked, which is `gateway.chunked`.
 
-Extensions are read over, trailer fields are dropped; both are bounded. A bare LF, a sign or a space in a size is refused:
-two servers would read it differently (trap 20).
+Extensions are read over, trailer fields are dropped; both are bounded. A bare LF, a sign or a space in a size, a trailer that is no
+field is refused: two servers would read it differently (trap 20).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 MAX_LINE = 4096  # bytes of a size line with its extensions
 MAX_TRAILERS = 16_384  # bytes
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
+_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00]*")  # RFC 9112 section 5
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n\x00]*)?")
 
 
@@ -71,7 +72,7 @@ class ChunkedReader:
             self._state = "size"
         elif self._state == "trailers":
             self._trailers += len(line)
-            if self._trailers > MAX_TRAILERS:
+            if self._trailers > MAX_TRAILERS or (line and not _FIELD.fullmatch(line)):
                 raise BadChunk("trailer fields")
             self.done = not line
         else:

@@ -226,9 +226,11 @@ class Upload:
 
 
 def send_whole(exchange: Exchange, step: Send, upstream: Upstream, body: bytes, rest: bytes) -> None:
-    """Send a request whose body came with its head, and the `rest` after it."""
+    """Send a request whose body came with its head; the `rest` after it is the client's next."""
     if rest:
         exchange.client.unread(rest)
+    if exchange.client.transport.paused:  # it sent more than was wanted then; whether it vanishes is to be seen
+        exchange.client.resume()
     try:
         if step.relay is not None:
             body = step.relay.feed(body)

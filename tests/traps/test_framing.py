@@ -181,6 +181,7 @@ CHUNKS = {
     "a chunk longer than its size": SIZE + b"\r\n" + INNER + b"XX\r\n0\r\n\r\n",
     "a chunk ended by a bare LF": SIZE + b"\r\n" + INNER + b"\n0\r\n\r\n",
     "an end of a bare LF": SIZE + b"\r\n" + INNER + b"\r\n0\r\n\n",
+    "a trailer that is no field": SIZE + b"\r\n" + INNER + b"\r\n0\r\nXGET /bkt/other HTTP/1.1\r\n\r\n",
     "a NUL in the size": SIZE + b"\x00\r\n" + INNER + b"\r\n0\r\n\r\n",
 }
 

@@ -104,6 +104,7 @@ def test_garbage_is_read_alike_however_it_arrives(data, cuts):
         b"3\nabc\n0\n\n", b"3\r\nabc\n0\r\n\r\n", b"+3\r\nabc\r\n", b"-3\r\nabc\r\n", b" 3\r\nabc\r\n", b"3 \r\nabc\r\n",
         b"0x3\r\nabc\r\n", b"\r\n", b"3;a\x00\r\nabc\r\n", b"3;a\rb\r\nabc\r\n", b"3\r\nabcd\r\n", b"3_0\r\n", b"1" * 16 + b"\r\n",
         b"3,3\r\nabc\r\n", b"g\r\n", "٣\r\nabc\r\n".encode(), b"0\r\nA: b\nC: d\r\n\r\n", b"3\r\nabc\r0\r\n\r\n",
+        b"0\r\nXGET /a HTTP/1.1\r\n\r\n", b"0\r\n: b\r\n\r\n", b"0\r\nA : b\r\n\r\n", b"0\r\n A: b\r\n\r\n", b"0\r\nA: \x00\r\n\r\n",
     ],
 )  # fmt: skip
 def test_what_is_ambiguous_is_refused(data):

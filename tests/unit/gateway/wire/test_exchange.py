@@ -133,6 +133,37 @@ async def test_read_after_later_goes_on_reading(wire: Wire):
 
 
 @story
+async def test_a_client_that_vanishes_after_a_body_that_waited_is_noticed(wire: Wire):
+    """It was read no further while nobody wanted its body; with the body on its way it is read again, and its end is seen."""
+    decided = asyncio.Event()
+    for count, (head, body) in enumerate(
+        (
+            (PUT % 5, b"hello"),
+            (b"PUT /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+        ),
+        1,
+    ):
+        decided.clear()
+
+        async def decide():
+            await decided.wait()
+            return wire.forward(wire.turns[-1])
+
+        wire.begin = lambda turn, decide=decide: Later(decide)
+        client = await wire.client(head)
+        await until(lambda count=count: len(wire.turns) == count)
+        client.say(body)
+        (seen,) = wire.plane.clients
+        await until(lambda seen=seen: not seen.transport.is_reading())
+        decided.set()
+        backend = await wire.backend()
+        await backend.head()
+        client.reset()
+        await until(lambda: not wire.plane.clients)
+        assert wire.turns[-1].traffic.cut == "client"
+
+
+@story
 async def test_what_later_raises_is_refused(wire: Wire):
     """An error while waiting is an answer."""
 
