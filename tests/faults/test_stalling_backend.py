@@ -20,7 +20,7 @@ from tests.servers.scripted import EMPTY, OK, Peer, ScriptedBackend, answer_empt
 from tests.traps.raw import Wire
 
 SILENCE = 3.0  # seconds that the backend may be silent
-LESS = 1.0  # seconds that the client may be, who must not be blamed for it
+LESS = 2.0  # seconds that the client may be, who must not be blamed for it; one who reads slowly is heard of every half second
 LARGE = 16 << 20  # more than all the buffers on the way hold
 KNOWN = OK + b"Content-Length: %d\r\n\r\n"
 
