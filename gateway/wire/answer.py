@@ -111,7 +111,7 @@ class Answer:
         if len(data) > JOINED:
             self._client.transport.pour(out, data)
         else:
-            self._client.transport.write(b"".join((out, data)))
+            self._client.transport.write(b"".join((out, data)) if out else data)
 
     def flush(self, upstream: Upstream) -> None:
         """Nothing more is here for now: the head must not wait for it. What is still to come is pumped where it can be."""

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from gateway.wire.forms import Form, Hole, picker
-from gateway.wire.heads import FRAMING, BadHead, Fields
+from gateway.wire.heads import FRAMING, TOKEN, BadHead, Fields
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.DOTALL)
-_FIELD = re.compile(
-    r"\r\n([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n]*)"
-)  # RFC 9110 section 5.6.2, RFC 9112 section 5
+_FIELD = re.compile((rb"\r\n(" + TOKEN + rb"):[ \t]*([^\r\n]*)").decode())  # RFC 9112 section 5
 _BODILESS = frozenset({204, 304})
 _VALUE = rb"(?:[!-~](?:[\t -~]*[!-~])?)?"
 _LENGTH = rb"[0-9]{1,19}"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 
+from gateway.wire.heads import TOKEN
+
 MAX_LINE = 4096  # bytes of a size line with its extensions
 MAX_TRAILERS = 16_384  # bytes
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
-_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00]*")  # RFC 9112 section 5
+_FIELD = re.compile(TOKEN + rb":[^\x00]*")  # RFC 9112 section 5
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n\x00]*)?")
 
 

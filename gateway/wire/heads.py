@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import httptools
 
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # of which names are made (RFC 9110 section 5.6.2)
 MAX_HEAD = 65_536  # bytes of a whole head
 MAX_TARGET = 16_384  # bytes: a session token in a presigned URL fits
 MAX_FIELD = 16_384  # bytes of one header
