@@ -60,6 +60,12 @@ def tree_cpu(root: int, everyone: Mapping[int, Stat] | None = None) -> float:
     return sum(everyone[pid].ticks for pid in tree_of(root, everyone)) / TICK
 
 
+def children_cpu() -> float:
+    """Return the CPU seconds of this process's children that have ended and been waited for."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def tree_pss(root: int) -> float:
     """Return the MiB of a process and all below it, by PSS."""
     return sum(_pss(Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in tree_of(root, processes()))

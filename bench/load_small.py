@@ -7,13 +7,13 @@ measured with the contender's, so that a row shows which of them was the limit.
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.cpu import children_cpu
 from bench.http1 import answer
 from bench.signing import Shot
 
@@ -40,9 +40,9 @@ def fire(port: int, shots: Sequence[Shot], seconds: int, folder: Path) -> Fired:
     file.write_bytes(b"".join(b"%d\n" % len(shot.data) + shot.data for shot in shots))
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", str(_SCRIPT),
                f"http://127.0.0.1:{port}/", "--", str(file), str(shots[0].length)]  # fmt: skip
-    before = _children()
+    before = children_cpu()
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
-    return parse(done.stdout, done.stderr, _children() - before)
+    return parse(done.stdout, done.stderr, children_cpu() - before)
 
 
 def parse(printed: str, complaints: str, cpu: float) -> Fired:
@@ -54,11 +54,6 @@ def parse(printed: str, complaints: str, cpu: float) -> Fired:
     if wrong or errors or not count:
         raise WrongAnswer(f"of {count} answers {wrong} wrong, {errors} errors; {' '.join(rest.splitlines()[1:])}")
     return Fired(count, micros / 1e6, cpu)
-
-
-def _children() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def verify_put(port: int, shots: Sequence[Shot], digest: str) -> None:

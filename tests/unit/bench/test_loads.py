@@ -14,7 +14,7 @@ from botocore.credentials import Credentials
 from bench.contenders import listens
 from bench.load_large import Big, Together, digest_get, digest_put, fire, transfer
 from bench.load_small import WrongAnswer, parse, refuse, verify, verify_put
-from bench.load_steady import arrivals, percentile
+from bench.load_steady import arrivals, built, percentile
 from bench.load_steady import fire as steady
 from bench.origin import unframed
 from bench.peers import filled
@@ -179,13 +179,37 @@ def test_what_wrk_tells_is_read():
     assert (fired.count, fired.seconds, fired.cpu) == (100, 2.0, 0.5)
 
 
-def test_latency_counts_from_when_a_request_was_due(origin, signer):
+@pytest.fixture
+def generator(tmp_path):
+    """The generator of steady loads."""
+    return built(tmp_path) or pytest.skip("there is no C compiler")
+
+
+def test_latency_counts_from_when_a_request_was_due(generator, origin, signer):
     """Requests that could not leave in time are slow, whatever the server did: no coordinated omission."""
     shots = [signer.get(1000, n) for n in range(4)]
-    seen = steady(origin, shots, [-1.0] * 10 + [0.05])
+    seen = steady(generator, origin, shots, [-1.0] * 10 + [0.05])
     assert sum(one > 0.9 for one in seen.latencies) == 10
     assert min(seen.latencies) < 0.9
     assert len(seen.late) == 11
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\n\r\nab",
+    ],
+)
+def test_one_wrong_answer_of_a_steady_load_ends_the_run(generator, strange, answer):
+    """Its status, its length as told and as it is, and that it comes at all, are looked at."""
+    port = strange(answer)
+    with pytest.raises(WrongAnswer, match="answer"):
+        steady(generator, port, [Shot(b"GET / HTTP/1.1\r\n\r\n", 2)], [0.0])
 
 
 def test_arrivals_are_the_same_for_everybody():
