@@ -21,7 +21,7 @@ COMPILED = [
         "gateway/observe", "gateway/regions", "gateway/retold", "gateway/sigv4", "gateway/turn",
         "gateway/wire/answer", "gateway/wire/answer_heads", "gateway/wire/body", "gateway/wire/chunks", "gateway/wire/client",
         "gateway/wire/exchange", "gateway/wire/forms", "gateway/wire/group", "gateway/wire/heads", "gateway/wire/outlet",
-        "gateway/wire/pool", "gateway/wire/steps", "gateway/wire/upload", "gateway/wire/upstream",
+        "gateway/wire/pool", "gateway/wire/steps", "gateway/wire/stream", "gateway/wire/upload", "gateway/wire/upstream",
         "iam/authorize", "iam/evaluate", "iam/policy_book",
     )
 ]  # fmt: skip

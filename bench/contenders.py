@@ -28,13 +28,14 @@ from typing import Any
 from botocore.credentials import Credentials
 
 from bench.cpu import LOAD_CPU, SERVER_CPU, pinned
-from bench.load_small import WrongAnswer
+from bench.load_small import CONNECTIONS, WrongAnswer
 from bench.peers import BENCH, free_port, osp_python, reverse_proxy_binary, written
 from bench.report import Results
 from tests.servers.opa import opa_kind, start_opa
 from tests.servers.processes import GatewayProcess, Process, http_status, until
 
-NAME, TWO, WITH_OPA, OPA = "the gateway", "the gateway, 2 workers", "the gateway, OPA", "(its OPA)"
+NAME, WITH_OPA, OPA = "the gateway", "the gateway, OPA", "(its OPA)"
+TWO, TWO_EACH = "the gateway, 2 workers", "the gateway, 2 workers, 32 connections each"
 INTERPRETED = "the gateway, interpreted"
 #: What is measured: the package as a wheel has it, compiled (docs/decisions/0012). Without it, the sources as they stand.
 BUILT = BENCH.parent / ".compiled"
@@ -54,6 +55,7 @@ class Contender:
     log: Path | None = None
     store: int = 0  # the pid of a store of its own
     verifies: bool = False  # it looks at signatures
+    connections: int = CONNECTIONS  # of a small load
 
     @property
     def host(self) -> str:

@@ -34,11 +34,11 @@ class Fired:
     cpu: float
 
 
-def fire(port: int, shots: Sequence[Shot], seconds: int, folder: Path) -> Fired:
+def fire(port: int, shots: Sequence[Shot], seconds: int, folder: Path, connections: int = CONNECTIONS) -> Fired:
     """Send the shots in turn for some seconds. Raises WrongAnswer."""
     file = folder / "requests"
     file.write_bytes(b"".join(b"%d\n" % len(shot.data) + shot.data for shot in shots))
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", str(_SCRIPT),
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-s", str(_SCRIPT),
                f"http://127.0.0.1:{port}/", "--", str(file), str(shots[0].length)]  # fmt: skip
     before = children_cpu()
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)

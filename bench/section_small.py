@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import boto3
 from botocore.config import Config
@@ -75,7 +75,9 @@ def small(lab: Lab, plan: Plan) -> None:
         compare(lab, plan, gets(SMALL_GET, content, KIB), everybody, store)
         compare(lab, plan, gets(MIDDLE_GET, content, 64 * KIB), [gateway, nginx, haproxy, go, interpreted], store)
         two = contenders.gateway(lab, backend, "--workers", "2", name=contenders.TWO)
-        compare(lab, plan, gets(WORKERS, content, KIB), [gateway, two], store)
+        each = replace(two, name=contenders.TWO_EACH, pids={contenders.TWO_EACH: two.pids[contenders.TWO]},
+                       connections=2 * two.connections)  # fmt: skip
+        compare(lab, plan, gets(WORKERS, content, KIB), [gateway, two, each], store)
         lab.results.add(WORKERS, contenders.TWO, "the idler worker's part, %", 100 * idler(two.pids[contenders.TWO]))
     with lab.section():
         store = contenders.sink(lab, plan.content)
@@ -109,7 +111,7 @@ def compare(lab: Lab, plan: Plan, load: Load, everybody: Sequence[Contender | No
 def measure(lab: Lab, plan: Plan, load: str, contender: Contender, shots: list[Shot], store: int) -> None:
     """Run one load at one contender and keep its numbers."""
     with metered(contender.pids | {STORE: contender.store or store}) as meter:
-        fired = fire(contender.port, shots, plan.seconds, lab.folder)
+        fired = fire(contender.port, shots, plan.seconds, lab.folder, contender.connections)
     lab.answers[contender.port] += fired.count
     for row in contender.pids:
         lab.results.add(load, row, CPU, 1e6 * meter.cpu[row] / fired.count)

@@ -18,7 +18,8 @@ body.py      the client's body, framed, kept until somebody wants it
 pump.py carriers.py   many bytes from socket to socket without entering Python
 sieve.py     the same through a relay
 feed.py tap.py   large bodies to and from a client under TLS
-upstream.py  one connection to a backend
+near.py      how much a near source may have on its way to the pump
+upstream.py  one connection to a backend               stream.py  its socket, where it is plaintext
 outlet.py    what connections write, written at the end of a round of the event loop
 pool.py shortage.py   the connections of the process: kept, bounded, made when none is free; names, probes
 group.py     the addresses of one origin: which is next, which is passed over, who waits (docs/decisions/0007)
@@ -33,7 +34,7 @@ A request that needs nothing awaited is answered in the callbacks that bring its
 write on each side when it is small, since a head goes with the first bytes of its body, and an answer that came whole is
 written whole. All connections' small writes wait for the end of the event loop's round, sixteen of them at most (outlet.py).
 
-A body goes through as pieces of what the loop reads (256 KB at most). From `PUMPED` bytes still to come the Pump takes over, if
+A body goes through as pieces of what is read at once (256 KB at most). From `PUMPED` bytes still to come the Pump takes over, if
 their number is known and both sides are plaintext: no chunks of HTTP, no TLS. They go untouched through a pipe, or where a relay
 has to see them and lets as many out as come, through a Sieve: read into one buffer of the thread, written from it. The transports stay
 the sockets' owners: the source is paused, the target writes nothing, until the pump says that it is done. Then the Upstream or

@@ -14,6 +14,7 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from gateway.wire.near import bound_window
 from gateway.wire.outlet import is_plain
 from gateway.wire.pump import Done, SourceEnded, TargetBroken, Transport, duplicate
 
@@ -86,6 +87,7 @@ class Feed:
     def _begin(self) -> None:
         self._handle = None
         try:
+            bound_window(self._source.get_extra_info("socket"))
             self._fd = duplicate(self._source)
         except OSError as problem:
             self._finish(problem)

@@ -18,6 +18,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, cast
 
+from gateway.wire import stream
 from gateway.wire.group import Address, Group, Limits
 from gateway.wire.outlet import Outbox
 from gateway.wire.shortage import Busy, Unresolved
@@ -154,10 +155,16 @@ class Pool:
         origin, made = address.group.origin, Upstream(self, address)
         try:
             async with asyncio.timeout(seconds):
-                await self._loop.create_connection(
-                    lambda: cast("asyncio.Protocol", made), address.host, origin.port, ssl=origin.tls,
-                    server_hostname=origin.host if origin.tls else None,
-                )  # fmt: skip
+                if origin.tls is None:
+                    await stream.connect(self._loop, address.host, origin.port, made)
+                else:
+                    await self._loop.create_connection(
+                        lambda: cast("asyncio.Protocol", made),
+                        address.host,
+                        origin.port,
+                        ssl=origin.tls,
+                        server_hostname=origin.host,
+                    )
         except BaseException as error:
             if isinstance(error, (OSError, TimeoutError)) and getattr(error, "errno", None) not in OURS:
                 self._failed(address, error)

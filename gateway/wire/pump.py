@@ -26,6 +26,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from gateway.wire.carriers import PIPES, Buffer, Carrier
+from gateway.wire.near import bound_window
 from gateway.wire.outlet import Outlet, is_plain
 from gateway.wire.sieve import ROUNDS as SIEVED
 from gateway.wire.sieve import Refused, Sieve
@@ -123,6 +124,7 @@ class Pump:
         self._handle = None
         try:
             self._look()
+            bound_window(self._source.get_extra_info("socket"))
             self._fds.append(duplicate(self._source))
             self._fds.append(duplicate(self._target))
         except OSError as problem:

@@ -110,6 +110,11 @@ class Upstream:
         return self.transport.is_reading() and (self.whole or self.transport.get_write_buffer_size() > 0)
 
     @property
+    def expects(self) -> bool:
+        """Return whether more of an answer is to come."""
+        return self._taker is not None
+
+    @property
     def left(self) -> int:
         """Return how many bytes of an answer of known length are still to come."""
         return self._left or 0

@@ -122,7 +122,9 @@ async def test_the_kernel_asks_whether_the_other_end_is_there(wire: Wire):
     assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     assert tuple(raw.getsockopt(socket.IPPROTO_TCP, option) for option in options) == KEEPALIVE
+    backend = await wire.backend()
     made.abandon()
+    await backend.cut()
 
 
 @narrow

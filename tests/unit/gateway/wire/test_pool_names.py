@@ -131,6 +131,7 @@ async def test_an_origin_that_nobody_asks_for_is_forgotten(hosts: Hosts):
     """What the pool knows of origins does not grow for ever; one with a request is kept."""
     hosts.serve(A)
     held = await hosts.hold()
+    await until(lambda: hosts.servers[A].open)
     await hosts.later(299)
     held.seen = hosts.now + UNUSED
     await hosts.later(UNUSED)

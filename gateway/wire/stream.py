@@ -1,0 +1,255 @@
+"""A plaintext connection to a backend, read and written here: the loop says only when there is something, or room.
+
+uvloop's transport reads into a buffer of the loop's and copies what came for the protocol, and takes the interpreter's lock for
+each of the two; what is written waits with it for another turn of the loop. Here bytes are read once, into the object that the
+protocol gets, and written when they are there (outlet.py gathers them before).
+
+    Stream(loop, sock, protocol)    an asyncio.Transport by those of its methods that the plane uses of a backend's connection
+
+Its rules are asyncio's: `connection_lost` comes once, from the loop, never from inside a call; after `close` what waits is still
+written, after `abort` not. One is better: where writing fails, what the backend said before it broke is read first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from gateway.wire.upstream import Upstream
+
+MOST = 1 << 18  # bytes read at a time
+ROUNDS = 8  # reads before it is others' turn
+PIECES = 64  # of what waits, written at a time; IOV_MAX is 1,024
+
+
+class Stream:
+    """One connection; it owns its socket, which does not block and is connected."""
+
+    __slots__ = (
+        "_closing",
+        "_error",
+        "_fd",
+        "_full",
+        "_high",
+        "_loop",
+        "_lost",
+        "_low",
+        "_protocol",
+        "_reads",
+        "_size",
+        "_sock",
+        "_waiting",
+    )  # fmt: skip
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: Upstream) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._protocol = protocol
+        self._closing = False
+        self._lost = False  # the protocol has been told
+        self._error: OSError | None = None  # of a write: nothing more is written
+        self._reads = False
+        self._waiting: list[bytes] = []
+        self._size = 0  # bytes that wait
+        self._full = False  # the protocol has been told to write no more
+        self._high, self._low = MOST, MOST // 4
+        protocol.connection_made(cast("asyncio.BaseTransport", self))
+        self.resume_reading()
+
+    # ---- what comes
+
+    def _readable(self) -> None:
+        """Read what is there.
+
+        uvloop tells of a connection that has broken once only, perhaps together with its last bytes: while the protocol waits for
+        more it is read until it is empty.
+        """
+        protocol = self._protocol
+        for _ in range(ROUNDS):
+            if not self._reads:
+                return
+            try:
+                data = os.read(self._fd, MOST)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(error)
+                return
+            if not data:
+                self._ended()
+                return
+            try:
+                protocol.data_received(data)
+            except BaseException:
+                self._end(None)
+                raise
+            if not protocol.expects:
+                return
+        self._loop.call_soon(self._readable)
+
+    def _ended(self) -> None:
+        """Tell of an end; where a write has had the error, what looks like one is a break."""
+        if self._error is not None:
+            self._end(self._error)
+        else:
+            self._protocol.eof_received()
+            self.close()
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        if self._reads:
+            self._reads = False
+            self._loop.remove_reader(self._fd)
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self._reads and not self._closing:
+            self._reads = True
+            self._loop.add_reader(self._fd, self._readable)
+
+    def is_reading(self) -> bool:
+        """Return whether what comes is read."""
+        return self._reads
+
+    # ---- what goes
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write now; a copy of what finds no room waits for it."""
+        if self._closing or self._error is not None:
+            return
+        sent = 0
+        if not self._waiting:
+            try:
+                sent = os.write(self._fd, data)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._broke(error)
+                return
+        if sent < len(data):
+            self._keep(bytes(memoryview(data)[sent:]))
+
+    def writelines(self, pieces: list[bytes | bytearray | memoryview]) -> None:
+        """Write several pieces."""
+        self.write(b"".join(pieces))
+
+    def _keep(self, data: bytes) -> None:
+        if not self._waiting:
+            self._loop.add_writer(self._fd, self._writable)
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size > self._high and not self._full:
+            self._full = True
+            self._protocol.pause_writing()
+
+    def _writable(self) -> None:
+        """Write what waits."""
+        try:
+            sent = os.writev(self._fd, self._waiting[:PIECES])
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broke(error)
+            return
+        self._size -= sent
+        while sent:
+            first = self._waiting.pop(0)
+            if sent < len(first):
+                self._waiting.insert(0, first[sent:])
+                break
+            sent -= len(first)
+        if not self._waiting:
+            self._loop.remove_writer(self._fd)
+            if self._closing:
+                self._loop.call_soon(self._tell, None)
+        if self._full and self._size <= self._low:
+            self._full = False
+            self._protocol.resume_writing()
+
+    def _broke(self, error: OSError) -> None:
+        """Write no more; let the loop read what the backend may have said before it broke."""
+        if self._error is None:
+            self._error = error
+            self._forget()
+            self._loop.call_soon(self._last)
+
+    def _last(self) -> None:
+        self._readable()
+        if self._error is not None:
+            self._end(self._error)
+
+    def _forget(self) -> None:
+        """Let go of what waits."""
+        if self._waiting:
+            self._waiting.clear()
+            self._size = 0
+            self._loop.remove_writer(self._fd)
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait for room."""
+        return self._size
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        """Say of how many bytes the protocol is told."""
+        self._high, self._low = high, low
+
+    # ---- the end
+
+    def is_closing(self) -> bool:
+        """Return whether it is closed, or about to be."""
+        return self._closing
+
+    def close(self) -> None:
+        """Close when what waits is written."""
+        if self._closing:
+            return
+        self.pause_reading()
+        self._closing = True
+        if not self._waiting:
+            self._loop.call_soon(self._tell, None)
+
+    def abort(self) -> None:
+        """Close now."""
+        self._end(None)
+
+    def _end(self, error: OSError | None) -> None:
+        self.pause_reading()
+        self._forget()
+        self._closing = True
+        self._loop.call_soon(self._tell, error)
+
+    def _tell(self, error: OSError | None) -> None:
+        """Tell the protocol, once, and let the socket go."""
+        if self._lost:
+            return
+        self._lost = True
+        try:
+            self._protocol.connection_lost(error)
+        finally:
+            # The loop keeps a watch that has failed until it is removed, and would take the next socket of this number for it.
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
+            self._sock.close()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return the socket, or its own address; there is nothing else to know."""
+        if name == "sockname":
+            return self._sock.getsockname()
+        return self._sock if name == "socket" else default
+
+
+async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int, protocol: Upstream) -> Stream:
+    """Return a connection to an address, which is no name. Raises OSError."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(sock, (host, port))
+        return Stream(loop, sock, protocol)
+    except BaseException:
+        sock.close()
+        raise
