@@ -226,6 +226,9 @@ class Exchange:
             upstream.send(self, step.method, step.head + step.body, whole=True)
         elif step.source is None and (here := self.body.whole()) is not None:
             send_whole(self, step, upstream, *here)
+        elif not upstream.fresh and upstream.died:  # what is sent piece by piece is sent once
+            upstream.abandon()
+            self._connect(step)
         else:
             self.upload = Upload(self, step, upstream)
             self.upload.begin()
@@ -275,7 +278,10 @@ class Exchange:
             return
         step = self._step(send.answered, head)
         if isinstance(step, Pass):
-            self._pass(step, head)
+            if self.answer.started:  # a slow answer, whose head is out
+                self._cut("two heads")
+            else:
+                self.answer.begin(step, head)
         elif isinstance(step, Collect):
             self._collects, self._collected = step, bytearray()
             self.answer.wait(step, self.client.plane.pool.now)
@@ -309,12 +315,6 @@ class Exchange:
             return False
         self.client.resume()
         return True
-
-    def _pass(self, step: Pass, head: ResponseHead) -> None:
-        if self.answer.started:  # a slow answer, whose head is out
-            self._cut("two heads")
-        else:
-            self.answer.begin(step, head)
 
     def piece(self, data: bytes | memoryview) -> None:
         """Take bytes of the answer's body."""

@@ -18,11 +18,11 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, cast
 
-from gateway.wire import stream
 from gateway.wire.group import Address, Group, Limits
 from gateway.wire.outlet import Outbox
 from gateway.wire.shortage import Busy, Unresolved
 from gateway.wire.steps import Origin
+from gateway.wire.stream import connect
 from gateway.wire.upstream import Upstream
 
 CONNECT = 5.0  # seconds for a connection, TLS included, whatever number of addresses is tried for it
@@ -156,7 +156,7 @@ class Pool:
         try:
             async with asyncio.timeout(seconds):
                 if origin.tls is None:
-                    await stream.connect(self._loop, address.host, origin.port, made)
+                    await connect(self._loop, address.host, origin.port, made)
                 else:
                     await self._loop.create_connection(
                         lambda: cast("asyncio.Protocol", made),
@@ -283,6 +283,9 @@ class Pool:
     def _sweep(self, address: Address, silence: float) -> None:
         while address.idle and self.now - address.idle[0].seen > IDLE:
             address.idle.popleft().transport.abort()
+        for upstream in list(address.idle):
+            if upstream.died:
+                upstream.transport.abort()
         for upstream in [u for u in address.open if self.now - u.seen > silence and u.owes]:
             upstream.fresh = True  # it may be at work: what it was asked is not asked again
             upstream.broke("silent")

@@ -13,7 +13,9 @@ written, after `abort` not. One is better: where writing fails, what the backend
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import select
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,6 +39,7 @@ class Stream:
         "_loop",
         "_lost",
         "_low",
+        "_more",
         "_protocol",
         "_reads",
         "_size",
@@ -53,6 +56,7 @@ class Stream:
         self._lost = False  # the protocol has been told
         self._error: OSError | None = None  # of a write: nothing more is written
         self._reads = False
+        self._more: asyncio.Handle | None = None  # reading on, after others have had their turn
         self._waiting: list[bytes] = []
         self._size = 0  # bytes that wait
         self._full = False  # the protocol has been told to write no more
@@ -68,6 +72,7 @@ class Stream:
         uvloop tells of a connection that has broken once only, perhaps together with its last bytes: while the protocol waits for
         more it is read until it is empty.
         """
+        self._unplan()
         protocol = self._protocol
         for _ in range(ROUNDS):
             if not self._reads:
@@ -85,11 +90,17 @@ class Stream:
             try:
                 protocol.data_received(data)
             except BaseException:
-                self._end(None)
+                # With an error: without one a body that ends with its connection would be taken for whole.
+                self._end(ConnectionAbortedError("a mistake of ours"))
                 raise
             if not protocol.expects:
                 return
-        self._loop.call_soon(self._readable)
+        self._more = self._loop.call_soon(self._readable)
+
+    def _unplan(self) -> None:
+        if self._more is not None:
+            self._more.cancel()
+            self._more = None
 
     def _ended(self) -> None:
         """Tell of an end; where a write has had the error, what looks like one is a break."""
@@ -103,6 +114,7 @@ class Stream:
         """Read no more for now."""
         if self._reads:
             self._reads = False
+            self._unplan()
             self._loop.remove_reader(self._fd)
 
     def resume_reading(self) -> None:
@@ -200,8 +212,8 @@ class Stream:
     # ---- the end
 
     def is_closing(self) -> bool:
-        """Return whether it is closed, or about to be."""
-        return self._closing
+        """Return whether it is closed, or about to be: also where a write has failed."""
+        return self._closing or self._error is not None
 
     def close(self) -> None:
         """Close when what waits is written."""
@@ -242,14 +254,44 @@ class Stream:
         return self._sock if name == "socket" else default
 
 
+def has_broken(sock: Any) -> bool:
+    """Return whether the kernel knows that a connection has broken; `sock` is a socket by its methods.
+
+    A whole answer and a break that come together are told by uvloop once; who has its answer does not read on.
+    """
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)  # POLLERR and POLLHUP are told unasked
+    return bool(poll.poll(0))
+
+
 async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int, protocol: Upstream) -> Stream:
     """Return a connection to an address, which is no name. Raises OSError."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await loop.sock_connect(sock, (host, port))
+        await _connected(loop, sock, host, port)
         return Stream(loop, sock, protocol)
     except BaseException:
         sock.close()
         raise
+
+
+async def _connected(loop: asyncio.AbstractEventLoop, sock: socket.socket, host: str, port: int) -> None:
+    """Connect. uvloop's sock_connect asks the threads that look names up, and would wait behind a name server's silence."""
+    error = sock.connect_ex((host, port))
+    if error == errno.EINPROGRESS:
+        made: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(sock.fileno(), _settle, made)
+        try:
+            await made
+        finally:
+            loop.remove_writer(sock.fileno())
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def _settle(made: asyncio.Future[None]) -> None:
+    if not made.done():
+        made.set_result(None)

@@ -15,6 +15,7 @@ from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.heads import END, MAX_HEAD, BadHead
 from gateway.wire.outlet import Outlet
 from gateway.wire.resumption import ResumingContext
+from gateway.wire.stream import has_broken
 
 if TYPE_CHECKING:
     from gateway.wire.group import Address
@@ -108,6 +109,11 @@ class Upstream:
     def owes(self) -> bool:
         """Return whether the backend is who must go on: not a client that does not read its answer, or sends no more."""
         return self.transport.is_reading() and (self.whole or self.transport.get_write_buffer_size() > 0)
+
+    @property
+    def died(self) -> bool:
+        """Return whether it has ended: the loop may not have said so (stream.has_broken)."""
+        return self.transport.is_closing() or has_broken(self.transport.get_extra_info("socket"))
 
     @property
     def expects(self) -> bool:

@@ -30,6 +30,31 @@ async def test_idle_connections_are_closed(wire: Wire):
     await until(lambda: not wire.connections and not wire.idle)
 
 
+@story
+async def test_a_connection_that_broke_unseen_is_not_trusted(wire: Wire):
+    """Idle, it is closed at the next look at the clock; a body that is sent once goes over another."""
+    for looked_at in (True, False):
+        client, backend = await wire.kept()
+        (upstream,) = wire.idle
+        upstream.transport.raw.pause_reading()  # as uvloop leaves a watch that has told of a break
+        backend.reset()
+        await until(lambda upstream=upstream: upstream.died)
+        assert list(wire.idle) == [upstream]
+        if looked_at:
+            wire.later(1)
+            await until(lambda: not wire.connections and not wire.idle)
+        else:
+            client.say(b"PUT /o HTTP/1.1\r\nContent-Length: 100000\r\n\r\nbegin")
+            backend = await wire.backend()
+            assert b"Content-Length: 100000" in await backend.head()
+            assert await backend.read(5) == b"begin"
+            client.say(b"x" * 99_995)
+            assert await backend.read(99_995) == b"x" * 99_995
+            backend.say(EMPTY)
+            assert (await client.head()).startswith(b"HTTP/1.1 200")
+        client.close()
+
+
 @alone
 async def test_who_waits_gets_the_connection_that_becomes_free(wire: Wire):
     """Beyond the limit requests wait for a connection, and are served by the one that is given back."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hashlib
 import select
 import socket
 import struct
+import subprocess
+import sys
 
 import pytest
 import uvloop
 
-from gateway.wire.stream import MOST, Stream, connect
+from gateway.wire.stream import MOST, ROUNDS, Stream, connect, has_broken
+from tests.servers.processes import ROOT
 from tests.unit.gateway.wire.bench import until
 
 
@@ -205,6 +209,7 @@ async def test_what_was_said_before_a_break_is_heard_although_writing_failed(pai
     pair.reset()
     pair.stream.write(b"the rest")
     assert pair.told.calls == []  # from the loop
+    assert pair.stream.is_closing()  # nobody else is given it meanwhile
     await pair.lost()
     assert pair.told.data == b"too large"
     assert isinstance(pair.told.error, ConnectionError)
@@ -230,11 +235,26 @@ async def test_nobody_reads_for_as_long_as_somebody_sends(paired):
     told = Told()
     told.expects = True
     pair = await paired(told)
+    turns, most, left = [0], [0], 64 << 20
+
+    def turn() -> None:
+        turns.append(0)
+        if sum(told.reads) < left:
+            asyncio.get_running_loop().call_soon(turn)
+
+    def read() -> None:
+        told.data = b""
+        hashlib.sha256(bytes(told.reads[-1])).digest()  # slower than who sends: there is always more
+        turns[-1] += 1
+        most[0] = max(most[0], turns[-1])
+
+    told.then = read
+    turn()
     async with asyncio.TaskGroup() as group:
-        group.create_task(asyncio.to_thread(pair.peer.sendall, b"x" * (32 << 20)))
-        await until(lambda: len(told.data) == 32 << 20)
-    assert max(told.reads) <= MOST
-    assert max(told.reads) > MOST // 8
+        group.create_task(asyncio.to_thread(pair.peer.sendall, b"x" * left))
+        await until(lambda: sum(told.reads) == left)
+    assert MOST // 8 < max(told.reads) <= MOST
+    assert most[0] <= 2 * ROUNDS  # what was planned, and what the loop says of the socket
     pair.stream.close()
     await pair.lost()
 
@@ -268,6 +288,9 @@ def test_a_mistake_of_the_protocol_ends_the_connection():
             pair.peer.sendall(b"x")
             await pair.lost()
         assert isinstance(problems[0]["exception"], ZeroDivisionError)
+        assert isinstance(
+            pair.told.error, ConnectionAbortedError
+        )  # None would end a body that ends with its connection
 
     for run in (asyncio.run, uvloop.run):
         run(story())
@@ -303,3 +326,43 @@ async def test_the_next_socket_of_a_number_is_heard(paired):
         pair.reset()
         await pair.lost()
     assert len(numbers) == 1
+
+
+@both
+async def test_a_break_behind_a_whole_answer_can_be_asked_for(paired):
+    """The loop tells of it with the answer, once, and nobody reads on: the kernel is asked before the connection is trusted."""
+    pair = await paired()
+    sock = pair.stream.get_extra_info("socket")
+    pair.stream.pause_reading()
+    assert not has_broken(sock)
+    pair.peer.sendall(b"a whole answer")
+    assert not has_broken(sock)
+    pair.reset()
+    await pair.sees(select.POLLERR)
+    assert has_broken(sock)
+    pair.stream.resume_reading()
+    await until(lambda: pair.told.data)
+    assert pair.told.data == b"a whole answer"
+    pair.stream.abort()
+    await pair.lost()
+
+
+def test_connecting_waits_for_no_name_server():
+    """An address is connected to without the threads that look names up, which a silent name server may hold."""
+    program = """
+import asyncio, os, socket, uvloop
+from gateway.wire.stream import connect
+class Told:
+    def connection_made(self, transport): pass
+    def connection_lost(self, error): pass
+async def main():
+    before = len(os.listdir("/proc/self/task"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = await connect(asyncio.get_running_loop(), *listener.getsockname(), Told())
+        print(len(os.listdir("/proc/self/task")) - before)
+        stream.abort()
+        await asyncio.sleep(0)
+uvloop.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "0"
