@@ -17,14 +17,37 @@ import errno
 import os
 import select
 import socket
-from typing import TYPE_CHECKING, Any, cast
-
-if TYPE_CHECKING:
-    from gateway.wire.upstream import Upstream
+from typing import Any, Protocol, cast
 
 MOST = 1 << 18  # bytes read at a time
 ROUNDS = 8  # reads before it is others' turn
 PIECES = 64  # of what waits, written at a time; IOV_MAX is 1,024
+
+
+class Hearer(Protocol):
+    """Who is told: an asyncio.Protocol by its methods that says whether it is owed something."""
+
+    @property
+    def expects(self) -> bool:
+        """Return whether more is to come."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (asyncio)."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes (asyncio)."""
+
+    def eof_received(self) -> None:
+        """Nothing more comes (asyncio)."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone (asyncio)."""
+
+    def pause_writing(self) -> None:
+        """More waits than should (asyncio)."""
+
+    def resume_writing(self) -> None:
+        """There is room again (asyncio)."""
 
 
 class Stream:
@@ -47,7 +70,7 @@ class Stream:
         "_waiting",
     )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: Upstream) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: Hearer) -> None:
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
@@ -264,7 +287,7 @@ def has_broken(sock: Any) -> bool:
     return bool(poll.poll(0))
 
 
-async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int, protocol: Upstream) -> Stream:
+async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int, protocol: Hearer) -> Stream:
     """Return a connection to an address, which is no name. Raises OSError."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
