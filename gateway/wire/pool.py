@@ -159,12 +159,9 @@ class Pool:
                     await connect(self._loop, address.host, origin.port, made)
                 else:
                     await self._loop.create_connection(
-                        lambda: cast("asyncio.Protocol", made),
-                        address.host,
-                        origin.port,
-                        ssl=origin.tls,
+                        lambda: cast("asyncio.Protocol", made), address.host, origin.port, ssl=origin.tls,
                         server_hostname=origin.host,
-                    )
+                    )  # fmt: skip
         except BaseException as error:
             if isinstance(error, (OSError, TimeoutError)) and getattr(error, "errno", None) not in OURS:
                 self._failed(address, error)

@@ -24,8 +24,8 @@ ROUNDS = 8  # reads before it is others' turn
 PIECES = 64  # of what waits, written at a time; IOV_MAX is 1,024
 
 
-class Hearer(Protocol):
-    """Who is told: an asyncio.Protocol by its methods that says whether it is owed something."""
+class ExpectingProtocol(Protocol):
+    """An asyncio.Protocol by its methods that says whether it is owed something."""
 
     @property
     def expects(self) -> bool:
@@ -70,7 +70,7 @@ class Stream:
         "_waiting",
     )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: Hearer) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: ExpectingProtocol) -> None:
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
@@ -287,7 +287,7 @@ def has_broken(sock: Any) -> bool:
     return bool(poll.poll(0))
 
 
-async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int, protocol: Hearer) -> Stream:
+async def connect(loop: asyncio.AbstractEventLoop, host: str, port: int, protocol: ExpectingProtocol) -> Stream:
     """Return a connection to an address, which is no name. Raises OSError."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
