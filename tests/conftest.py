@@ -52,6 +52,7 @@ def gateway(servers, weed, issuer):
     server = GatewayProcess(
         servers / "gateway", weed.endpoint, MINIO_IDENTITY_OPENID_CONFIG_URL=issuer.urls["config"],
         MINIO_DOMAIN="s3.example.test", MINIO_GW_DATA_DIR=str(servers / "gateway" / "data"),
+        MINIO_PROMETHEUS_AUTH_TYPE="public",
     ).start()  # fmt: skip
     yield server
     server.close()

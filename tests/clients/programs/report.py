@@ -18,11 +18,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-#: Members whose value a server invents anew for each request.
+#: Members whose value a server invents anew for each request, or that tell of the way to the answer: how often the client
+#: asked again, since SeaweedFS now and then says InternalError while it makes room for a new bucket.
 INVENTED = frozenset({
     "UploadId", "VersionId", "VersionIdMarker", "NextVersionIdMarker", "NextUploadIdMarker", "UploadIdMarker",
     "CopySourceVersionId", "DeleteMarkerVersionId", "RequestId", "HostId", "ContinuationToken", "NextContinuationToken",
     "version_id", "x-amz-version-id", "x-amz-copy-source-version-id", "x-amz-abort-rule-id",
+    "RetryAttempts",
 })  # fmt: skip
 
 #: Headers that describe the connection or the server that answered, each with the reason why it may differ.
