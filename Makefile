@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 # What stands beside the packages, and which tests are of what is compiled.
 BESIDE := tests bench deploy docs examples Makefile pyproject.toml README.md CHANGELOG.md
-OF_THE_COMPILED := $(addprefix tests/unit/gateway/test_,$(addsuffix .py,answers chunked desk garbage habit habits identities observe regions \
+OF_THE_COMPILED := $(addprefix tests/unit/gateway/test_,$(addsuffix .py,answers chunked desk digests envelope payload garbage habit habits identities observe regions \
   retold sigv4 turn stores story control)) tests/unit/gateway/wire $(addprefix tests/unit/iam/test_,$(addsuffix .py,authorize \
   evaluate evaluate_aws evaluate_properties policy_book verdicts)) tests/differential tests/traps $(addprefix tests/faults/test_,$(addsuffix .py,\
   copies_across crowds dying_backend early_answers no_secret_is_told over_tls regions stalling_backend streaming two_gateways \
@@ -72,7 +72,7 @@ $(VENV)/.test: pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 # An extension beside its source would hide it, so what is compiled lives elsewhere. Links: the tools are found as they are here.
-.compiled/.built: setup.py pyproject.toml $(shell find gateway sts iam -name '*.py') | $(VENV)/.test
+.compiled/.built: setup.py pyproject.toml $(shell find gateway sts iam -name '*.py' -o -name '*.c') | $(VENV)/.test
 	rm -rf .compiled build
 	MINIOGW_COMPILE=must $(BIN)/python -m pip install --quiet --no-deps --target .compiled .
 	ln -sfn ../.tools .compiled/.tools

@@ -36,6 +36,7 @@ def extensions() -> list[Extension]:
         from mypyc.build import mypycify  # noqa: PLC0415 - not there when nothing is to be compiled
 
         found: list[Extension] = mypycify(["--config-file=", "--ignore-missing-imports", *COMPILED])
+        found.append(Extension("gateway._lanes", ["gateway/_lanes.c"]))
     except (ImportError, SystemExit) as error:
         interpreted(error)
         return []

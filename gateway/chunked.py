@@ -20,16 +20,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway.checksums import BodyCheck
 from gateway.chunk_chain import ChunkChain
+from gateway.digests import sha256_each, sha256_hex
 from gateway.envelope import Framed, Payload, Piece, joined
 from gateway.errors import EntityTooLarge, IncompleteBody, InvalidRequest, S3Error, SignatureDoesNotMatch
 from gateway.sigv4 import Scope, SigningKey, matches
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 MAX_SIGNED_CHUNK = 16 * 2**20  # bytes; a signed chunk is held until it is verified
 MAX_LINE = 1024  # bytes, without its CRLF
@@ -105,6 +103,10 @@ class _Relay(ABC):
             self._state = _REFUSED
             raise
         return self._out.pieces()
+
+    def fits(self, room: int) -> int:
+        """Return how many bytes to take next, where there is room for so many: any other number is right too."""
+        return room
 
     def finish(self) -> None:
         """Say that the body has ended. Raises IncompleteBody when it should not have."""
@@ -289,6 +291,15 @@ class SignedRelay(_Relay):
         self._now = _NOTHING  # and what came now
         self._hash = sha256()
         self._sealed = False  # the trailers' signature has been seen
+        self._stride = 1  # bytes of the last chunk that came whole, with its frame
+
+    def fits(self, room: int) -> int:
+        """Return as many bytes as end with a chunk, when the next ones are as long as the last: none is then hashed in pieces."""
+        if self._held or self._state not in (_HEAD, _DATA):
+            return room
+        begun = self._chunk_left + 2 if self._state == _DATA else 0
+        whole = begun + (room - begun) // self._stride * self._stride
+        return whole if 0 < whole <= room else room
 
     def _take_head(self, line: bytes) -> int:
         match = _SIGNED_HEAD.fullmatch(line)
@@ -299,7 +310,7 @@ class SignedRelay(_Relay):
         if size > MAX_SIGNED_CHUNK:
             raise EntityTooLarge(f"A signed chunk may hold {MAX_SIGNED_CHUNK} bytes at most.")
         if not size:
-            self._end = self._verified_head(self._hash)
+            self._end = self._verified_head(self._hash.hexdigest())
         return size
 
     def _fed(self, data: memoryview) -> None:
@@ -309,23 +320,28 @@ class SignedRelay(_Relay):
             self._now = _NOTHING
 
     def _head(self, data: memoryview, at: int) -> int:
-        # First all are hashed, then all verified: so the code of either stays in the caches.
+        # First all are hashed, side by side, then all verified.
         whole, at = self._whole(data, at)
-        for head, content, piece in whole:
+        digests = sha256_each([data[begin:end] for _, begin, end in whole])
+        for (head, begin, end), content_hash in zip(whole, digests, strict=True):
             self._size, self._signature = head[1], head[2].decode("ascii")
-            self._let_out(content, piece)
+            self._out.chunk(self._verified_head(content_hash), data[begin : end + 2])
         return super()._head(data, at)
 
-    def _whole(self, data: memoryview, at: int) -> tuple[list[tuple[re.Match[bytes], _Hash, memoryview]], int]:
-        """Return the chunks that lie whole in `data`, and the position after them: any other is for the steps to judge."""
+    def _whole(self, data: memoryview, at: int) -> tuple[list[tuple[re.Match[bytes], int, int]], int]:
+        """Return the chunks that lie whole in `data` (head, where their content begins and ends), and the position after them.
+
+        Any other is for the steps to judge.
+        """
         whole = []
         while (head := _SIGNED_LINE.match(data, at)) is not None:
             size, begin = int(head[1], 16), head.end()
             end = begin + size
             if not 0 < size <= min(self._left, MAX_SIGNED_CHUNK) or bytes(data[end : end + 2]) != b"\r\n":
                 break
-            whole.append((head, sha256(data[begin:end]), data[begin:end]))
+            whole.append((head, begin, end))
             self._left -= size
+            self._stride = end + 2 - at
             at = end + 2
         return whole, at
 
@@ -334,17 +350,16 @@ class SignedRelay(_Relay):
         self._now = piece
 
     def _take_data_end(self) -> None:
-        self._let_out(self._hash, self._before, self._now)
+        self._let_out(self._hash.hexdigest(), self._before, self._now)
         self._hash, self._before, self._now = sha256(), bytearray(), _NOTHING
 
-    def _let_out(self, content: _Hash, *pieces: Piece) -> None:
-        self._out.frame(self._verified_head(content))
+    def _let_out(self, content_hash: str, *pieces: Piece) -> None:
+        self._out.frame(self._verified_head(content_hash))
         self._out.payload(*pieces)
         self._out.frame(b"\r\n")
 
-    def _verified_head(self, content: _Hash) -> bytes:
+    def _verified_head(self, content_hash: str) -> bytes:
         """Check the chunk's signature over its content and return its head for the backend."""
-        content_hash = content.hexdigest()
         if not matches(self._incoming.chunk(content_hash), self._signature):
             raise SignatureDoesNotMatch(reason="a chunk's signature differs")
         return self._size + b";chunk-signature=" + self._outgoing.chunk(content_hash).encode("ascii") + b"\r\n"
@@ -361,7 +376,7 @@ class SignedRelay(_Relay):
     def _resigned_trailers(self, given: str) -> str:
         """Verify the signature over the lines `name:value` before it, each with LF, and return the backend's."""
         lines = "".join(f"{name}:{value}\n" for name, value in self._trailers.items())
-        content_hash = sha256(lines.encode("ascii")).hexdigest()
+        content_hash = sha256_hex(lines.encode("ascii"))
         if not matches(self._incoming.trailer(content_hash), given):
             raise SignatureDoesNotMatch(reason="the trailers' signature differs")
         return self._outgoing.trailer(content_hash)
@@ -382,18 +397,3 @@ def decoder(
     return SignedRelay(
         decoded_length, chain, ChunkChain(SigningKey(b""), "", Scope("", "", ""), ""), trailers, Payload(check)
     )
-
-
-def read_all(
-    body: bytes, decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None
-) -> tuple[bytes, Mapping[str, str]]:
-    """Return payload and trailers of a small, whole aws-chunked body: XML that the gateway reads. Raises as the relays do."""
-    relay = decoder(decoded_length, trailers, chain)
-    payload = relay.feed(body)
-    relay.finish()
-    return payload, relay.trailers
-
-
-def decode_body(body: bytes, decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None) -> bytes:
-    """Return the payload alone; see read_all."""
-    return read_all(body, decoded_length, trailers, chain)[0]

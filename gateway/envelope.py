@@ -39,6 +39,11 @@ class Framed:
         """Take payload: of signed chunks, verified."""
         self._ready += pieces
 
+    def chunk(self, head: bytes, content: memoryview) -> None:
+        """Take a whole chunk, verified: its head, and its content with the line end after it."""
+        self._ready.append(head)
+        self._ready.append(content)
+
     def end(self, data: bytes, trailers: Mapping[str, str]) -> None:
         """Take the zero chunk and its trailers: framing and signatures are verified."""
         del trailers
@@ -69,6 +74,11 @@ class Payload(Framed):
 
     def frame(self, data: bytes) -> None:
         """Drop framing."""
+
+    def chunk(self, head: bytes, content: memoryview) -> None:
+        """Take a whole chunk's payload."""
+        del head
+        self.payload(content[:-2])
 
     def payload(self, *pieces: Piece) -> None:
         """Take payload, let go of what came before it."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +21,7 @@ from gateway.chunk_chain import ChunkChain
 from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.context import RequestContext
 from gateway.decoding import incoming, trailer_names
+from gateway.digests import sha256_hex
 from gateway.errors import S3Error
 from gateway.plans import Forward, names_of
 from gateway.request import MAX_KEY_BYTES, S3Request, decoded_key
@@ -191,7 +191,7 @@ class Habit:
         if not moment or (self._chunked and not self._may_be_chunked(words, head)):
             return None
         words = (*words, moment)
-        digest = sha256(self._backend_canonical.fill(words)).hexdigest().encode()
+        digest = sha256_hex(self._backend_canonical.fill(words)).encode()
         signature = self._backend_key.sign(self._backend_to_sign % (moment, digest))
         sent = self._sent.fill((*words, signature.encode()))
         again.send(sent, head, self._relay(again.words, moment, signature) if self._chunked else None)
@@ -205,7 +205,7 @@ class Habit:
                 return False
         except S3Error:
             return False
-        digest = sha256(self._canonical.fill(words)).hexdigest().encode()
+        digest = sha256_hex(self._canonical.fill(words)).encode()
         return matches(self._key.sign(self._to_sign % (date, digest)), words[self._signature_at].decode())
 
     def _is_session(self) -> bool:

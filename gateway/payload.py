@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from gateway.authenticate import Caller, PayloadMode
 from gateway.checksums import verify_body
-from gateway.chunked import read_all
+from gateway.chunk_chain import ChunkChain
+from gateway.chunked import decoder
 from gateway.decoding import digests, incoming, trailer_names
 from gateway.request import S3Request
 
@@ -20,3 +21,13 @@ def verified(request: S3Request, caller: Caller, body: bytes) -> bytes:
     pinned = {"x-amz-content-sha256": caller.payload_hash} if caller.mode is PayloadMode.HEX else {}
     verify_body(body, {**digests(request), **trailers, **pinned})
     return body
+
+
+def read_all(
+    body: bytes, decoded_length: int, trailers: tuple[str, ...], chain: ChunkChain | None
+) -> tuple[bytes, Mapping[str, str]]:
+    """Return payload and trailers of a small, whole aws-chunked body: XML that the gateway reads. Raises as the relays do."""
+    relay = decoder(decoded_length, trailers, chain)
+    payload = relay.feed(body)
+    relay.finish()
+    return payload, relay.trailers

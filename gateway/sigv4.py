@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from hashlib import sha256
 from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from gateway.digests import hmac_hex, hmac_state, sha256_hex
 from gateway.errors import (
     AccessDenied,
     AuthorizationHeaderMalformed,
@@ -38,7 +38,6 @@ MAX_EXPIRES = 604_800  # seconds: seven days
 _UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]*")
 _UNRESERVED_OR_SLASH = re.compile(r"[A-Za-z0-9\-._~/]*")
 _SCOPE_DATE = re.compile(r"/([0-9]{8})/[^/]*/[^/]+/aws4_request")
-_BLOCK = 64  # bytes of a block of SHA-256
 _KEPT_TEXT = 1024  # characters of a text that is remembered
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 TIMESTAMP = r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z"
@@ -315,25 +314,20 @@ def canonical_request(
 
 def string_to_sign(timestamp: str, scope: Scope, canonical: str) -> str:
     """Return the string to sign for a canonical request."""
-    return f"{ALGORITHM}\n{timestamp}\n{scope.text}\n{sha256(canonical.encode('utf-8', 'surrogateescape')).hexdigest()}"
+    return f"{ALGORITHM}\n{timestamp}\n{scope.text}\n{sha256_hex(canonical.encode('utf-8', 'surrogateescape'))}"
 
 
 class SigningKey:
     """A derived signing key, ready to sign: HMAC-SHA256 (RFC 2104) with both pads absorbed already."""
 
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_state",)
 
     def __init__(self, key: bytes) -> None:
-        block = key.ljust(_BLOCK, b"\0")
-        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+        self._state = hmac_state(key)
 
     def sign(self, text: str | bytes) -> str:
         """Return the signature of a text: 64 lower-case hexadecimal digits."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(text if isinstance(text, bytes) else text.encode())
-        outer.update(inner.digest())
-        return outer.hexdigest()
+        return hmac_hex(self._state, text if isinstance(text, bytes) else text.encode())
 
     def __repr__(self) -> str:
         return "SigningKey(***)"

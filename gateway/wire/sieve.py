@@ -42,7 +42,7 @@ class Sieve:
     def take(self, source: int, limit: int) -> int:
         """Take (Carrier); at the limit the body is whole. Raises Refused."""
         view = _shared.view
-        taken = os.readv(source, [view[: min(limit, self._size)]])
+        taken = os.readv(source, [view[: min(limit, self._relay.fits(self._size))]])
         if taken:
             self._sift(view[:taken], whole=taken == limit)
         self.held = taken

@@ -50,6 +50,9 @@ class Relay(Protocol):
     def sift(self, data: memoryview) -> Sequence[Piece]:
         """Return the same in pieces, of a relay that keeps the length: good as long as `data` is."""
 
+    def fits(self, room: int) -> int:
+        """Return how many bytes to ask for next, of `room`: as many as are cheapest to verify."""
+
     def finish(self) -> None:
         """Say that the body has ended; raises when it should not have."""
 

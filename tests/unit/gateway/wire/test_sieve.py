@@ -19,6 +19,8 @@ class Late:
 
     def __init__(self, *, bad: bytes = b"?", tiny: bool = False) -> None:
         self.bad, self.tiny, self.before, self.finished = bad, tiny, b"", False
+        self.rooms: list[int] = []
+        self.most = 1 << 30
 
     def feed(self, data: bytes) -> bytes:
         return b"".join(self.sift(memoryview(data)))
@@ -29,6 +31,10 @@ class Late:
         out, self.before = memoryview(self.before), b""
         self.before = bytes(data)
         return [out[at : at + 1] for at in range(len(out))] if self.tiny else [out]
+
+    def fits(self, room: int) -> int:
+        self.rooms.append(room)
+        return min(room, self.most)
 
     def finish(self) -> None:
         self.finished = True
@@ -66,6 +72,17 @@ def test_what_the_relay_holds_back_has_gone_as_far_as_it_can(line):
     assert sieve.take(source, 95) == 6
     assert (sieve.give(target, more=True), sieve.held) == (6, 0)
     assert os.read(reader, 100) == b"first"
+
+
+def test_the_relay_says_how_much_it_likes_to_take(line):
+    """No more is read than that, nor than the body still has."""
+    source, feed, *_ = line
+    relay = Late()
+    relay.most = 7
+    sieve = Sieve(relay)
+    os.write(feed, b"a" * 20)
+    assert [sieve.take(source, 20), sieve.take(source, 13), sieve.take(source, 6)] == [7, 7, 6]
+    assert relay.rooms == [COPIED] * 3
 
 
 def test_at_the_limit_the_relay_is_asked_before_the_last_bytes_leave(line):
