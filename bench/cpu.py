@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ TICK = os.sysconf("SC_CLK_TCK")
 _TIMES = slice(11, 15)  # utime, stime, cutime, cstime, counted after the command's name
 SERVER_CPU, LOAD_CPU = 0, 1
 _MAY = frozenset(os.sched_getaffinity(0))  # where this program was allowed to run before it bound itself anywhere
+
+
+_ANYWHERE = ContextVar("anywhere", default=False)
 
 
 @dataclass(frozen=True)
@@ -126,12 +130,24 @@ def metered(pids: Mapping[str, int]) -> Iterator[Meter]:
 def pinned(cpu: int) -> Iterator[None]:
     """Bind this thread, and whatever it starts meanwhile, to one CPU, inside of another such block too.
 
-    Does nothing where this program may not use that CPU.
+    Does nothing where this program may not use that CPU, nor within `anywhere`.
     """
     before = os.sched_getaffinity(0)
-    if cpu in _MAY:
+    if cpu in _MAY and not _ANYWHERE.get():
         os.sched_setaffinity(0, {cpu})
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def anywhere() -> Iterator[None]:
+    """Let this thread, and whatever it starts meanwhile, run on every CPU that this program may use."""
+    before, token = os.sched_getaffinity(0), _ANYWHERE.set(True)
+    os.sched_setaffinity(0, _MAY)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+        _ANYWHERE.reset(token)

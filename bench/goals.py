@@ -8,6 +8,7 @@ from bench.report import Goal
 CPU, RATE, PER_GIB = "µs CPU", "requests/s", "CPU s/GiB"
 SMALL_GET, SMALL_PUT, MIDDLE_GET = "GET 1 KiB", "PUT 1 KiB", "GET 64 KiB"
 WORKERS, STEADY, MEMORY = "GET 1 KiB, one and two workers", "GET 1 KiB at half load", "memory"
+SHARED = f"{WORKERS}, on both CPUs with load and store"
 BIG_GET, BIG_PUT, TLS_GET, TLS_PUT = "GET 64 MiB", "PUT 64 MiB", "GET 64 MiB, TLS", "PUT 64 MiB, TLS"
 CHUNKED, HASH = "PUT 64 MiB, signed chunks", "one SHA-256 pass"
 IDLE, PER_CONNECTION, GROWTH = "MiB, idle", "KiB per idle connection", "MiB more for {gibibytes} GiB, {way}"
@@ -48,8 +49,9 @@ GOALS = (
     _cpu("64 MiB PUT over TLS, CPU s/GiB", TLS_PUT, NGINX_LARGE, 1.1, PER_GIB),
     _cpu("64 KiB GET, µs CPU", MIDDLE_GET, NGINX, 1.4),
     _cpu("aws-chunked signed PUT, CPU s/GiB", CHUNKED, HASH, 1.3, PER_GIB),
-    Goal("two workers / one, as many connections each, µs CPU", (WORKERS, TWO_EACH, CPU), 1.05, (WORKERS, NAME, CPU)),
-    Goal("two workers / one, as many connections in all, µs CPU", (WORKERS, TWO, CPU), 1.05, (WORKERS, NAME, CPU)),
+    *(Goal(f"two workers / one {where}, as many connections {how}, µs CPU", (load, two, CPU), 1.05, (load, NAME, CPU))
+      for load, where in ((SHARED, "on both CPUs"), (WORKERS, "on one CPU"))
+      for two, how in ((TWO_EACH, "each"), (TWO, "in all"))),
     _over_nginx("p50", 0.3), _over_nginx("p99", 1.5),
     Goal("sessions per CPU second, embedded store", (STS, NAME, STS_PER_CPU), 1000, kind="value", least=True),
     Goal("etcd transactions per session", (STS, OVER_ETCD, STS_WRITES), 1.05, kind="value"),

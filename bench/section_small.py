@@ -12,8 +12,8 @@ from botocore.credentials import Credentials
 
 from bench import contenders
 from bench.contenders import Contender, Lab
-from bench.cpu import LOAD_CPU, metered, pinned, processes, tree_of
-from bench.goals import CPU, MIDDLE_GET, RATE, SMALL_GET, SMALL_PUT, WORKERS
+from bench.cpu import LOAD_CPU, anywhere, metered, pinned, processes, tree_of
+from bench.goals import CPU, MIDDLE_GET, RATE, SHARED, SMALL_GET, SMALL_PUT, WORKERS
 from bench.load_small import WrongAnswer, fire, refuse, verify, verify_put
 from bench.plan import Plan, in_turn
 from bench.signing import BUCKET, Shot, Signer, key
@@ -74,11 +74,10 @@ def small(lab: Lab, plan: Plan) -> None:
                     refuse(one.port, Signer(replace_secret(one.credentials), one.host).get(KIB, 0))
         compare(lab, plan, gets(SMALL_GET, content, KIB), everybody, store)
         compare(lab, plan, gets(MIDDLE_GET, content, 64 * KIB), [gateway, nginx, haproxy, go, interpreted], store)
-        two = contenders.gateway(lab, backend, "--workers", "2", name=contenders.TWO)
-        each = replace(two, name=contenders.TWO_EACH, pids={contenders.TWO_EACH: two.pids[contenders.TWO]},
-                       connections=2 * two.connections)  # fmt: skip
-        compare(lab, plan, gets(WORKERS, content, KIB), [gateway, two, each], store)
-        lab.results.add(WORKERS, contenders.TWO, "the idler worker's part, %", 100 * idler(two.pids[contenders.TWO]))
+        workers(lab, plan, gets(WORKERS, content, KIB), gateway, store)
+    with lab.section(), anywhere():
+        store = contenders.source(lab, plan.root)
+        workers(lab, plan, gets(SHARED, content, KIB), contenders.gateway(lab, store[0]), store)
     with lab.section():
         store = contenders.sink(lab, plan.content)
         starts = (
@@ -86,6 +85,15 @@ def small(lab: Lab, plan: Plan) -> None:
             contenders.gateway_with_opa,
         )  # fmt: skip
         compare(lab, plan, puts(SMALL_PUT, content[:KIB]), [start(lab, store[0]) for start in starts], store)
+
+
+def workers(lab: Lab, plan: Plan, load: Load, one: Contender, store: tuple[int, int]) -> None:
+    """Measure two workers beside one, with as many connections in all and with as many each."""
+    two = contenders.gateway(lab, store[0], "--workers", "2", name=contenders.TWO)
+    each = replace(two, name=contenders.TWO_EACH, pids={contenders.TWO_EACH: two.pids[contenders.TWO]},
+                   connections=2 * two.connections)  # fmt: skip
+    compare(lab, plan, load, [one, two, each], store)
+    lab.results.add(load.name, contenders.TWO, "the idler worker's part, %", 100 * idler(two.pids[contenders.TWO]))
 
 
 def compare(lab: Lab, plan: Plan, load: Load, everybody: Sequence[Contender | None], store: tuple[int, int]) -> None:

@@ -107,6 +107,9 @@ class Stream:
             except OSError as error:
                 self._end(error)
                 return
+            except MemoryError:  # left to the loop it would be tried again, and again
+                self._end(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+                return
             if not data:
                 self._ended()
                 return

@@ -9,7 +9,19 @@ import time
 
 import pytest
 
-from bench.cpu import TICK, Machine, Stat, metered, parse_machine, parse_stat, pinned, tree_cpu, tree_of, tree_pss
+from bench.cpu import (
+    TICK,
+    Machine,
+    Stat,
+    anywhere,
+    metered,
+    parse_machine,
+    parse_stat,
+    pinned,
+    tree_cpu,
+    tree_of,
+    tree_pss,
+)
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
 
@@ -79,6 +91,17 @@ def test_who_is_bound_may_start_somebody_elsewhere():
             assert os.sched_getaffinity(0) == {before[0]}
         assert os.sched_getaffinity(0) == {before[1]}
     assert os.sched_getaffinity(0) == set(before)
+
+
+def test_anywhere_is_on_every_cpu_also_where_somebody_asks_for_one():
+    """What is started within `anywhere` is bound nowhere, and what is started after it where it was."""
+    everywhere = os.sched_getaffinity(0)
+    (first, *_) = sorted(everywhere)
+    with pinned(first):
+        with anywhere(), pinned(first):
+            assert os.sched_getaffinity(0) == everywhere
+        assert os.sched_getaffinity(0) == {first}
+    assert os.sched_getaffinity(0) == everywhere
 
 
 def test_memory_is_that_of_the_tree():

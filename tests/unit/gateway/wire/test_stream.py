@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import hashlib
+import os
 import select
 import socket
 import struct
@@ -366,3 +368,22 @@ uvloop.run(main())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "0"
+
+
+@both
+async def test_no_memory_for_what_comes_ends_the_connection(paired):
+    """An error that nobody can wait for is told once: the loop would try again as long as bytes are there."""
+    pair = await paired()
+    read = os.read
+
+    def short(number: int, size: int) -> bytes:
+        if number == pair.stream.get_extra_info("socket").fileno():
+            raise MemoryError
+        return read(number, size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "read", short)
+        pair.peer.sendall(b"hello")
+        await pair.lost()
+    assert pair.told.error.errno == errno.ENOMEM
+    assert pair.told.data == b""
