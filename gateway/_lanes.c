@@ -126,7 +126,8 @@ static void finish(Lane *lane)
         one(alone, lane->left / BLOCK);
     const size_t rest = lane->left, blocks = rest + 9 > BLOCK ? 2 : 1;
     const uint64_t bits = __builtin_bswap64((uint64_t)lane->all * 8);
-    memcpy(last, lane->at, rest);
+    if (rest)
+        memcpy(last, lane->at, rest);
     last[rest] = 0x80;
     memcpy(last + blocks * BLOCK - 8, &bits, 8);
     lane->at = last;
@@ -229,10 +230,16 @@ static PyObject *sha256_each(PyObject *Py_UNUSED(module), PyObject *given)
     Py_buffer *pieces = PyMem_Calloc(count ? (size_t)count : 1, sizeof *pieces);
     if (!pieces)
         return PyErr_NoMemory();
-    /* Asking for a buffer may run Python: the list may be another one afterwards. */
-    while (held < count && held < PyList_GET_SIZE(given)
-           && !PyObject_GetBuffer(PyList_GET_ITEM(given, held), &pieces[held], PyBUF_SIMPLE))
+    /* Asking for a buffer may run Python, which may change the list and let go of what is asked. */
+    while (held < count && held < PyList_GET_SIZE(given)) {
+        PyObject *const piece = PyList_GET_ITEM(given, held);
+        Py_INCREF(piece);
+        const int failed = PyObject_GetBuffer(piece, &pieces[held], PyBUF_SIMPLE);
+        Py_DECREF(piece);
+        if (failed)
+            break;
         held++;
+    }
     if (held == count)
         found = digests_of(pieces, count);
     else if (!PyErr_Occurred())

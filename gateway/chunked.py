@@ -299,7 +299,7 @@ class SignedRelay(_Relay):
             return room
         begun = self._chunk_left + 2 if self._state == _DATA else 0
         whole = begun + (room - begun) // self._stride * self._stride
-        return whole if 0 < whole <= room else room
+        return whole if 0 < whole <= room and begun <= room else room
 
     def _take_head(self, line: bytes) -> int:
         match = _SIGNED_HEAD.fullmatch(line)

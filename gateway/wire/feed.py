@@ -102,6 +102,8 @@ class Feed:
             more = self._rounds()
         except ConnectionError as problem:
             error = problem
+        except MemoryError:  # what was not written must not be missing between what was and what would be
+            error = TargetBroken("no memory for the answer's bytes")
         if self._moved > before and not self._over:
             self._progress(self._moved - before)
         if self._over:  # whoever was told ended it

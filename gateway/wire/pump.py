@@ -69,11 +69,12 @@ class Pump:
     no descriptors left, and with `moved` 0 nothing was taken from the source then: it can still be relayed otherwise. Or
     Refused by the relay: the target has less than it was promised.
     After success both transports are as they were, the source still paused, its bytes after `count` unread. After an error
-    bytes may be lost between the two: both connections are to be aborted. `moved(n)` is called with the bytes of each turn.
+    bytes may be lost between the two: both connections are to be aborted. `moved(n)` is called with the bytes of each turn; 0 where the
+    target took what a relay had held back.
     """
 
     __slots__ = ("_carrier", "_copies", "_copies_once", "_count", "_done", "_empty", "_fds", "_handle", "_loop", "_moved", "_over",
-                 "_progress", "_source", "_target", "_through", "_waits", "_woken")  # fmt: skip
+                 "_progress", "_source", "_stirred", "_target", "_through", "_waits", "_woken")  # fmt: skip
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class Pump:
         self._copies = through is not None  # or splice was refused here
         self._copies_once = False
         self._woken = False  # by the source, and nothing was taken yet
+        self._stirred = False  # the target took something in this turn
         self._empty = False  # the target's own buffer, once
         self._over = False
         self._waits: _Next | None = None
@@ -138,6 +140,7 @@ class Pump:
         before = self._moved
         error: OSError | Refused | None = None
         self._woken = self._waits is _Next.READ
+        self._stirred = False
         try:
             self._look()
             after = self._rounds()
@@ -147,9 +150,13 @@ class Pump:
             after, error = _Next.OVER, refused
         except OSError as problem:
             after, error = _Next.OVER, self._lost(problem)
+        except (
+            MemoryError
+        ):  # what was taken may stand in the thread's buffer only, where another transfer's bytes come next
+            after, error = _Next.OVER, TargetBroken("no memory for what the target did not take")
         if after is _Next.OVER:
             self._release()
-        if self._progress is not None and self._moved > before:
+        if self._progress is not None and (self._moved > before or self._stirred):
             self._progress(self._moved - before)
         if after is _Next.OVER:
             self._finish(error)
@@ -241,6 +248,7 @@ class Pump:
             self._carrier = Buffer(carrier.rest())
             carrier.lend_back()
             return True
+        self._stirred = True  # a relay may let go of more than this turn took
         self._moved += given
         if not carrier.held:
             self._carrier = None

@@ -169,7 +169,10 @@ class Stream:
                 self._broke(error)
                 return
         if sent < len(data):
-            self._keep(bytes(memoryview(data)[sent:]))
+            try:
+                self._keep(bytes(memoryview(data)[sent:]))
+            except MemoryError:  # nothing may follow what is missing
+                self._broke(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
 
     def writelines(self, pieces: list[bytes | bytearray | memoryview]) -> None:
         """Write several pieces."""

@@ -589,6 +589,19 @@ def test_chunks_of_one_length_are_not_cut() -> None:
     assert relay.fits(framed - 1) == framed - 1  # better cut than asked for nothing
 
 
+def test_of_a_chunk_that_is_larger_than_the_room_as_much_is_asked_for_as_fits() -> None:
+    """However long the chunks before it were."""
+    small, large = b"x" * 1000, b"x" * 100_000
+    body = memoryview(encode_signed([small, large], client_chain()))
+    relay = SignedRelay(101_000, client_chain(), backend_chain(), ())
+    at = 1500
+    relay.sift(body[:at])
+    for room in (5000, 40_000, 1):
+        assert relay.fits(room) == room
+        relay.sift(body[at : at + room])
+        at += room
+
+
 # --- anything at all ---
 
 chunk_lists = st.lists(st.binary(min_size=1, max_size=30), max_size=6)

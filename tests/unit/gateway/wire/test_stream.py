@@ -8,11 +8,13 @@ import errno
 import functools
 import hashlib
 import os
+import resource
 import select
 import socket
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -387,3 +389,28 @@ async def test_no_memory_for_what_comes_ends_the_connection(paired):
         await pair.lost()
     assert pair.told.error.errno == errno.ENOMEM
     assert pair.told.data == b""
+
+
+@contextlib.contextmanager
+def little_memory():
+    """Leave this process 8 MiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (8 << 20), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@both
+async def test_no_memory_for_what_finds_no_room_is_a_break(paired):
+    """What could not be kept is missing: nothing may follow it."""
+    pair = await paired()
+    data = bytes(1 << 29)  # more than a heap has left from other tests; nothing of it is touched
+    with little_memory():
+        pair.stream.write(data)
+    assert pair.stream.is_closing()
+    pair.stream.write(b"more")
+    await pair.lost()
+    assert pair.told.error.errno == errno.ENOMEM
