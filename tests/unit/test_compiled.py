@@ -98,20 +98,24 @@ def test_a_machine_with_a_compiler_gets_it_compiled(tmp_path):
     assert said.stdout == f"minio-gw {gateway.__version__} (compiled)\n"
 
 
+def copied() -> list[str]:
+    """Return what the image's Dockerfile copies from its context, in order: the package is built from that."""
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    lines = [line.split()[1:] for line in text.splitlines() if line.startswith("COPY ") and "--from=" not in line]
+    return [name for *names, _ in lines for name in names]
+
+
+def test_the_image_is_built_from_what_its_context_has():
+    """Everything stays out of the context but what .dockerignore lets in by name."""
+    first, *rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in {"", "#"}]
+    assert first == "*"
+    assert {"setup.py", "pyproject.toml", "gateway"} < set(copied())
+    assert [name for name in copied() if f"!{name}" not in rules] == []
+
+
 def source(folder: Path) -> Path:
-    """Return a copy of what a package is built from: setuptools leaves things beside it."""
+    """Return a copy of what the package is built from: setuptools leaves things beside it."""
     copy = folder / "source"
     copy.mkdir()
-    subprocess.run(
-        [
-            "cp",
-            "-R",
-            *[
-                str(ROOT / name)
-                for name in ("gateway", "sts", "iam", "setup.py", "pyproject.toml", "README.md", "LICENSE")
-            ],
-            copy,
-        ],
-        check=True,
-    )
+    subprocess.run(["cp", "-R", *[str(ROOT / name) for name in copied()], copy], check=True)
     return copy
