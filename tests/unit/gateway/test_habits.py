@@ -110,7 +110,7 @@ def test_a_habit_that_fails_costs_nothing(monkeypatch, caplog):
     who = guest(desk)
     raw = head("GET", "/ann/a")
     whole(desk, raw, who)
-    monkeypatch.setattr("gateway.habit.sha256", lambda *_: 1 / 0)
+    monkeypatch.setattr("gateway.habit.sha256_hex", lambda *_: 1 / 0)
     for _ in range(2):
         assert again(desk, raw, who) is None
         assert isinstance(whole(desk, raw, who), tuple)
