@@ -298,8 +298,9 @@ class SignedRelay(_Relay):
         if self._held or self._state not in (_HEAD, _DATA):
             return room
         begun = self._chunk_left + 2 if self._state == _DATA else 0
-        whole = begun + (room - begun) // self._stride * self._stride
-        return whole if 0 < whole <= room and begun <= room else room
+        if begun > room:
+            return room
+        return begun + (room - begun) // self._stride * self._stride or room
 
     def _take_head(self, line: bytes) -> int:
         match = _SIGNED_HEAD.fullmatch(line)

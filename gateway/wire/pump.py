@@ -150,9 +150,8 @@ class Pump:
             after, error = _Next.OVER, refused
         except OSError as problem:
             after, error = _Next.OVER, self._lost(problem)
-        except (
-            MemoryError
-        ):  # what was taken may stand in the thread's buffer only, where another transfer's bytes come next
+        except MemoryError:
+            # What was taken may stand in the thread's buffer only, where another transfer's bytes come next.
             after, error = _Next.OVER, TargetBroken("no memory for what the target did not take")
         if after is _Next.OVER:
             self._release()
