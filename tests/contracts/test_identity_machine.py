@@ -25,7 +25,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -68,7 +67,11 @@ RACERS = st.sampled_from(
 
 
 class Machine(RuleBasedStateMachine):
-    """Two gateways and a model. `make` opens another store on the same data, `run` runs a coroutine on the loop of the test."""
+    """Two gateways and a model. `make` opens another store on the same data, `run` runs a coroutine on the loop of the test.
+
+    A step that cannot be taken now is none, and no precondition: what a gateway does in time must not change what is drawn, since a story
+    that is played again would then be another one, and hypothesis says so instead of what is wrong.
+    """
 
     def __init__(self, make: Callable[[], IamStore], run: Callable[[Awaitable[Any]], Any]) -> None:
         super().__init__()
@@ -177,9 +180,10 @@ class Machine(RuleBasedStateMachine):
         )
 
     @rule(subject=SUBJECTS, ours=POLICIES, theirs=POLICIES)
-    @precondition(lambda self: not any(g.line.cut for g in self.gateways))
     def attach_at_both(self, subject: tuple[str, bool], ours: str, theirs: str) -> None:
         """Attach a policy at each gateway at the same moment: neither is lost."""
+        if any(g.line.cut for g in self.gateways):
+            return
         who, group = subject
 
         async def both() -> list[Any]:
@@ -271,8 +275,9 @@ class Machine(RuleBasedStateMachine):
         self._issue(site, "AssumeRoleWithWebIdentity", None, wanted, expected, policy, named, Token=token)
 
     @rule(site=SITES, choice=CHOICE)
-    @precondition(lambda self: self.model.sessions)
     def revoke_session(self, site: int, choice: int) -> None:
+        if not self.model.sessions:
+            return
         key = list(self.model.sessions)[choice % len(self.model.sessions)]
 
         def revoked(model: Model) -> str:
@@ -342,23 +347,26 @@ class Machine(RuleBasedStateMachine):
     # What happens to gateways, and time
 
     @rule(site=SITES, how=st.sampled_from(["late", "late", "cut"]))
-    @precondition(lambda self: not self.deaf)
     def deafen(self, site: int, how: str) -> None:
         """Let a gateway hear nothing more."""
+        if self.deaf:
+            return
         setattr(self.gateways[site].line, how, True)
         self.deaf[site] = self.model.frozen()
 
     @rule()
-    @precondition(lambda self: self.deaf)
     def heal(self) -> None:
+        if not self.deaf:
+            return
         for site in self.deaf:
             self.gateways[site].line.late = self.gateways[site].line.cut = False
         self._settle()
 
     @rule(site=SITES, first=RACERS, second=RACERS)
-    @precondition(lambda self: not self.deaf)
     def race(self, site: int, first: str, second: str) -> None:
         """Make two changes about the same few things, one at each gateway, the second before it has heard of the first."""
+        if self.deaf:
+            return
         self.deafen(site, "late")
         for where, name in ((1 - site, first), (site, second)):
             change: dict[str, Callable[[], Any]] = {
@@ -378,9 +386,10 @@ class Machine(RuleBasedStateMachine):
         self.heal()
 
     @rule(site=SITES)
-    @precondition(lambda self: not self.deaf)
     def restart(self, site: int) -> None:
         """Start a gateway anew: it knows what the store says, and nothing else."""
+        if self.deaf:
+            return
         self.run(self.gateways[site].close())
         self.gateways[site] = self._gateway(site)
         with self._pruning():  # as every gateway does when it starts
