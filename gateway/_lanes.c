@@ -177,6 +177,21 @@ static void hash_all(const Py_buffer *pieces, size_t count, uint8_t *out)
     }
 }
 
+/* The same, while others may run where it takes long. */
+static void hash_beside_others(const Py_buffer *pieces, Py_ssize_t count, uint8_t *out)
+{
+    size_t bytes = 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        bytes += (size_t)pieces[i].len;
+    if (bytes < FREES) {
+        hash_all(pieces, (size_t)count, out);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    hash_all(pieces, (size_t)count, out);
+    Py_END_ALLOW_THREADS
+}
+
 static PyObject *hexadecimal(const uint8_t digest[DIGEST])
 {
     static const char DIGITS[] = "0123456789abcdef";
@@ -194,18 +209,10 @@ static PyObject *hexadecimal(const uint8_t digest[DIGEST])
 /* Return the digests of `count` pieces as a list of texts, NULL with an error set. */
 static PyObject *digests_of(const Py_buffer *pieces, Py_ssize_t count)
 {
-    size_t bytes = 0;
     uint8_t *out = PyMem_Malloc(count ? (size_t)count * DIGEST : 1);
     if (!out)
         return PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < count; i++)
-        bytes += (size_t)pieces[i].len;
-    if (bytes >= FREES) {
-        Py_BEGIN_ALLOW_THREADS
-        hash_all(pieces, (size_t)count, out);
-        Py_END_ALLOW_THREADS
-    } else
-        hash_all(pieces, (size_t)count, out);
+    hash_beside_others(pieces, count, out);
     PyObject *found = PyList_New(count);
     for (Py_ssize_t i = 0; found && i < count; i++) {
         PyObject *text = hexadecimal(out + i * DIGEST);
@@ -258,12 +265,7 @@ static PyObject *sha256_hex(PyObject *Py_UNUSED(module), PyObject *data)
     uint8_t out[DIGEST];
     if (PyObject_GetBuffer(data, &piece, PyBUF_SIMPLE))
         return NULL;
-    if (piece.len >= FREES) {
-        Py_BEGIN_ALLOW_THREADS
-        hash_all(&piece, 1, out);
-        Py_END_ALLOW_THREADS
-    } else
-        hash_all(&piece, 1, out);
+    hash_beside_others(&piece, 1, out);
     PyBuffer_Release(&piece);
     return hexadecimal(out);
 }
