@@ -157,7 +157,7 @@ class Application:
             amazon=is_all_amazon(self.backend),
         )  # fmt: skip
         self.desk = Desk(
-            world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, soon=loop.call_soon), RequestIds(), config.domains,
+            world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, loop=loop), RequestIds(), config.domains,
             tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
         )  # fmt: skip
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
@@ -242,8 +242,8 @@ class Application:
     async def close(self) -> None:
         """Let go of everything, in the opposite order."""
         await self.plane.close()
-        self.desk.log.flush()
         await self.server.shutdown(1.0)
+        self.desk.log.flush()
         self.administration.close()
         await self.federation.close()
         await self.authorizer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from gateway.app import Application
 from gateway.config import load
 from gateway.desk import METRICS
-from gateway.observe import SERIES, AccessLine, AccessLog, Counters, RequestIds
+from gateway.observe import PAUSE, SERIES, WAITING, AccessLine, AccessLog, Counters, RequestIds
 from sts.service import ACTIONS
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
 
@@ -123,6 +124,93 @@ def test_lines_that_cannot_be_written_are_counted(out):
     log.write(line(status=200))
     log.write(line(status=200))
     assert log.lost == 2
+
+
+class Turning(asyncio.AbstractEventLoop):
+    """An event loop that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.soon: list = []
+        self.later: list = []
+
+    def time(self):
+        return self.now
+
+    def call_soon(self, callback, *args, **kwargs):
+        self.soon.append(callback)
+
+    def call_at(self, when, callback, *args, **kwargs):
+        self.later.append((when, callback))
+
+    def turn(self, seconds=0.0):
+        """Let time pass, and call what is due."""
+        self.now += seconds
+        due, self.soon = self.soon + [call for when, call in self.later if when <= self.now], []
+        self.later = [(when, call) for when, call in self.later if when > self.now]
+        for call in due:
+            call()
+
+
+class Written(io.StringIO):
+    """What was written, and in how many goes."""
+
+    goes = 0
+
+    def flush(self):
+        self.goes += 1
+
+
+def test_lines_of_a_round_are_one_write():
+    """A quiet gateway's lines are written when the round of the event loop ends, all in one go, in their order."""
+    loop, out = Turning(), Written()
+    log = AccessLog(as_json=True, quiet=False, out=out, loop=loop)
+    for status in (200, 201, 204):
+        log.write(line(status=status))
+    assert out.getvalue() == ""
+    loop.turn()
+    assert [json.loads(text)["status"] for text in out.getvalue().splitlines()] == [200, 201, 204]
+    assert out.goes == 1
+
+
+def test_a_busy_gateway_writes_lines_of_many_rounds_together():
+    """Lines soon after a write wait for the end of the pause, not for more lines; after it the next is written at once again."""
+    loop, out = Turning(), Written()
+    log = AccessLog(as_json=True, quiet=False, out=out, loop=loop)
+    for status in range(200, 210):
+        log.write(line(status=status))
+        loop.turn(PAUSE / 100)
+    assert out.goes == 1
+    loop.turn(PAUSE)
+    assert out.goes == 2
+    loop.turn(PAUSE)
+    log.write(line(status=210))
+    loop.turn()
+    assert out.goes == 3
+    assert [json.loads(text)["status"] for text in out.getvalue().splitlines()] == [*range(200, 211)]
+    assert not loop.later
+
+
+def test_lines_that_wait_are_bounded():
+    """However many requests end in a pause, no more lines wait than `WAITING`, and none is written twice or lost."""
+    loop, out = Turning(), Written()
+    log = AccessLog(as_json=True, quiet=False, out=out, loop=loop)
+    log.write(line(status=200))
+    loop.turn()
+    for number in range(2 * WAITING + 7):
+        log.write(line(status=200, bytes_out=number))
+    assert out.getvalue().count("\n") == 1 + 2 * WAITING
+    loop.turn(PAUSE)
+    assert [json.loads(text)["bytes_out"] for text in out.getvalue().splitlines()] == [0, *range(2 * WAITING + 7)]
+
+
+async def test_a_gateway_that_ends_writes_what_waits():
+    """The lines of the last requests are there when a gateway has ended, however soon that is."""
+    async with serving() as (client, application):
+        application.desk.log._out = out = io.StringIO()
+        for _ in range(3):
+            await client.get("/bucket/key")
+    assert out.getvalue().count(" GET /bucket/key ") == 3
 
 
 def test_counters_count_what_was_served():
