@@ -39,7 +39,8 @@ TWO, TWO_EACH = "the gateway, 2 workers", "the gateway, 2 workers, 32 connection
 INTERPRETED = "the gateway, interpreted"
 #: What is measured: the package as a wheel has it, compiled (docs/decisions/0012). Without it, the sources as they stand.
 BUILT = BENCH.parent / ".compiled"
-NGINX, NGINX_LARGE, HAPROXY = "nginx", "nginx, 512 KiB buffers", "haproxy, splice forced"
+NGINX, NGINX_LARGE, NGINX_TWO = "nginx", "nginx, 512 KiB buffers", "nginx, 2 workers"
+HAPROXY = "haproxy, splice forced"
 GO, CADDY, OSP, WEED = "Go ReverseProxy", "caddy", "object-storage-proxy", "SeaweedFS `weed s3`"
 
 
@@ -222,9 +223,9 @@ def gateway_with_opa(lab: Lab, backend: int) -> Contender | None:
     return found
 
 
-def nginx(lab: Lab, backend: int, buffer: int = 64, *, tls: bool = False) -> Contender | None:
-    """Start nginx with buffers of some KiB, one worker."""
-    name = NGINX if buffer == 64 else NGINX_LARGE
+def nginx(lab: Lab, backend: int, buffer: int = 64, *, tls: bool = False, workers: int = 1) -> Contender | None:
+    """Start nginx with buffers of some KiB; several workers have a listening socket each, as the gateway's do."""
+    name = NGINX_TWO if workers == 2 else NGINX if buffer == 64 else NGINX_LARGE
     if not shutil.which("nginx"):
         return lab.without(name, "not on PATH: apt-get install nginx-light")
     folder, port = lab.place("nginx"), free_port()
@@ -232,7 +233,7 @@ def nginx(lab: Lab, backend: int, buffer: int = 64, *, tls: bool = False) -> Con
     certificate = f" ssl; {pair}; ssl_protocols TLSv1.3"
     config = written(
         "nginx.conf", folder, port=port, backend=f"127.0.0.1:{backend}", buffer=f"{buffer}k", busy=f"{2 * buffer}k",
-        files=files(), user=user(), tls=certificate if tls else "",
+        files=files(), user=user(), tls=certificate if tls else " reuseport" if workers > 1 else "", workers=workers,
     )  # fmt: skip
     return lab.peer(name, _nginx(config, folder), folder, port, trust(lab) if tls else None)
 

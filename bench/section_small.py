@@ -88,11 +88,12 @@ def small(lab: Lab, plan: Plan) -> None:
 
 
 def workers(lab: Lab, plan: Plan, load: Load, one: Contender, store: tuple[int, int]) -> None:
-    """Measure two workers beside one, with as many connections in all and with as many each."""
+    """Measure two workers beside one, with as many connections in all and with as many each; and nginx's in all."""
     two = contenders.gateway(lab, store[0], "--workers", "2", name=contenders.TWO)
     each = replace(two, name=contenders.TWO_EACH, pids={contenders.TWO_EACH: two.pids[contenders.TWO]},
                    connections=2 * two.connections)  # fmt: skip
-    compare(lab, plan, load, [one, two, each], store)
+    peers = [contenders.nginx(lab, store[0]), contenders.nginx(lab, store[0], workers=2)]
+    compare(lab, plan, load, [one, two, each, *peers], store)
     lab.results.add(load.name, contenders.TWO, "the idler worker's part, %", 100 * idler(two.pids[contenders.TWO]))
 
 
