@@ -32,7 +32,7 @@ heap.py      what malloc is told about pieces of bodies
 
 A request that needs nothing awaited is answered in the callbacks that bring its bytes: no task, no future; one read and one
 write on each side when it is small, since a head goes with the first bytes of its body, and an answer that came whole is
-written whole. All connections' small writes wait for the end of the event loop's round, sixteen of them at most (outlet.py).
+written whole. All connections' small writes wait for the end of the event loop's round, thirty-two of them at most (outlet.py).
 
 A body goes through as pieces of what is read at once (256 KB at most). From `PUMPED` bytes still to come the Pump takes over, if
 their number is known and both sides are plaintext: no chunks of HTTP, no TLS. They go untouched through a pipe, or where a relay

@@ -1,6 +1,6 @@
 """What connections write, written at the end of one round of the event loop: read all, think, write all.
 
-A write wakes its reader, and the reader of one small write sleeps again before the next: with sixteen written one after the other
+A write wakes its reader, and the reader of one small write sleeps again before the next: with many written one after the other
 it is woken once, and the code that thinks is not thrown out of the caches by the kernel's after each. That is worth a quarter of
 the CPU of small requests (bench/README.md). What waits is bounded: a round ends after `MOST` connections, and what is large, or has
 become so, goes at once: a body's piece from where it is, past the transport (`pour`). Each connection's bytes keep their order, since
@@ -15,7 +15,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
-MOST = 16  # connections with something to write, after which nobody waits for the end of the round
+MOST = 32  # connections with something to write, after which nobody waits for the end of the round
 LARGE = 65_536  # bytes of one connection that wait at most
 _TCP = frozenset({socket.AF_INET, socket.AF_INET6})  # uvloop calls a pipe a socket too, of another family
 _UNKNOWN, _NONE = -2, -1
