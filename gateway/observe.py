@@ -120,9 +120,14 @@ class AccessLog:
             self.flush()
         elif len(waiting) == 1:
             if loop.time() < self._next:
-                loop.call_at(self._next, self.flush)
+                loop.call_at(self._next, self._soon)
             else:
                 loop.call_soon(self.flush)
+
+    def _soon(self) -> None:
+        """Write when the answers of this round have left: timers come before them."""
+        if self._loop is not None:
+            self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Write what waits, in one go."""

@@ -144,10 +144,13 @@ class Turning(asyncio.AbstractEventLoop):
         self.later.append((when, callback))
 
     def turn(self, seconds=0.0):
-        """Let time pass, and call what is due."""
+        """Let time pass, and call what is due: timers first."""
         self.now += seconds
-        due, self.soon = self.soon + [call for when, call in self.later if when <= self.now], []
+        due = [call for when, call in self.later if when <= self.now]
         self.later = [(when, call) for when, call in self.later if when > self.now]
+        for call in due:
+            call()
+        due, self.soon = self.soon, []
         for call in due:
             call()
 
@@ -189,6 +192,19 @@ def test_a_busy_gateway_writes_lines_of_many_rounds_together():
     assert out.goes == 3
     assert [json.loads(text)["status"] for text in out.getvalue().splitlines()] == [*range(200, 211)]
     assert not loop.later
+
+
+def test_lines_that_have_waited_come_after_answers():
+    """What was to be written at the end of the round, the answers, is written before the lines whose pause is over."""
+    loop, out = Turning(), Written()
+    log = AccessLog(as_json=True, quiet=False, out=out, loop=loop)
+    log.write(line(status=200))
+    loop.turn()
+    log.write(line(status=200))
+    loop.call_soon(lambda: seen.append(out.goes))
+    seen = []
+    loop.turn(PAUSE)
+    assert (seen, out.goes) == ([1], 2)
 
 
 def test_lines_that_wait_are_bounded():
