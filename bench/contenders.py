@@ -233,7 +233,7 @@ def nginx(lab: Lab, backend: int, buffer: int = 64, *, tls: bool = False, worker
     certificate = f" ssl; {pair}; ssl_protocols TLSv1.3"
     config = written(
         "nginx.conf", folder, port=port, backend=f"127.0.0.1:{backend}", buffer=f"{buffer}k", busy=f"{2 * buffer}k",
-        files=files(), user=user(), tls=certificate if tls else " reuseport" if workers > 1 else "", workers=workers,
+        files=files(), user=user(), tls=certificate if tls else "", workers=workers, shared=" reuseport" if workers > 1 else "",
     )  # fmt: skip
     return lab.peer(name, _nginx(config, folder), folder, port, trust(lab) if tls else None)
 

@@ -119,15 +119,10 @@ class AccessLog:
         if loop is None or len(waiting) >= WAITING:
             self.flush()
         elif len(waiting) == 1:
-            if loop.time() < self._next:
-                loop.call_at(self._next, self._soon)
+            if loop.time() < self._next:  # timers come before the answers of their round, and lines after them
+                loop.call_at(self._next, loop.call_soon, self.flush)
             else:
                 loop.call_soon(self.flush)
-
-    def _soon(self) -> None:
-        """Write when the answers of this round have left: timers come before them."""
-        if self._loop is not None:
-            self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Write what waits, in one go."""

@@ -141,7 +141,7 @@ class Turning(asyncio.AbstractEventLoop):
         self.soon.append(callback)
 
     def call_at(self, when, callback, *args, **kwargs):
-        self.later.append((when, callback))
+        self.later.append((when, lambda: callback(*args)))
 
     def turn(self, seconds=0.0):
         """Let time pass, and call what is due: timers first."""
