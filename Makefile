@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 # What stands beside the packages, and which tests are of what is compiled.
 BESIDE := tests bench deploy docs examples Makefile pyproject.toml README.md CHANGELOG.md
-OF_THE_COMPILED := $(addprefix tests/unit/gateway/test_,$(addsuffix .py,answers chunked desk digests envelope payload garbage habit habits identities observe regions \
-  retold sigv4 turn stores story control)) tests/unit/gateway/wire $(addprefix tests/unit/iam/test_,$(addsuffix .py,authorize \
+OF_THE_COMPILED := $(addprefix tests/unit/gateway/,signing stories turns wire backends/test_regions.py backends/test_stores.py s3/test_payload.py \
+  test_control.py test_garbage.py test_observe.py) $(addprefix tests/unit/iam/test_,$(addsuffix .py,authorize \
   evaluate evaluate_aws evaluate_properties policy_book verdicts)) tests/differential tests/traps $(addprefix tests/faults/test_,$(addsuffix .py,\
   copies_across crowds dying_backend early_answers no_secret_is_told over_tls regions stalling_backend streaming two_gateways \
   vanishing_client))

@@ -17,8 +17,8 @@ from setuptools.command.build_ext import build_ext
 COMPILED = [
     f"{name}.py"
     for name in (
-        "gateway/answers", "gateway/chunk_chain", "gateway/chunked", "gateway/desk", "gateway/habit", "gateway/habits", "gateway/identities",
-        "gateway/observe", "gateway/regions", "gateway/retold", "gateway/sigv4", "gateway/turn",
+        "gateway/stories/answers", "gateway/signing/chunk_chain", "gateway/signing/chunked", "gateway/turns/desk", "gateway/turns/habit", "gateway/turns/habits", "gateway/turns/identities",
+        "gateway/observe", "gateway/backends/regions", "gateway/turns/retold", "gateway/signing/sigv4", "gateway/turns/turn",
         "gateway/wire/answer", "gateway/wire/answer_heads", "gateway/wire/body", "gateway/wire/chunks", "gateway/wire/client",
         "gateway/wire/exchange", "gateway/wire/forms", "gateway/wire/group", "gateway/wire/heads", "gateway/wire/outlet",
         "gateway/wire/pool", "gateway/wire/steps", "gateway/wire/stream", "gateway/wire/upload", "gateway/wire/upstream",
@@ -36,7 +36,7 @@ def extensions() -> list[Extension]:
         from mypyc.build import mypycify  # noqa: PLC0415 - not there when nothing is to be compiled
 
         found: list[Extension] = mypycify(["--config-file=", "--ignore-missing-imports", *COMPILED])
-        found.append(Extension("gateway._lanes", ["gateway/_lanes.c"]))
+        found.append(Extension("gateway.signing._lanes", ["gateway/signing/_lanes.c"]))
     except (ImportError, SystemExit) as error:
         interpreted(error)
         return []

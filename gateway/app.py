@@ -11,21 +11,21 @@ from ipaddress import ip_network
 
 from gateway.admin.office import Insight, Office
 from gateway.admin.surface import Administration
-from gateway.backend import Backend
-from gateway.case import World
-from gateway.config import KEY_MASTER, ROOT_MASTER, Config
+from gateway.backends.backend import Backend
+from gateway.backends.exchange import Exchange
+from gateway.backends.places import Places
+from gateway.backends.regions import is_amazon
+from gateway.backends.seal import Seal as LocatorSeal
+from gateway.backends.stores import Stores
 from gateway.control import Control
-from gateway.desk import Desk
-from gateway.exchange import Exchange
-from gateway.identities import Identities, Rights, Source
 from gateway.observe import AccessLog, RequestIds
-from gateway.places import Places
-from gateway.policy_service import PolicyService
-from gateway.regions import is_amazon
-from gateway.seal import Seal as LocatorSeal
-from gateway.sigv4 import SigningKeys
-from gateway.stores import Stores
-from gateway.sts_settings import SEALED
+from gateway.settings.config import KEY_MASTER, ROOT_MASTER, Config
+from gateway.settings.sts_settings import SEALED
+from gateway.signing.sigv4 import SigningKeys
+from gateway.stories.case import World
+from gateway.turns.desk import Desk
+from gateway.turns.identities import Identities, Rights, Source
+from gateway.turns.policy_service import PolicyService
 from gateway.wire.group import Limits
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool

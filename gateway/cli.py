@@ -23,17 +23,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway import __version__, build
-from gateway.config import Config, ConfigErrors, load
-from gateway.endpoints import Problem, shown
-from gateway.inheritance import Inheritance
-from gateway.settings import SETTINGS, markdown_table
-from gateway.supervisor import WORKER_MARK, supervise
+from gateway.backends.endpoints import Problem, shown
+from gateway.processes.inheritance import Inheritance
+from gateway.processes.supervisor import WORKER_MARK, supervise
+from gateway.settings.config import Config, ConfigErrors, load
+from gateway.settings.table import SETTINGS, markdown_table
 from iam.store import StoreError
 from sts.ldap_settings import LdapSettings, Transport
 from sts.settings import OpenIdSettings
 
 if TYPE_CHECKING:
-    from gateway.store_server import StoreServer
+    from gateway.processes.store_server import StoreServer
 
 _T = TypeVar("_T")
 _SWITCHES = frozenset({"--quiet", "--json"})
@@ -79,7 +79,7 @@ def _serve(config: Config, words: list[str]) -> int:
         elif config.workers > 1 and inherited is None:
             status = asyncio.run(supervise(config, words))
         else:
-            from gateway.process import serve  # noqa: PLC0415 - aiohttp and botocore only where they serve
+            from gateway.processes.process import serve  # noqa: PLC0415 - aiohttp and botocore only where they serve
 
             _run(serve(config, inherited), config.loop)
     except* (OSError, StoreError) as group:
@@ -95,15 +95,15 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 async def _preflight(config: Config) -> list[Problem]:
-    from gateway.preflight import check  # noqa: PLC0415
+    from gateway.processes.preflight import check  # noqa: PLC0415
 
     return await check(config)
 
 
 async def _server(config: Config) -> int:
     """Run the store on DIR and the gateway in front of it; the store outlives the gateway's drain."""
-    from gateway.process import serve  # noqa: PLC0415
-    from gateway.store_server import StoreServer, StoreServerError  # noqa: PLC0415
+    from gateway.processes.process import serve  # noqa: PLC0415
+    from gateway.processes.store_server import StoreServer, StoreServerError  # noqa: PLC0415
 
     directory = (config.server_dir or Path()).resolve()
     try:

@@ -15,13 +15,13 @@ from aiohttp import web
 
 from gateway import handed
 from gateway.admin.surface import Administration
-from gateway.authenticate import authenticate
-from gateway.case import World
-from gateway.desk import HEALTH, METRICS, Desk
 from gateway.errors import AccessDenied, InternalError, S3Error, render
 from gateway.observe import AccessLine
-from gateway.request import MAX_HEADERS, S3Request
-from gateway.reserved import is_administration, plain
+from gateway.s3.authenticate import authenticate
+from gateway.s3.request import MAX_HEADERS, S3Request
+from gateway.s3.reserved import is_administration, plain
+from gateway.stories.case import World
+from gateway.turns.desk import HEALTH, METRICS, Desk
 from gateway.wire.heads import MAX_FIELD, MAX_TARGET
 from sts.service import ACTIONS, StsService
 from sts.wire import StsError, parse_call, render_error

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import aiohttp
 from aiohttp import web
 
-from gateway.desk import Desk
 from gateway.errors import EntityTooLarge, IncompleteBody, S3Error
 from gateway.observe import AccessLine
 from gateway.peer import is_secure, lines, source_ip
-from gateway.request import S3Request, parse
+from gateway.s3.request import S3Request, parse
+from gateway.turns.desk import Desk
 
 BODY_TIMEOUT = 20.0  # seconds for a body to arrive
 

@@ -1,7 +1,7 @@
 """The condition keys that a request here can have: what a policy may ask about. Pure.
 
 A key that is not here is a problem when a policy is parsed: a condition on it would silently never hold, or always. What each
-is, is said by `gateway.context`; docs/policies.md lists them.
+is, is said by `gateway.s3.context`; docs/policies.md lists them.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
 """
 

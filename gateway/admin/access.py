@@ -1,6 +1,6 @@
 """Who makes an administration call, and may they?
 
-Authentication is the S3 requests' own (`gateway.authenticate`), but narrower: the signature stands in the Authorization header,
+Authentication is the S3 requests' own (`gateway.s3.authenticate`), but narrower: the signature stands in the Authorization header,
 and covers the hash of the body, which is checked. No presigned URLs, nobody anonymous, no body that nobody signed.
 Authorization asks the same authorizer as S3 requests do, for an admin: action on no bucket.
 """
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 
-from gateway.authenticate import Caller, PayloadMode, authenticate
-from gateway.case import World
-from gateway.context import RequestContext
 from gateway.errors import AccessDenied, XAmzContentSHA256Mismatch
-from gateway.request import S3Request
-from gateway.sigv4 import signature_age_ms
+from gateway.s3.authenticate import Caller, PayloadMode, authenticate
+from gateway.s3.context import RequestContext
+from gateway.s3.request import S3Request
+from gateway.signing.sigv4 import signature_age_ms
+from gateway.stories.case import World
 from iam.model import AccessRequest, Decision, Principal, PrincipalType, Secret
 
 

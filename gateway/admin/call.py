@@ -14,7 +14,7 @@ from typing import Any
 from gateway.admin.access import Asker
 from gateway.admin.errors import XMinioAdminConfigBadJSON, XMinioAdminInvalidArgument
 from gateway.admin.office import Office
-from gateway.request import S3Request
+from gateway.s3.request import S3Request
 from iam.madmin import SIZE_LIMIT
 from iam.model import Principal
 

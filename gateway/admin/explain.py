@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway import explanations
+from gateway.admin import explanations
 from gateway.admin.call import AdminCall, Body, Reply, Route, utc
 from gateway.admin.errors import XMinioAdminConfigBadJSON, XMinioAdminInvalidArgument, XMinioAdminNoSuchRequest
+from gateway.admin.explanations import BadQuestion
 from gateway.admin.office import Office
-from gateway.context import RequestContext
-from gateway.denials import Denial
 from gateway.errors import S3Error
-from gateway.explanations import BadQuestion
 from gateway.printable import plain
+from gateway.s3.context import RequestContext
+from gateway.turns.denials import Denial
 from iam.model import AccessRequest, Deny, Principal, PrincipalType
 from iam.verdicts import Explanation
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.context import Tags
-from gateway.denials import Denials
 from gateway.errors import InvalidAccessKeyId
+from gateway.s3.context import Tags
+from gateway.turns.denials import Denials
 from iam.changes import Changes
 from iam.model import Principal
 from iam.policy import Policy

@@ -26,7 +26,7 @@ from gateway.admin import (
 from gateway.admin.call import Route
 from gateway.admin.errors import XMinioAdminInvalidArgument, XMinioAdminVersionMismatch
 from gateway.errors import MethodNotAllowed
-from gateway.request import S3Request
+from gateway.s3.request import S3Request
 
 MINIO, OURS = "/minio/admin/v3", "/minio-gw/admin/v1"
 _MINIO_ROUTES = (

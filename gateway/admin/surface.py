@@ -25,9 +25,9 @@ from gateway.admin.call import AdminCall, Body, Reply
 from gateway.admin.errors import XMinioAdminConfigTooLarge, as_admin, render
 from gateway.admin.office import Office
 from gateway.admin.router import Found, check_query, find
-from gateway.case import World
-from gateway.desk import Desk
 from gateway.observe import AccessLine
+from gateway.stories.case import World
+from gateway.turns.desk import Desk
 
 _SHOWN = 256  # characters of what a call is about, in the log
 _log = logging.getLogger("minio_gw.admin")

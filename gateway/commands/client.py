@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from gateway.commands.endpoint import Endpoint, Unusable
-from gateway.sigv4 import Scope, canonical_query, sign_headers, signing_key
+from gateway.signing.sigv4 import Scope, canonical_query, sign_headers, signing_key
 from iam import madmin
 
 MINIO, OURS = "/minio/admin/v3", "/minio-gw/admin/v1"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.endpoints import shown, split_url
-from gateway.settings import ROOT_PAIRS, Reader
+from gateway.backends.endpoints import shown, split_url
+from gateway.settings.table import ROOT_PAIRS, Reader
 from iam.model import Credentials, Secret
 
 REGION = "us-east-1"

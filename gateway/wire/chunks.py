@@ -1,4 +1,4 @@
-"""The chunked transfer coding (RFC 9112 section 7.1), decoded as it comes. Not S3's aws-chunked, which is `gateway.chunked`.
+"""The chunked transfer coding (RFC 9112 section 7.1), decoded as it comes. Not S3's aws-chunked, which is `gateway.signing.chunked`.
 
 Extensions are read over, trailer fields are dropped; both are bounded. A bare LF, a sign or a space in a size, a trailer that is no
 field is refused: two servers would read it differently (trap 20).

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from iam.model import Credentials, Secret
 from tests.conftest import s3_client
 from tests.servers.processes import BACKEND, ROOT_PASSWORD, ROOT_USER, GatewayProcess, Weed, http_status, until
-from tests.unit.gateway.signing import sign
+from tests.unit.gateway.signers import sign
 
 STORE = {"accessKey": BACKEND.access_key_id, "secretKey": BACKEND.secret.reveal()}
 ROOT = {"accessKey": ROOT_USER, "secretKey": ROOT_PASSWORD}

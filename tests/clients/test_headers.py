@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.operations import table
+from gateway.s3.operations import table
 from tests.clients.payloads import Answer, Side, exchange, sign
 from tests.clients.test_tls import secure
 from tests.servers.processes import BACKEND, ROOT_PASSWORD, ROOT_USER, GatewayProcess

@@ -21,7 +21,7 @@ import requests
 from minio import Minio
 from minio.datatypes import PostPolicy
 
-from gateway import xml
+from gateway.s3 import xml
 from tests.conftest import ROOT, credentials_for, s3_client
 from tests.faults.test_streaming import rss
 from tests.servers.opa import start_opa

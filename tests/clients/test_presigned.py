@@ -14,17 +14,17 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from gateway.authenticate import authenticate
-from gateway.config import load
 from gateway.errors import AccessDenied, ExpiredToken, S3Error
-from gateway.identities import Identities, Rights
-from gateway.request import parse
-from gateway.sigv4 import SigningKeys
+from gateway.s3.authenticate import authenticate
+from gateway.s3.request import parse
+from gateway.settings.config import load
+from gateway.signing.sigv4 import SigningKeys
+from gateway.turns.identities import Identities, Rights
 from sts.sessions import mint
 from tests.clients.payloads import Side, exchange
 from tests.servers.iam import a_keyring
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
-from tests.unit.gateway.test_identities import Watching
+from tests.unit.gateway.turns.test_identities import Watching
 
 BODY = b"presigned body"
 SIGNED_AT = 1_900_000_000

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.errors import ExpiredToken, InvalidAccessKeyId, InvalidTokenId, ServiceUnavailable
-from gateway.identities import Identities, Rights
+from gateway.turns.identities import Identities, Rights
 from iam.authorize import AllOf, IamPolicies
 from iam.changes import Changes
 from iam.codec import Codec

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from gateway.context import RequestContext
+from gateway.s3.context import RequestContext
 from iam.authorize import AllOf, Authorizer, IamPolicies
 from iam.model import AccessRequest, NoContext, Principal, PrincipalType
 from iam.opa import OpaAuthorizer, OpaSettings

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.actions import required
-from gateway.operations import resolve, table
-from gateway.request import parse
+from gateway.s3.actions import required
+from gateway.s3.operations import resolve, table
+from gateway.s3.request import parse
 from tests.differential.views import ITS_OWN, InProcess, Signed, pairs, sign, signed_by_the_gateway
 
 SUB_RESOURCES = sorted({name for operations in table().values() for o in operations for name, _ in o.static})

@@ -23,7 +23,7 @@ from tests.servers.processes import BACKEND
 from tests.servers.recording import Recorded, RecordingBackend
 from tests.traps.raw import Answer, Wire
 from tests.unit.gateway.front import serve
-from tests.unit.gateway.signing import ANN, boto
+from tests.unit.gateway.signers import ANN, boto
 
 Pairs = tuple[tuple[bytes, bytes], ...]
 #: What the gateway puts on a request of its own, and what frames its body.

@@ -8,14 +8,14 @@ import threading
 
 import pytest
 
-from gateway import crossing
-from gateway.backend import Backend
-from gateway.endpoints import BackendSettings
-from gateway.exchange import Exchange
-from gateway.places import Places, Rule
-from gateway.seal import Seal
-from gateway.sigv4 import SigningKeys
-from gateway.stores import Stores
+from gateway.backends import crossing
+from gateway.backends.backend import Backend
+from gateway.backends.endpoints import BackendSettings
+from gateway.backends.exchange import Exchange
+from gateway.backends.places import Places, Rule
+from gateway.backends.seal import Seal
+from gateway.backends.stores import Stores
+from gateway.signing.sigv4 import SigningKeys
 from gateway.wire import answer as wire_answer
 from gateway.wire import plane
 from iam.model import Secret

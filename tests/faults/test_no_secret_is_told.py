@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 from client_grants import get_token
 from minio.error import MinioAdminException
 
-from gateway.config import KEY_MASTER
+from gateway.settings.config import KEY_MASTER
 from iam.codec import Codec
 from iam.keys import parse_record, records
 from iam.records import DATA_KEY, Kind

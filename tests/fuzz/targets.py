@@ -16,18 +16,19 @@ from xml.parsers import expat
 
 import jwt
 
-from gateway import documents, multipart, post_policy, xml
-from gateway.actions import copy_source, required
 from gateway.admin.call import Document
 from gateway.admin.errors import render as render_json
-from gateway.authenticate import authenticate
-from gateway.chunked import SignedRelay, UnsignedRelay
-from gateway.decoding import decoder
 from gateway.errors import MalformedXML, S3Error, render
-from gateway.habits import Known
-from gateway.operations import resolve
-from gateway.request import S3Request, parse
-from gateway.sigv4 import SigningKeys, check_time, parse_authorization, parse_presigned
+from gateway.s3 import multipart, post_policy, xml
+from gateway.s3.actions import copy_source, required
+from gateway.s3.authenticate import authenticate
+from gateway.s3.decoding import decoder
+from gateway.s3.operations import resolve
+from gateway.s3.request import S3Request, parse
+from gateway.signing.chunked import SignedRelay, UnsignedRelay
+from gateway.signing.sigv4 import SigningKeys, check_time, parse_authorization, parse_presigned
+from gateway.stories import documents
+from gateway.turns.habits import Known
 from gateway.wire.answer_heads import read_response
 from gateway.wire.chunks import BadChunk, ChunkedReader
 from gateway.wire.heads import END, BadHead, RequestReader
@@ -40,8 +41,8 @@ from sts.wire import StsError, parse_call, render_error
 from tests.servers.iam import a_keyring
 from tests.traps import raw
 from tests.unit.gateway import told
-from tests.unit.gateway.signing import ANN, HOST, ROOT, boto, lookup
-from tests.unit.gateway.test_chunked import (
+from tests.unit.gateway.signers import ANN, HOST, ROOT, boto, lookup
+from tests.unit.gateway.signing.test_chunked import (
     backend_chain,
     client_chain,
     encode_signed,

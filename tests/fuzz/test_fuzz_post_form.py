@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import S3Error
-from gateway.multipart import MAX_BEFORE_FILE, MAX_HEADERS, Form, FormReader
-from gateway.plans import Forward, NeedsForm
-from gateway.sigv4 import Scope, signing_key
-from gateway.story import begin
+from gateway.s3.multipart import MAX_BEFORE_FILE, MAX_HEADERS, Form, FormReader
+from gateway.signing.sigv4 import Scope, signing_key
+from gateway.stories.plans import Forward, NeedsForm
+from gateway.stories.story import begin
 from tests.unit.gateway.forms import form_request, multipart, policy_text, signed_form
-from tests.unit.gateway.signing import ROOT
-from tests.unit.gateway.stories import world
+from tests.unit.gateway.signers import ROOT
+from tests.unit.gateway.storied import world
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 B = "b"

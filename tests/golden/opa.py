@@ -18,13 +18,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from gateway.authenticate import Caller, PayloadMode  # noqa: E402
-from gateway.case import Case, World  # noqa: E402
-from gateway.operations import resolve  # noqa: E402
-from gateway.plans import NeedsBody, NeedsDecisions, NeedsTags  # noqa: E402
-from gateway.request import parse  # noqa: E402
-from gateway.sigv4 import SigningKeys, parse_authorization  # noqa: E402
-from gateway.story import _STORIES, _plain  # noqa: E402
+from gateway.s3.authenticate import Caller, PayloadMode  # noqa: E402
+from gateway.s3.operations import resolve  # noqa: E402
+from gateway.s3.request import parse  # noqa: E402
+from gateway.signing.sigv4 import SigningKeys, parse_authorization  # noqa: E402
+from gateway.stories.case import Case, World  # noqa: E402
+from gateway.stories.plans import NeedsBody, NeedsDecisions, NeedsTags  # noqa: E402
+from gateway.stories.story import _STORIES, _plain  # noqa: E402
 from iam.authorize import AllOf  # noqa: E402
 from iam.model import Principal, PrincipalType  # noqa: E402
 from iam.opa import OpaAuthorizer, OpaSettings, opa_input  # noqa: E402
@@ -136,7 +136,7 @@ def questions(example: Example) -> list[dict[str, object]]:
     )
     claim = parse_authorization(AUTHORIZATION, SENT["X-Amz-Date"])
     caller = Caller(ALICE, PayloadMode.UNSIGNED, "UNSIGNED-PAYLOAD", request.target, claim)
-    # At Amazon's own store: what an operation needs where it may be taken for another one is `gateway.dialect`'s.
+    # At Amazon's own store: what an operation needs where it may be taken for another one is `gateway.s3.dialect`'s.
     world = World(lambda *_: (_ for _ in ()).throw(AssertionError), authorizer(), SigningKeys(), amazon=True)
     case = Case(request, resolve(request), caller, world, NOW)
     plan = _STORIES.get(case.operation.name, _plain)(case)

@@ -19,14 +19,14 @@ sys.path[:0] = [str(ROOT)]
 
 from botocore.loaders import Loader  # noqa: E402
 
-from gateway.actions import Need, needs_of_annotations, needs_of_tags, required  # noqa: E402
-from gateway.authenticate import Caller, PayloadMode  # noqa: E402
-from gateway.case import Case, World  # noqa: E402
-from gateway.documents import _KINDS  # noqa: E402
 from gateway.errors import S3Error  # noqa: E402
-from gateway.operations import _BODY_HEADERS, REFUSED, Operation, resolve, table  # noqa: E402
-from gateway.request import S3Request, parse  # noqa: E402
-from gateway.sigv4 import SigningKeys  # noqa: E402
+from gateway.s3.actions import Need, needs_of_annotations, needs_of_tags, required  # noqa: E402
+from gateway.s3.authenticate import Caller, PayloadMode  # noqa: E402
+from gateway.s3.operations import _BODY_HEADERS, REFUSED, Operation, resolve, table  # noqa: E402
+from gateway.s3.request import S3Request, parse  # noqa: E402
+from gateway.signing.sigv4 import SigningKeys  # noqa: E402
+from gateway.stories.case import Case, World  # noqa: E402
+from gateway.stories.documents import _KINDS  # noqa: E402
 from iam.authorize import IamPolicies  # noqa: E402
 from iam.condition_keys import KEYS  # noqa: E402
 from iam.model import Principal, PrincipalType  # noqa: E402

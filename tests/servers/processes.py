@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.store_server import free_ports, identities, weed_command
+from gateway.processes.store_server import free_ports, identities, weed_command
 from iam.model import Credentials, Secret
 
 ROOT = Path(__file__).parents[2]

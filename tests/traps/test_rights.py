@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from gateway.operations import table
+from gateway.s3.operations import table
 from tests.servers.processes import GatewayProcess
 from tests.traps.raw import Wire, allowing, ask, narrowed, presigned, signed, written
 

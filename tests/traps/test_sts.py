@@ -12,7 +12,7 @@ from sts.parameters import ACTIONS
 from sts.proof import Proof
 from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.front import serve
-from tests.unit.gateway.signing import ANN, ROOT
+from tests.unit.gateway.signers import ANN, ROOT
 from tests.unit.sts.test_parameters import NEEDED
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -49,9 +49,9 @@ def test_a_name_catches_one_kind_of_exception_in_a_function(path: Path):
 
 def test_it_says_how_it_runs():
     """The sources as they stand are interpreted; where an extension is found instead, it is compiled."""
-    import gateway.habit
+    import gateway.turns.habit
 
-    assert gateway.build() == ("interpreted" if gateway.habit.__file__.endswith(".py") else "compiled")
+    assert gateway.build() == ("interpreted" if gateway.turns.habit.__file__.endswith(".py") else "compiled")
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_a_machine_without_a_compiler_gets_a_package_all_the_same(tmp_path):
     subprocess.run(command, env=without, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert "gateway/habit.py" in names
+    assert "gateway/turns/habit.py" in names
     assert not [name for name in names if re.search(r"\.so$|\.pyd$", name)]
     assert subprocess.run(
         command, env=without | {"MINIOGW_COMPILE": "must"}, check=False, capture_output=True
@@ -90,7 +90,7 @@ def test_a_machine_with_a_compiler_gets_it_compiled(tmp_path):
         for part in ("gateway", "iam", "sts")
         for path in (site / part).rglob("*.so")
     }
-    assert built == {*(str(path.relative_to(ROOT).with_suffix("")) for path in modules()), "gateway/_lanes"}
+    assert built == {*(str(path.relative_to(ROOT).with_suffix("")) for path in modules()), "gateway/signing/_lanes"}
     said = subprocess.run(
         [sys.executable, "-P", "-m", "gateway.cli", "--version"],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")}, check=True, capture_output=True, text=True,

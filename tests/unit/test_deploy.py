@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from gateway.config import Config, ConfigErrors, load
-from gateway.context import RequestContext
+from gateway.s3.context import RequestContext
+from gateway.settings.config import Config, ConfigErrors, load
 from iam.model import AccessRequest, Principal, PrincipalType
 from iam.opa import OpaAuthorizer, OpaSettings
 from tests.servers.opa import start_opa
@@ -61,7 +61,9 @@ def test_kubernetes_readiness_probe_waits_as_long_as_the_gateway_asks_others():
     """A store and a policy service that take their whole time make a pod not ready by its own answer, with the reason."""
     config = configured(ROOT | kubernetes_settings())
     pod = documents("kubernetes/base/deployment.yaml")["Deployment"]["spec"]["template"]["spec"]
-    assert pod["containers"][0]["readinessProbe"]["timeoutSeconds"] > config.opa.timeout + 3  # gateway.backend's probe
+    assert (
+        pod["containers"][0]["readinessProbe"]["timeoutSeconds"] > config.opa.timeout + 3
+    )  # gateway.backends.backend's probe
 
 
 def test_the_examples_root_password_starts_nothing():

@@ -8,19 +8,19 @@ ROOT = Path(__file__).parents[2]
 #: Modules whose tests are elsewhere, and where.
 ELSEWHERE = {
     "gateway/app.py": "tests/faults/test_two_gateways.py",  # wiring: seen whole, in processes
-    "gateway/process.py": "tests/faults/test_processes.py",  # real processes, real signals
-    "gateway/case.py": "tests/unit/gateway/test_story.py",  # the stories are its only users
-    "gateway/plans.py": "tests/unit/gateway/test_story.py",  # dataclasses
-    "gateway/errors.py": "tests/unit/gateway/test_story.py",
-    "gateway/crossing.py": "tests/faults/test_copies_across.py",  # real copies, and sources that break off
-    "gateway/actions.py": "tests/unit/gateway/test_operations.py",
+    "gateway/processes/process.py": "tests/faults/test_processes.py",  # real processes, real signals
+    "gateway/stories/case.py": "tests/unit/gateway/stories/test_story.py",  # the stories are its only users
+    "gateway/stories/plans.py": "tests/unit/gateway/stories/test_story.py",  # dataclasses
+    "gateway/errors.py": "tests/unit/gateway/stories/test_story.py",
+    "gateway/backends/crossing.py": "tests/faults/test_copies_across.py",  # real copies, and sources that break off
+    "gateway/s3/actions.py": "tests/unit/gateway/s3/test_operations.py",
     "gateway/wire/feed.py": "tests/unit/gateway/wire/test_under_tls.py",  # one way each under TLS
-    "gateway/chunk_chain.py": "tests/unit/gateway/test_chunked.py",  # the signed relay is its only user
+    "gateway/signing/chunk_chain.py": "tests/unit/gateway/signing/test_chunked.py",  # the signed relay is its only user
     "gateway/wire/shortage.py": "tests/unit/gateway/wire/test_pool.py",  # classes of errors
     "gateway/wire/tap.py": "tests/unit/gateway/wire/test_under_tls.py",
     "gateway/handed.py": "tests/unit/gateway/test_control.py",  # a control surface is what it is for
     "gateway/admin/office.py": "tests/unit/gateway/admin/test_surface.py",  # a dataclass
-    "gateway/settings.py": "tests/unit/gateway/test_config.py",  # read together, told together
+    "gateway/settings/table.py": "tests/unit/gateway/settings/test_config.py",  # read together, told together
     "iam/changing.py": "tests/unit/iam/test_changes.py",  # how every change is made
     "iam/draft.py": "tests/unit/iam/test_changes.py",
     "iam/endings.py": "tests/unit/iam/test_changes.py",
@@ -32,7 +32,7 @@ ELSEWHERE = {
     "sts/proof.py": "tests/unit/sts/test_service.py",  # dataclasses
     "iam/etcd_cluster.py": "tests/faults/test_etcd_faults.py",  # members that die, hang and refuse
     "iam/etcd.py": "tests/contracts/test_stores.py",
-    "sts/ldap_settings.py": "tests/unit/gateway/test_ldap_config.py",  # a dataclass
+    "sts/ldap_settings.py": "tests/unit/gateway/settings/test_ldap_config.py",  # a dataclass
     "iam/etcd_pb2.py": "tests/contracts/test_stores.py",  # generated
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.settings import SETTINGS, markdown_table
+from gateway.settings.table import SETTINGS, markdown_table
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from gateway.sigv4 import (
+from gateway.signing.sigv4 import (
     SignatureClaim,
     SigningKey,
     canonical_query,

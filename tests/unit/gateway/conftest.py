@@ -6,7 +6,7 @@ import pytest
 
 from iam.authorize import AllOf
 from iam.opa import OpaAuthorizer, OpaSettings
-from tests.unit.gateway.stories import world
+from tests.unit.gateway.storied import world
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from botocore.auth import S3SigV4PostAuth
 from botocore.awsrequest import AWSRequest
 
-from gateway.request import S3Request
+from gateway.s3.request import S3Request
 from iam.model import Credentials
-from tests.unit.gateway.signing import ANN, REGION, boto, epoch, read
+from tests.unit.gateway.signers import ANN, REGION, boto, epoch, read
 
 BOUNDARY = "----form-7MA4YWxkTrZu0gW"
 

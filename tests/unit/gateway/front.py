@@ -20,16 +20,16 @@ from yarl import URL
 from gateway.admin.office import Insight, Office
 from gateway.admin.surface import Administration
 from gateway.app import new_access_key
-from gateway.backend import Backend
-from gateway.case import World
-from gateway.config import BackendSettings
+from gateway.backends.backend import Backend
 from gateway.control import Control
-from gateway.desk import Desk
 from gateway.errors import S3Error
-from gateway.habits import Guest, Habits, Known
 from gateway.observe import AccessLog, RequestIds
-from gateway.sigv4 import SigningKeys
-from gateway.turn import S3Turn
+from gateway.settings.config import BackendSettings
+from gateway.signing.sigv4 import SigningKeys
+from gateway.stories.case import World
+from gateway.turns.desk import Desk
+from gateway.turns.habits import Guest, Habits, Known
+from gateway.turns.turn import S3Turn
 from gateway.wire.heads import RequestReader
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool, Resolve, addresses_of
@@ -40,7 +40,7 @@ from sts.assume_role import SignedCaller
 from sts.service import StsService
 from tests.servers.processes import BACKEND
 from tests.unit.gateway.office import KEYRING, Iam, an_iam
-from tests.unit.gateway.signing import ROOT, lookup, sign
+from tests.unit.gateway.signers import ROOT, lookup, sign
 
 ANNS = {
     "Version": "2012-10-17",

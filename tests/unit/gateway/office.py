@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from gateway.admin.office import Office
-from gateway.identities import Identities, Rights
+from gateway.turns.identities import Identities, Rights
 from iam.changes import Changes
 from iam.embedded import EmbeddedStore
 from iam.model import Credentials, Principal
@@ -19,7 +19,7 @@ from iam.watch import Watcher
 from sts.proof import USER
 from sts.sessions import PRIVATE, mint
 from tests.servers.iam import CODEC, a_keyring, changes
-from tests.unit.gateway.signing import PRINCIPALS, ROOT, lookup
+from tests.unit.gateway.signers import PRINCIPALS, ROOT, lookup
 
 KEYRING = a_keyring("of an office")
 

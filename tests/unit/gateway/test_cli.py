@@ -16,8 +16,8 @@ from contextlib import contextmanager, redirect_stderr
 import pytest
 
 from gateway import __version__, build, cli
-from gateway.config import Problem
-from gateway.settings import SETTINGS, markdown_table
+from gateway.settings.config import Problem
+from gateway.settings.table import SETTINGS, markdown_table
 from tests.servers.processes import free_port, http_status, until
 
 SECRET = "hunter2-hunter2"

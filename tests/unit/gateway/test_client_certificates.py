@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from gateway.certificates import Certificates, client_authorities
+from gateway.processes.certificates import Certificates, client_authorities
 from sts.certificate import ClientCertificate
 from sts.sessions import open_session
 from tests.servers.certificates import Authority, certificate

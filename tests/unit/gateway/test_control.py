@@ -13,11 +13,11 @@ from urllib.parse import urlencode
 import pytest
 
 from gateway.control import MAX_FORM
-from gateway.desk import METRICS
+from gateway.turns.desk import METRICS
 from tests.servers.processes import free_port
 from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.front import serve, until
-from tests.unit.gateway.signing import ANN, ROOT
+from tests.unit.gateway.signers import ANN, ROOT
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 CALL = b"Action=AssumeRole&Version=2011-06-15&DurationSeconds=900"

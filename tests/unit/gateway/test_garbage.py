@@ -11,7 +11,7 @@ import gc
 
 import pytest
 
-from gateway.habits import Habits
+from gateway.turns.habits import Habits
 from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.front import serve
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.app import Application
-from gateway.config import load
-from gateway.desk import METRICS
 from gateway.observe import PAUSE, SERIES, WAITING, AccessLine, AccessLog, Counters, RequestIds
+from gateway.settings.config import load
+from gateway.turns.desk import METRICS
 from sts.service import ACTIONS
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
 

@@ -8,21 +8,21 @@ import time
 from collections.abc import Mapping
 from types import SimpleNamespace
 
-from gateway.backend import Backend
-from gateway.case import World
-from gateway.config import BackendSettings
-from gateway.desk import Desk
+from gateway.backends.backend import Backend
 from gateway.errors import S3Error
-from gateway.habits import Habits
 from gateway.observe import AccessLog, RequestIds
-from gateway.sigv4 import SigningKeys
+from gateway.settings.config import BackendSettings
+from gateway.signing.sigv4 import SigningKeys
+from gateway.stories.case import World
+from gateway.turns.desk import Desk
+from gateway.turns.habits import Habits
 from gateway.wire.heads import BadHead, RequestReader
 from gateway.wire.pool import Pool
 from gateway.wire.steps import Send
 from iam.authorize import AllOf, IamPolicies
 from iam.policy import parse
 from tests.servers.processes import BACKEND
-from tests.unit.gateway.signing import ANN, lookup, sign
+from tests.unit.gateway.signers import ANN, lookup, sign
 
 MAY = {"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::ann", "arn:aws:s3:::ann/*"]}
 PEER = "192.0.2.7"

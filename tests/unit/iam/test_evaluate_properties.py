@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.context import RequestContext
+from gateway.s3.context import RequestContext
 from iam.authorize import AllOf, IamPolicies
 from iam.conditions import _TESTS
 from iam.evaluate import asks_existing_tags, decide, explain

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from gateway.policy_service import PolicyService
+from gateway.turns.policy_service import PolicyService
 from gateway.wire.pool import Pool
 from iam.model import AccessRequest, Allow, Principal, PrincipalType, Secret
 from iam.opa import MAX_ANSWER, HttpxService, OpaAuthorizer, OpaSettings, opa_input

@@ -21,7 +21,7 @@ from iam.model import Credentials, Secret
 from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.front import Front, serve
 from tests.unit.gateway.office import Iam, an_iam
-from tests.unit.gateway.signing import ROOT
+from tests.unit.gateway.signers import ROOT
 
 SECRET = "a-secret-of-"
 

@@ -8,10 +8,10 @@ import pytest
 
 from gateway.admin.access import identify
 from gateway.errors import AccessDenied, S3Error, XAmzContentSHA256Mismatch
-from gateway.sigv4 import EMPTY_SHA256
+from gateway.signing.sigv4 import EMPTY_SHA256
 from iam.model import AccessRequest, Allow, Deny
-from tests.unit.gateway.signing import ANN, EVE, signed
-from tests.unit.gateway.stories import world
+from tests.unit.gateway.signers import ANN, EVE, signed
+from tests.unit.gateway.storied import world
 
 
 class Asked:

@@ -8,7 +8,7 @@ import pytest
 
 from iam.model import Credentials
 from tests.unit.gateway.admin.conftest import key
-from tests.unit.gateway.signing import ROOT
+from tests.unit.gateway.signers import ROOT
 
 DN = "uid=bob,ou=people,dc=example,dc=org"
 

@@ -9,7 +9,7 @@ import pytest
 
 from iam.model import Secret
 from tests.unit.gateway.admin.conftest import key
-from tests.unit.gateway.signing import ROOT
+from tests.unit.gateway.signers import ROOT
 
 READ = {
     "Version": "2012-10-17",

@@ -16,7 +16,7 @@ from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.admin.conftest import Administrated, key
 from tests.unit.gateway.front import serve
 from tests.unit.gateway.office import an_iam
-from tests.unit.gateway.signing import ROOT
+from tests.unit.gateway.signers import ROOT
 
 TAGS = b"<Tagging><TagSet><Tag><Key>team</Key><Value>red</Value></Tag></TagSet></Tagging>"
 POLICIES = {

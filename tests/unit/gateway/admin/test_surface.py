@@ -13,7 +13,7 @@ from gateway.admin.router import MINIO, OURS, ROUTES
 from iam import madmin
 from iam.madmin import SIZE_LIMIT
 from tests.unit.gateway.admin.conftest import key
-from tests.unit.gateway.signing import ROOT, presigned, whole_target
+from tests.unit.gateway.signers import ROOT, presigned, whole_target
 
 EMPTY = sha256(b"").hexdigest()
 LIST = f"{MINIO}/groups"

@@ -6,10 +6,16 @@ import asyncio
 import hashlib
 import os
 
-from gateway.chunked import SignedRelay, UnsignedRelay
 from gateway.errors import IncompleteBody, SignatureDoesNotMatch
+from gateway.signing.chunked import SignedRelay, UnsignedRelay
 from gateway.wire.steps import CutShort, Late
-from tests.unit.gateway.test_chunked import backend_chain, client_chain, encode_signed, encode_unsigned, pieces_of
+from tests.unit.gateway.signing.test_chunked import (
+    backend_chain,
+    client_chain,
+    encode_signed,
+    encode_unsigned,
+    pieces_of,
+)
 from tests.unit.gateway.wire.bench import OK, End, Wire, no_descriptors, story, until
 from tests.unit.gateway.wire.test_upload import GET, PUT
 

@@ -1,0 +1,33 @@
+"""Paths that are the gateway's own, whatever the bucket: MinIO reserves the bucket name `minio`, of which these are a part.
+
+A bucket of such a name can be used but for the keys that would have such paths. Pure.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from gateway.s3.request import S3Request
+
+#: Buckets that share their paths with us.
+BUCKETS = frozenset({"minio", "minio-gw"})
+_ADMINISTRATION = ("/minio/admin/", "/minio-gw/admin/")  # MinIO's, and ours
+
+
+def is_administration(path: str) -> bool:
+    """Return whether a path is the administration API's, on every host."""
+    return path.startswith(_ADMINISTRATION)
+
+
+def spells_administration(request: S3Request) -> bool:
+    """Return whether a request writes such a path in another way (`/minio/%61dmin/`): its signature would be the same."""
+    path = request.path
+    return path.bucket in BUCKETS and not path.virtual_host and is_administration(f"/{path.bucket}/{path.key}")
+
+
+def plain(target: str) -> str:
+    """Return the path of a raw target, in origin or absolute form, as it reads when it is decoded."""
+    path = target.partition("?")[0]
+    if not path.startswith("/"):
+        path = f"/{path.partition('://')[2].partition('/')[2]}"
+    return unquote(path)

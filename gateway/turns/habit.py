@@ -1,0 +1,317 @@
+"""A story that was told once, to be told again with other words in its holes (decision 0009).
+
+    words ─▶ time ─▶ signature ─▶ session ─▶ policy ─▶ backend's keys and region ─▶ what is sent, signed
+
+Everything that is asked about a request is asked again about each (trap 37); what is kept is how its texts are written. A habit can
+only say yes: whatever is not as it was, or is refused, is None, and the head goes the whole way, which knows the words for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from gateway.backends.backend import Backend
+from gateway.errors import S3Error
+from gateway.s3.authenticate import MAX_DECODED_LENGTH, Caller
+from gateway.s3.context import RequestContext
+from gateway.s3.decoding import incoming, trailer_names
+from gateway.s3.request import MAX_KEY_BYTES, S3Request, decoded_key
+from gateway.signing.chunk_chain import ChunkChain
+from gateway.signing.chunked import SignedRelay, UnsignedRelay
+from gateway.signing.digests import sha256_hex
+from gateway.signing.sigv4 import ALGORITHM, canonical_request, is_skewed, matches, uri_encode
+from gateway.stories import forward
+from gateway.stories.case import Case, World
+from gateway.stories.plans import Forward, names_of
+from gateway.stories.story import needs_of
+from gateway.wire.forms import Form, Template, mark
+from gateway.wire.heads import RequestHead
+from gateway.wire.steps import Send
+from iam.model import AccessRequest, Credentials
+
+PATH, SIGNATURE = ":path", ":signature"  # names of the two holes that are no field's whole value
+LENGTHS = ("content-length", "x-amz-decoded-content-length")
+#: What stands for a length while a template is being written, since it is read as a number: longer than a hole's may be
+#: (habits.py), so that it is no length of a client's. What else looks like it fails the proof that every habit is put to.
+_NUMERAL = 700_100_200_300_400
+Relay = UnsignedRelay | SignedRelay
+
+
+class Told(NamedTuple):
+    """A story as it was told: `sent`, at `now` (epoch seconds), to `backend` with `credentials`."""
+
+    head: RequestHead
+    plan: Forward
+    backend: Backend
+    credentials: Credentials
+    now: int
+    streams: bool
+    sent: bytes
+
+
+class Again(Send):
+    """A story told again: the step that sends it; `words` are those of its holes, `asked` is the head that was sent to us.
+
+    It is also what a policy asks about the request: the facts are found when it does, and most ask nothing (iam.model.Context).
+    """
+
+    __slots__ = ("_facts", "_now", "_source_ip", "asked", "habit", "words")
+
+    def __init__(self, habit: Habit, words: tuple[bytes, ...], now: int, source_ip: str) -> None:
+        self.habit = habit
+        self.words = words
+        self._now, self._source_ip = now, source_ip
+        self._facts: RequestContext | None = None
+
+    def send(self, data: bytes, asked: RequestHead, relay: Relay | None) -> None:
+        """Be the step that sends this; who made it says what becomes of its answer."""
+        habit = self.habit
+        self.origin, self.method, self.head, self.asked, self.relay = habit.origin, asked.method, data, asked, relay
+        self.body, self.source, self.streams, self.chunked = b"", None, asked.has_body, asked.chunked
+
+    @property
+    def path(self) -> str:
+        """Return the path of the request's target."""
+        return self.habit.target_of(self.words)
+
+    def values(self, key: str) -> tuple[str, ...] | None:
+        """Return the values of a condition key. Raises UnknownFact."""
+        return self._context().values(key)
+
+    def document(self) -> dict[str, list[str]]:
+        """Return MinIO's `conditions` document."""
+        return self._context().document()
+
+    def _context(self) -> RequestContext:
+        if self._facts is None:
+            self._facts = self.habit.context(self.words, self._now, self._source_ip)
+        return self._facts
+
+
+class Habit:
+    """One story. `form` recognizes heads like its own, `names` are those of the holes, in their order."""
+
+    def __init__(self, form: Form, names: Sequence[str], told: Told, world: World) -> None:
+        plan, caller, claim = told.plan, told.plan.caller, told.plan.caller.claim
+        if claim is None or caller.signing_key is None:
+            raise ValueError("a story without a signature")
+        self.plan = plan
+        self.backend = told.backend
+        self.path = plan.request.path
+        self.names = names_of(plan)
+        self._form: Form | None = form
+        self._holes = tuple(names)
+        self._world = world
+        self._second, self._moment = -1, b""
+        self._chunked = caller.mode.chunked
+        self._trailers = trailer_names(plan.request, caller.mode) if caller.mode.chunked else ()
+        self._head = replace(told.head, target="", listed=[], named=None, names=(), raw=b"")
+        self._prefix = "/" if self.path.virtual_host else f"/{self.path.bucket}/"
+        self._target = told.backend.regions.target(self.path.bucket)
+        self._backend_credentials = told.credentials
+        self.origin = told.backend.origin(forward.place(plan.request, caller, self._target)[0])
+        self._token = plan.request.header("x-amz-security-token")
+        self._access_key_id = claim.access_key_id
+        self._credentials, self._principal = world.lookup(claim.access_key_id, self._token)
+        self._actions = tuple(need.action for need in needs_of(plan.operation, plan.request, world))
+        self._key = caller.signing_key
+        self._to_sign = f"{ALGORITHM}\n%b\n{claim.scope.text.replace('%', '%%')}\n%b".encode()
+        self._day = claim.scope.date.encode()
+        self._at = {name: place for place, name in enumerate(names)}
+        self._path_at, self._date_at, self._signature_at = (self._at[n] for n in (PATH, "x-amz-date", SIGNATURE))
+        self._length_at, self._decoded_at = (self._at.get(name, -1) for name in LENGTHS)
+        self._write(told)
+
+    def _write(self, told: Told) -> None:
+        """Have the functions that told the story write its templates, about marks in place of words."""
+        plan, caller, world = told.plan, told.plan.caller, self._world
+        assert caller.claim is not None  # noqa: S101 - __init__ looked
+        marks = {n: str(_NUMERAL + i) if n in LENGTHS else mark(i) for n, i in self._at.items()}
+        headers = self._headers(marks)
+        payload = marks.get("x-amz-content-sha256", caller.payload_hash)
+        target = self._prefix + marks[PATH]
+        signed = caller.claim.signed_headers
+        self._canonical = self._template(canonical_request(plan.request.method, target, "", headers, signed, payload))
+        _, scope = forward.moment(told.now, self._target.region)
+        self._scope = scope
+        self._backend_key = world.keys.get(told.credentials.secret.reveal(), scope)
+        self._backend_to_sign = f"{ALGORITHM}\n%b\n{scope.text.replace('%', '%%')}\n%b".encode()
+        built = forward.build(
+            S3Request(plan.request.method, target, self.path._replace(key=marks[PATH]), (), headers, "", plan.request.secure),
+            plan.operation, caller._replace(target=target, payload_hash=payload),
+            target=self._target, credentials=told.credentials, keys=world.keys, now=told.now,
+        )  # fmt: skip
+        sent = {**built.headers, "x-amz-date": mark(len(marks))}
+        authorization = sent.pop("authorization")
+        path = built.url[built.url.index("/", 8) :]
+        self._backend_canonical = self._template(canonical_request(built.method, path, "", sent, sorted(sent), payload))
+        sent["authorization"] = authorization[:-64] + mark(len(marks) + 1)
+        self._sent = self._template(forward.wire_head(built._replace(headers=sent), streams=told.streams).decode())
+
+    def _template(self, text: str) -> Template:
+        for name in LENGTHS:
+            if name in self._at:
+                text = text.replace(str(_NUMERAL + self._at[name]), mark(self._at[name]))
+        return Template(text.encode())
+
+    def _headers(self, words: dict[str, str]) -> dict[str, str]:
+        """Return the request's headers with these words in their places."""
+        headers = {**self.plan.request.headers, **{n: w for n, w in words.items() if n not in {PATH, SIGNATURE}}}
+        headers["authorization"] = headers["authorization"][:-64] + words[SIGNATURE]
+        return headers
+
+    def is_current(self, told: Told) -> bool:
+        """Return whether what this habit depends on is what a story depended on that was told now."""
+        return (
+            self._principal is told.plan.caller.principal
+            and self._backend_credentials is told.credentials
+            and self._target is told.backend.regions.target(self.path.bucket)
+            and self._scope == forward.moment(told.now, self._target.region)[1]
+        )
+
+    def forget(self) -> None:
+        """Recognize nothing any more."""
+        self._form = None
+
+    # ---- telling it again
+
+    def again(self, raw: bytes, now: int, source_ip: str) -> Again | None:
+        """Return the story of a head like ours, None when it must be told whole. `now` in epoch seconds."""
+        words = self._form.words(raw) if self._form is not None else None
+        if words is None or not self._is_signed(words, now) or not self._is_session():
+            return None
+        key = self._key_of(words[self._path_at])
+        again = Again(self, words, now, source_ip)
+        if not key or not self._is_allowed(again, key) or not self._is_backend():
+            return None
+        moment, head = self._moment_of(now), self._head_of(words)
+        if not moment or (self._chunked and not self._may_be_chunked(words, head)):
+            return None
+        words = (*words, moment)
+        digest = sha256_hex(self._backend_canonical.fill(words)).encode()
+        signature = self._backend_key.sign(self._backend_to_sign % (moment, digest))
+        sent = self._sent.fill((*words, signature.encode()))
+        again.send(sent, head, self._relay(again.words, moment, signature) if self._chunked else None)
+        return again
+
+    def _is_signed(self, words: tuple[bytes, ...], now: int) -> bool:
+        """Return whether the signature is of now, and covers these words."""
+        date = words[self._date_at]
+        try:
+            if date[:8] != self._day or is_skewed(date.decode(), now):
+                return False
+        except S3Error:
+            return False
+        digest = sha256_hex(self._canonical.fill(words)).encode()
+        return matches(self._key.sign(self._to_sign % (date, digest)), words[self._signature_at].decode())
+
+    def _is_session(self) -> bool:
+        """Return whether the access key and its token are still good, and those that they were."""
+        try:
+            credentials, principal = self._world.lookup(self._access_key_id, self._token)
+        except S3Error:
+            return False
+        return principal is self._principal and credentials is self._credentials
+
+    def _key_of(self, word: bytes) -> str:
+        """Return the key that a path names, "" when only the whole way can tell."""
+        text = word.decode("ascii")
+        if self.path.virtual_host and text.startswith(("minio/", "minio-gw/")):  # ours, perhaps
+            return ""
+        if "%" not in text:
+            return text if len(text) <= MAX_KEY_BYTES else ""
+        if uri_encode(unquote_to_bytes(text), slash=False) != text:
+            return ""
+        try:
+            return decoded_key(text)
+        except S3Error:
+            return ""
+
+    def _is_allowed(self, facts: Again, key: str) -> bool:
+        """Return whether the policies allow it. Of an object's tags they learn nothing: what depends on them is not allowed here."""
+        decide, principal, bucket = self._world.authorizer.decide_now, self._principal, self.path.bucket
+        for action in self._actions:  # noqa: SIM110 - a generator costs more than all the rest
+            if not decide(AccessRequest(principal, action, bucket, key, facts)):
+                return False
+        return True
+
+    def _is_backend(self) -> bool:
+        """Return whether the backend is asked where, and with what, it was asked."""
+        backend = self.backend
+        return (
+            backend.known_credentials() is self._backend_credentials
+            and backend.regions.target(self.path.bucket) is self._target
+        )
+
+    def _moment_of(self, now: int) -> bytes:
+        """Return the time that a second's requests to the backend are signed with, b"" on another day than its key's."""
+        if now != self._second:
+            timestamp, scope = forward.moment(now, self._target.region)
+            self._second, self._moment = now, timestamp.encode() if scope.date == self._scope.date else b""
+        return self._moment
+
+    def _head_of(self, words: tuple[bytes, ...]) -> RequestHead:
+        """Return the head as the plane needs it: how the message is framed."""
+        told = self._head
+        if self._length_at < 0:
+            return told
+        length = int(words[self._length_at])
+        if length == told.length:
+            return told
+        return RequestHead(told.method, "", [], told.minor, True, length, told.chunked, told.expects)
+
+    # ---- bodies in aws-chunked framing
+
+    def _decoded_length(self, words: tuple[bytes, ...]) -> int:
+        told = self.plan.caller.decoded_length or 0
+        return int(words[self._decoded_at]) if self._decoded_at >= 0 else told
+
+    def _may_be_chunked(self, words: tuple[bytes, ...], head: RequestHead) -> bool:
+        return head.has_body and self._decoded_length(words) <= MAX_DECODED_LENGTH
+
+    def _relay(self, words: tuple[bytes, ...], moment: bytes, signature: str) -> Relay:
+        """Return what carries the body over, verifying it."""
+        if not self.plan.caller.mode.chain:
+            return UnsignedRelay(self._decoded_length(words), self._trailers)
+        chain = incoming(self._caller(words))
+        assert chain is not None  # noqa: S101 - the mode says that there is one
+        outgoing = ChunkChain(self._backend_key, moment.decode(), self._scope, signature)
+        return SignedRelay(self._decoded_length(words), chain, outgoing, self._trailers)
+
+    # ---- the story in full, for who needs more of it
+
+    def target_of(self, words: tuple[bytes, ...]) -> str:
+        """Return the target of a request with these words."""
+        return self._prefix + words[self._path_at].decode()
+
+    def _caller(self, words: tuple[bytes, ...]) -> Caller:
+        caller, claim = self.plan.caller, self.plan.caller.claim
+        assert claim is not None  # noqa: S101 - __init__ looked
+        texts = self._texts(words)
+        return caller._replace(
+            payload_hash=texts.get("x-amz-content-sha256", caller.payload_hash),
+            target=self._prefix + texts[PATH],
+            claim=claim._replace(signature=texts[SIGNATURE], timestamp=texts["x-amz-date"]),
+            decoded_length=self._decoded_length(words) if caller.mode.chunked else None,
+        )
+
+    def _texts(self, words: tuple[bytes, ...]) -> dict[str, str]:
+        return {name: word.decode() for name, word in zip(self._holes, words, strict=True)}
+
+    def forward(self, words: tuple[bytes, ...], source_ip: str) -> Forward:
+        """Return the plan about these words."""
+        texts, told = self._texts(words), self.plan.request
+        request = S3Request(
+            told.method, self._prefix + texts[PATH], self.path._replace(key=self._key_of(words[self._path_at])), (),
+            self._headers(texts), source_ip, told.secure,
+        )  # fmt: skip
+        return self.plan._replace(request=request, caller=self._caller(words))
+
+    def context(self, words: tuple[bytes, ...], now: int, source_ip: str) -> RequestContext:
+        """Return the facts that a policy may ask about."""
+        plan = self.forward(words, source_ip)
+        need = needs_of(plan.operation, plan.request, self._world)[0]
+        return Case(plan.request, plan.operation, plan.caller, self._world, now).facts(need)

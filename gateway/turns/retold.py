@@ -1,0 +1,62 @@
+"""The turn of a story that is told again (habit.py): it is sent as the habit says, and its answer crosses as it is.
+
+What an answer may still bring, another region or an error of the backend's framing, is a matter for the turn that tells whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.backends.regions import REDIRECTS
+from gateway.stories import answers
+from gateway.turns.habit import Again
+from gateway.turns.habits import Guest
+from gateway.turns.turn import S3Turn, Sent, status_line
+from gateway.wire.answer_heads import ResponseHead
+from gateway.wire.steps import Pass, Send, Step
+
+if TYPE_CHECKING:
+    from gateway.turns.desk import Desk
+
+
+class Retold(S3Turn):
+    """One request whose story is told again."""
+
+    def __init__(self, desk: Desk, guest: Guest, again: Again, source_ip: str, *, secure: bool) -> None:
+        super().__init__(desk, guest, again.asked, again.path, source_ip, secure=secure)
+        self._again = again
+        self._line.named(*again.habit.names)
+
+    def begin(self) -> Send:
+        """Send what the habit says."""
+        again = self._again
+        again.answered, again.failed = self._answered_again, self._unanswered
+        return again
+
+    def finish(self) -> None:
+        """Be over: what says what to do with an answer is let go, or both would hold each other until the collector came."""
+        super().finish()
+        self._again.answered = self._again.failed = _over
+
+    def _answered_again(self, answer: ResponseHead) -> Step:
+        habit, status = self._again.habit, answer.status
+        if status in REDIRECTS or status == 400:
+            asked = habit.forward(self._again.words, self._line.source_ip)
+            return self._answered(Sent(asked, asked, habit.backend, None, self._again.streams), answer)
+        passage = answers.passage(answer.names)
+        if passage is None:
+            headers = answers.client_headers(answer.fields, habit.path.bucket, self.desk.world.region)
+            self._note(headers)
+            return Pass(self._head_of(status, headers))
+        line = self._line
+        line.status = status
+        if passage.request_id_at >= 0:
+            line.backend_request_id = answer.values[passage.request_id_at].decode("utf-8", "replace")[:64]
+        return Pass(
+            b"%b%bx-amz-request-id: %b\r\n%b"
+            % (status_line(status), passage.fields.fill(answer.values), line.request_id.encode(), self.desk.common())
+        )
+
+
+def _over(what: object) -> Step:
+    raise TypeError(f"{type(what).__name__} for a turn that is over")

@@ -1,0 +1,279 @@
+"""A story told again sends, byte for byte, what it sends when told whole; and whatever may not be sent is not told again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import ExpiredToken, InvalidAccessKeyId
+from iam.model import Secret
+from tests.unit.gateway import told
+from tests.unit.gateway.signers import ANN, EVE, ROOT, lookup
+from tests.unit.gateway.told import MAY, again, both, guest, head, make, policies, whole
+
+TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+KEYS = st.text("aZ09-._~/", min_size=1, max_size=12) | st.sampled_from(
+    ["a%20b", "%C3%A9", "a%2Fb", "a%2fb", "%7E", "%zz", "a+b", "a=b", "..", "../x", "/", "//", "a/../b", "%00", "%FF", "k" * 1024, "k" * 1025, "%41", "health/live", "a?b"]
+)  # fmt: skip
+WORDS = st.sampled_from(["a", "", "a b", "a  b", " a", '"e"', "*", "é", "bytes=0-9", "bytes=-5", "7", "x" * 1000, "AAAAAA==", "a,b", "%s", "%", "\t", "a;b"])  # fmt: skip
+NAMES = st.sampled_from(
+    ["Range", "If-None-Match", "If-Match", "x-amz-meta-a", "x-amz-meta-%s", "Content-MD5", "x-amz-checksum-crc32", "amz-sdk-invocation-id", "Content-Type",
+     "x-amz-acl", "x-amz-tagging", "Cache-Control", "User-Agent", "x-amz-storage-class", "If-Modified-Since", "x-amz-bypass-governance-retention"]
+)  # fmt: skip
+PAYLOADS = st.sampled_from(["UNSIGNED-PAYLOAD", "a" * 64, "b" * 64, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "A" * 64, TRAILER, CHUNKS, None])  # fmt: skip
+METHODS = st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "POST"])
+LENGTHS = st.none() | st.sampled_from(["0", "7", "007", "1099511627776", "99999999999999", "x", "-1", ""])
+
+
+@st.composite
+def pairs(draw):
+    """Draw two heads of one client: the same names, other words."""
+    method, names = draw(METHODS), draw(st.lists(NAMES, max_size=3, unique=True))
+    length, decoded = draw(LENGTHS), draw(LENGTHS)
+    payload = draw(PAYLOADS)
+    found = []
+    for _ in range(2):
+        values = {name: draw(WORDS) for name in names}
+        if length is not None:
+            values["Content-Length"] = draw(LENGTHS) or length
+        if decoded is not None:
+            values["x-amz-decoded-content-length"] = draw(LENGTHS) or decoded
+        sent = payload if payload in (None, TRAILER, CHUNKS) else draw(st.sampled_from([payload, "c" * 64]))
+        found.append(
+            (method, f"/{draw(st.sampled_from(['ann', 'ann', 'ann', 'eve', 'minio']))}/{draw(KEYS)}", values, sent)
+        )
+    return found
+
+
+@settings(max_examples=400)
+@given(pairs())
+@example([("GET", "/ann/a", {}, "a" * 64), ("GET", "/ann/b/c", {}, "b" * 64)])
+@example([("PUT", "/ann/a", {"Content-Length": "7"}, "a" * 64), ("PUT", "/ann/b", {"Content-Length": "0"}, "b" * 64)])
+def test_told_again_and_told_whole_send_the_same(heads):
+    """Whatever words two heads of a client have, the second is told again only as it would be told whole."""
+    desk = make()
+    who = guest(desk)
+    raws = [head(method, target, values, payload=payload) for method, target, values, payload in heads]
+    whole(desk, raws[0], who)
+    for raw in raws:
+        expected, found = both(desk, raw, who)
+        assert found in (None, expected)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_changed_head_is_told_again_only_as_it_would_be_told_whole(data):
+    """No byte that is changed, left out or put in is overlooked."""
+    desk = make()
+    who = guest(desk)
+    raw = head(
+        "PUT", "/ann/key", {"Content-Length": "7", "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==", "x-amz-meta-a": "b"}
+    )
+    whole(desk, raw, who)
+    assert again(desk, raw, who)
+    at = data.draw(st.integers(0, len(raw) - 1))
+    put = data.draw(st.binary(max_size=3) | st.sampled_from([b"\r\n", b"\n", b"\r\nx-amz-acl: a", b" ", b"\x00", b"%"]))
+    changed = raw[:at] + put + raw[at + data.draw(st.integers(0, 3)) :]
+    expected, found = both(desk, changed, who)
+    assert found in (None, expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "payload"),
+    [
+        ("GET", {}, "UNSIGNED-PAYLOAD"), ("GET", {"Range": "bytes=0-9"}, "a" * 64), ("HEAD", {"If-None-Match": '"a"'}, "a" * 64),
+        ("DELETE", {}, "a" * 64), ("PUT", {"Content-Length": "7", "x-amz-meta-a": "b", "x-amz-acl": "private"}, "a" * 64),
+        ("PUT", {"Content-Length": "50", "x-amz-decoded-content-length": "7", "x-amz-trailer": "x-amz-checksum-crc32", "Content-Encoding": "aws-chunked"}, TRAILER),
+        ("PUT", {"Content-Length": "190", "x-amz-decoded-content-length": "7", "Content-Encoding": "aws-chunked"}, CHUNKS),
+        ("PUT", {"Content-Length": "7", "Expect": "100-continue"}, "UNSIGNED-PAYLOAD"), ("PUT", {"Transfer-Encoding": "chunked", "x-amz-decoded-content-length": "7"}, TRAILER),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("who", [ANN, ROOT], ids=["session", "root"])
+def test_what_clients_do_all_day_is_told_again(method, headers, payload, who):
+    """Else nothing would be saved: reads, writes and deletes of other keys, in every payload mode."""
+    desk, words = (
+        make(),
+        {"Content-Length": "123", "x-amz-decoded-content-length": "9", "Range": "bytes=7-", "x-amz-meta-a": "q"},
+    )
+    connection = guest(desk)
+    whole(desk, head(method, "/ann/a", headers, payload=payload, who=who), connection)
+    other = {name: words.get(name, value) for name, value in headers.items()}
+    for key in ("b", "c/d/e", "f%20g", "%C3%A9", "h%3D1"):
+        raw = head(method, f"/ann/{key}", other, payload="b" * 64 if payload == "a" * 64 else payload, who=who)
+        expected, found = both(desk, raw, connection)
+        assert found == expected
+        assert isinstance(found[0], bytes)
+
+
+def test_a_virtual_hosts_story_is_told_again():
+    """The bucket is then in the host, and the key the whole path; but for paths that are the gateway's own."""
+    desk = make(domains=("gw.test",))
+    who = guest(desk)
+    whole(desk, head("GET", "/a", host="ann.gw.test"), who)
+    for target in ("/b", "/c/d", "/minio", "//", "/minio/x", "/minio-gw/x"):
+        expected, found = both(desk, head("GET", target, host="ann.gw.test"), who)
+        assert found == (None if target in {"/minio/x", "/minio-gw/x"} else expected)
+    assert again(desk, head("GET", "/minio/health/live", host="ann.gw.test"), who) is None
+    assert again(desk, head("GET", "/b", host="eve.gw.test"), who) is None
+
+
+class World:
+    """What a story depends on, to be changed after it was told."""
+
+    def __init__(self) -> None:
+        self.policies = policies(MAY)
+        self.lookup = lookup
+        self.desk = make(lambda: self.policies, self._lookup)
+        self.guest = guest(self.desk)
+        self.raw = head("GET", "/ann/a")
+        whole(self.desk, self.raw, self.guest)
+        assert again(self.desk, self.raw, self.guest)
+
+    def _lookup(self, key, token):
+        return self.lookup(key, token)
+
+
+def _raising(error):
+    def refused(key, token):
+        raise error
+
+    return refused
+
+
+def test_trap_37_a_habit_holds_no_verdict():
+    """A policy that changes decides about the very next request; one about the key, or about the address, of each."""
+    world = World()
+    world.policies = policies(MAY, {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::ann/secret*"})
+    assert again(world.desk, world.raw, world.guest)
+    assert again(world.desk, head("GET", "/ann/secret"), world.guest) is None
+    assert whole(world.desk, head("GET", "/ann/secret")) == "AccessDenied"
+    near = {
+        "Effect": "Deny",
+        "Action": "s3:*",
+        "Resource": "*",
+        "Condition": {"IpAddress": {"aws:SourceIp": told.PEER}},
+    }
+    world.policies = policies(MAY, near)
+    assert again(world.desk, world.raw, world.guest) is None
+    far = world.desk.meet("198.51.100.1", secure=False)
+    whole(world.desk, world.raw, far)
+    assert again(world.desk, world.raw, far)
+    world.policies = {}
+    assert again(world.desk, world.raw, far) is None
+
+
+@pytest.mark.parametrize("condition", [
+    {"StringLike": {"s3:x-amz-acl": "public*"}}, {"StringEquals": {"aws:UserAgent": "b"}}, {"StringEquals": {"s3:if-none-match": "b"}},
+    {"StringEquals": {"s3:authType": "REST-HEADER"}}, {"Bool": {"aws:SecureTransport": "false"}}, {"NumericLessThan": {"s3:signatureAge": "600000"}},
+])  # fmt: skip
+def test_a_policy_sees_the_facts_of_this_request(condition):
+    """A condition is judged on the words of the head at hand, not on those of the one that was told."""
+    desk = make(lambda: known)
+    known = policies(MAY, {"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": condition})
+    values = {"If-None-Match": "a", "User-Agent": "a"}
+    for first in ("a", "b"):
+        for second in ("a", "b"):
+            who = guest(desk)
+            whole(desk, head("GET", "/ann/k", values | {"If-None-Match": first}), who)
+            expected, found = both(desk, head("GET", "/ann/k", values | {"If-None-Match": second}), who)
+            assert found in (None, expected)
+            assert (
+                isinstance(expected, str)
+                or found
+                or isinstance(whole(desk, head("GET", "/ann/k", values | {"If-None-Match": first})), str)
+            )
+
+
+TAG = "s3:ExistingObjectTag/team"
+
+
+@pytest.mark.parametrize(("more", "may"), [
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"StringEquals": {TAG: "red"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"StringNotEquals": {TAG: "red"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"StringNotEqualsIfExists": {TAG: "red"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"Null": {TAG: "true"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"Null": {TAG: "false"}}}], False),
+    ([{"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*", "Condition": {"StringEquals": {TAG: "red"}}}], True),
+    ([{"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"StringEquals": {TAG: "red"}}}], True),
+])  # fmt: skip
+def test_what_depends_on_an_objects_tags_is_told_whole(more, may):
+    """A habit does not know the tags: it says yes only where every value that they could have leads to the same yes."""
+    known = policies(MAY)
+    desk = make(lambda: known)
+    who = guest(desk)
+    whole(desk, head("GET", "/ann/k"), who)
+    assert again(desk, head("GET", "/ann/k"), who)
+    known = policies(MAY, *more)
+    assert bool(again(desk, head("GET", "/ann/k"), who)) is may
+
+
+@pytest.mark.parametrize(
+    "operator", ["StringEquals", "StringNotEquals", "StringEqualsIfExists", "StringNotEqualsIfExists"]
+)
+def test_what_only_an_objects_tags_allow_is_told_whole(operator):
+    """An allowance that the tags decide is none for a habit."""
+    known = policies(MAY)
+    desk = make(lambda: known)
+    who = guest(desk)
+    whole(desk, head("GET", "/ann/k"), who)
+    known = policies({**MAY, "Condition": {operator: {TAG: "red"}}})
+    assert again(desk, head("GET", "/ann/k"), who) is None
+
+
+@pytest.mark.parametrize("error", [ExpiredToken(), InvalidAccessKeyId()], ids=["expired", "revoked"])
+def test_a_session_that_ends_is_told_no_more(error):
+    """An expiry, or a revocation, ends it at the next request."""
+    world = World()
+    world.lookup = _raising(error)
+    assert again(world.desk, world.raw, world.guest) is None
+    assert whole(world.desk, world.raw) == error.code
+
+
+def test_another_principal_of_the_same_key_is_told_whole():
+    """Who was found behind the key must be the very one that was found when the story was told."""
+    world = World()
+    world.lookup = lambda key, token: (lookup(key, token)[0], replace(lookup(key, token)[1], policies=()))
+    assert again(world.desk, world.raw, world.guest) is None
+    assert whole(world.desk, world.raw) == "AccessDenied"
+    world.lookup = lambda key, token: (replace(ANN, secret=Secret("another")), lookup(key, token)[1])
+    assert again(world.desk, world.raw, world.guest) is None
+    assert whole(world.desk, world.raw) == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize("late", [-1000, 1000, 86_400])
+def test_a_signature_is_good_for_its_time_only(late):
+    """What was signed too long ago, or for later, is not told again."""
+    world = World()
+    world.desk.clock = lambda: time.time() + late
+    assert again(world.desk, world.raw, world.guest) is None
+
+
+def test_another_signature_key_or_caller_is_not_told_again():
+    """A signature over other words, another session's, or none."""
+    world = World()
+    key = head("GET", "/ann/b")
+    assert again(world.desk, key.replace(b"/ann/b", b"/ann/c"), world.guest) is None
+    assert again(world.desk, head("GET", "/ann/a", who=EVE), world.guest) is None
+    assert again(world.desk, head("GET", "/ann/a", who=ROOT), world.guest) is None
+    assert again(world.desk, head("GET", "/ann/a", unsigned={"x-amz-acl": "a"}), world.guest) is None
+
+
+def test_the_backends_keys_and_region_are_those_of_now():
+    """When the backend's credentials turn, or its bucket moves, the story is told whole, and again from then on."""
+    for change in ("_fixed", "regions"):
+        world = World()
+        backend = world.desk.backend
+        if change == "regions":
+            backend.regions.learn("ann", "eu-west-1")
+        else:
+            backend._fixed = replace(backend._fixed, access_key_id="NEXT")
+        assert again(world.desk, world.raw, world.guest) is None
+        whole(world.desk, world.raw, world.guest)
+        expected, found = both(world.desk, world.raw, world.guest)
+        assert found == expected
+        assert (b"NEXT" if change == "_fixed" else b"eu-west-1") in found[0]
