@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 from client_grants import assume_role_with_client_grants, get_token  # noqa: E402
 
 from tests.servers.processes import BACKEND, DevIssuer, GatewayProcess, Weed  # noqa: E402
+
+
+def pytest_runtest_setup():
+    """End the servers of a session that is told to end, as of one that is interrupted; a test that ran a gateway in this process has set it back."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

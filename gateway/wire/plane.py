@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import select
 import socket
 import ssl
 import sys
+import termios
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
@@ -60,6 +62,7 @@ class Plane:
         self._control = control
         self._most = most
         self._refused: set[Client] = set()
+        self._has_it_all: set[Client] = set()
         self._drains_since = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -155,10 +158,28 @@ class Plane:
         self.pool.now = self._loop.time()
         if not self.draining:
             self.draining, self._drains_since = True, self.pool.now
-        for client in list(self.clients):
-            silent = client.exchange is None and self.pool.now - max(client.seen, self._drains_since) > GRACE
-            if silent and not client.transport.is_closing() and not _has_unread(client.transport.raw):
+        silent = {
+            client
+            for client in self.clients
+            if client.exchange is None and self.pool.now - max(client.seen, self._drains_since) > GRACE
+        }
+        closing = {client for client in silent if client.transport.is_closing()}
+        for client in silent - closing:
+            if not _has_unread(client.transport.raw):
                 client.transport.close()
+        self._leave(closing)
+
+    def _leave(self, closing: set[Client]) -> None:
+        """Do not wait for the goodbye of who has got ours, and all before it: twice found so, between which the loop wrote what it had.
+
+        A side of TLS sends its close_notify and need not wait for the other's (RFC 8446 section 6.1); the loop waits half a minute.
+        """
+        before, self._has_it_all = (
+            self._has_it_all,
+            {client for client in closing if _has_arrived(client.transport.raw)},
+        )
+        for client in self._has_it_all & before:
+            client.transport.abort()
 
     async def close(self) -> None:
         """End everything."""
@@ -177,3 +198,11 @@ def _has_unread(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _has_arrived(transport: asyncio.Transport) -> bool:
+    """Return whether the other side's kernel has acknowledged every byte that was given to ours (tcp(7), SIOCOUTQ)."""
+    try:
+        return not any(fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4)))
+    except (OSError, ValueError):  # it is closed already
+        return False
