@@ -1,8 +1,8 @@
 """The store in one SQLite file (or in memory): for one machine, all processes of it.
 
 Every call runs on one thread of its own, so the event loop never waits for the disk. Each record carries the number
-of its change, and the watch asks five times a second for numbers after the last one it saw: an index lookup of a few
-microseconds that sees this and every other process's writes alike. What is removed, or expires, stays as an empty row for an
+of its change, and the watch asks five times a second, and after each change of this process at once, for numbers after the last
+one it saw: an index lookup of a few microseconds that sees this and every other process's writes alike. What is removed, or expires, stays as an empty row for an
 hour so that every watch hears of it; dropping those rows is this store's compaction: a watch from before it is lost. A session is
 written without waiting for the disk (WAL, synchronous=NORMAL: safe when the process dies, the last moments may be lost when the
 power does); a record waits for it.
@@ -38,7 +38,7 @@ from iam.store import (
     Write,
 )
 
-POLL = 0.2  # seconds between two looks of a watch
+POLL = 0.2  # seconds between two looks of a watch, when another process may have written
 PURGE = 60.0  # seconds between two removals of what has expired
 HEARD = 3600  # seconds that an empty row stays for watches that were away
 BUSY = 3.0  # seconds to wait for another process's write
@@ -72,6 +72,7 @@ class EmbeddedStore:
         self._purged = 0.0
         self._waiting: list[tuple[tuple[str, int, bytes], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()  # a new one after each change
 
     async def open(self) -> None:
         """Open or create the file, readable by this user only."""
@@ -126,7 +127,10 @@ class EmbeddedStore:
 
     async def swap(self, writes: Sequence[Write], checks: Sequence[Check] = ()) -> int:
         """Write all or nothing; on the disk when this returns."""
-        return await self._run(lambda: self._swap(writes, checks))
+        revision = await self._run(lambda: self._swap(writes, checks))
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return revision
 
     async def snapshot(self) -> Snapshot:
         """Return all records."""
@@ -135,10 +139,13 @@ class EmbeddedStore:
     async def watch(self, after: int) -> AsyncGenerator[Batch, None]:
         """Yield what changes after a revision, and what expires."""
         while True:
+            changed = self._changed  # of before the look: what is written meanwhile is looked at again
             batch = await self._run(partial(self._look, after))
             yield batch
             after = batch.revision
-            await asyncio.sleep(POLL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await changed.wait()
 
     async def ping(self) -> None:
         """Ask the file something."""

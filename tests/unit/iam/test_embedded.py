@@ -220,3 +220,21 @@ async def test_who_is_revoked_again_for_longer_is_not_lifted(monkeypatch):
         monkeypatch.setattr(embedded.time, "time", lambda: NOW + 3601)
         assert [(row.name, row.value) for row in (await anext(watch)).rows] == [("AAA", None)]
         await watch.aclose()
+
+
+async def test_a_process_hears_its_own_change_at_once(path, monkeypatch):
+    """Who changes something does not wait for the next look of its watch; another process's change is found by looking."""
+    monkeypatch.setattr(embedded, "POLL", 3600)
+    async with opened(path) as store, opened(path) as other, asyncio.timeout(30):
+        for name in ("AAA", "BBB", "CCC"):
+            await store.record_session(record(name))
+        watch = store.watch((await store.snapshot()).revision)
+        await anext(watch)
+        heard = asyncio.ensure_future(anext(watch))  # noqa: TID251 - awaited below
+        await asyncio.sleep(0)
+        await revoke(store, "AAA", now=NOW)
+        assert [row.name for row in (await heard).rows] == ["AAA"]
+        await revoke(other, "BBB", now=NOW)
+        await revoke(store, "CCC", now=NOW)
+        assert [row.name for row in (await anext(watch)).rows] == ["BBB", "CCC"]
+        await watch.aclose()
