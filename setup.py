@@ -17,8 +17,9 @@ from setuptools.command.build_ext import build_ext
 COMPILED = [
     f"{name}.py"
     for name in (
-        "gateway/stories/answers", "gateway/signing/chunk_chain", "gateway/signing/chunked", "gateway/turns/desk", "gateway/turns/habit", "gateway/turns/habits", "gateway/turns/identities",
-        "gateway/observe", "gateway/backends/regions", "gateway/turns/retold", "gateway/signing/sigv4", "gateway/turns/turn",
+        "gateway/observe", "gateway/backends/regions", "gateway/signing/chunk_chain", "gateway/signing/chunked", "gateway/signing/sigv4",
+        "gateway/stories/answers", "gateway/turns/desk", "gateway/turns/habit", "gateway/turns/habits", "gateway/turns/identities",
+        "gateway/turns/retold", "gateway/turns/turn",
         "gateway/wire/answer", "gateway/wire/answer_heads", "gateway/wire/body", "gateway/wire/chunks", "gateway/wire/client",
         "gateway/wire/exchange", "gateway/wire/forms", "gateway/wire/group", "gateway/wire/heads", "gateway/wire/outlet",
         "gateway/wire/pool", "gateway/wire/steps", "gateway/wire/stream", "gateway/wire/upload", "gateway/wire/upstream",

@@ -1,11 +1,11 @@
 """The store in one SQLite file (or in memory): for one machine, all processes of it.
 
 Every call runs on one thread of its own, so the event loop never waits for the disk. Each record carries the number
-of its change, and the watch asks five times a second, and after each change of this process at once, for numbers after the last
-one it saw: an index lookup of a few microseconds that sees this and every other process's writes alike. What is removed, or expires, stays as an empty row for an
-hour so that every watch hears of it; dropping those rows is this store's compaction: a watch from before it is lost. A session is
-written without waiting for the disk (WAL, synchronous=NORMAL: safe when the process dies, the last moments may be lost when the
-power does); a record waits for it.
+of its change, and the watch asks for numbers after the last one it saw: at once when this process changed something, and
+five times a second for what others wrote, an index lookup of a few microseconds. What is removed, or expires, stays as an
+empty row for an hour so that every watch hears of it; dropping those rows is this store's compaction: a watch from before
+it is lost. A session is written without waiting for the disk (WAL, synchronous=NORMAL: safe when the process dies, the
+last moments may be lost when the power does); a record waits for it.
 """
 
 from __future__ import annotations

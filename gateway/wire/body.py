@@ -19,17 +19,17 @@ def _away(_: bytes) -> None:
 class Body:
     """One body. `take` gets its bytes, `end` is called when it is whole; until `take` is set they are kept.
 
-    `invites`: the client waits for 100 Continue before it sends, and nobody has said it yet.
+    `expects`: the client waits for 100 Continue (RFC 9110 section 10.1.1), and nobody has said it yet.
     """
 
-    __slots__ = ("_chunks", "_early", "_left", "began", "done", "end", "invites", "take")
+    __slots__ = ("_chunks", "_early", "_left", "began", "done", "end", "expects", "take")
 
     def __init__(self, head: RequestHead) -> None:
         self._left = head.length or 0
         self._chunks = ChunkedReader() if head.chunked else None
         self._early = b""
         self.began = False
-        self.invites = head.expects
+        self.expects = head.expects
         self.done = not head.has_body
         self.take: Callable[[bytes], None] | None = None
         self.end: Callable[[], None] = _nothing

@@ -144,8 +144,8 @@ class Exchange:
         """Have the body brought from now on."""
         if self.body is NO_BODY:
             self.body = Body(self.head)
-        if self.body.invites and not self.body.began:
-            self.body.invites = False
+        if self.body.expects and not self.body.began:
+            self.body.expects = False
             self.client.transport.write(CONTINUE)
         self.body.take, self.body.end = take, end
         self.client.resume()  # it was paused if more came than was wanted

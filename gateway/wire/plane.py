@@ -174,10 +174,8 @@ class Plane:
 
         A side of TLS sends its close_notify and need not wait for the other's (RFC 8446 section 6.1); the loop waits half a minute.
         """
-        before, self._has_it_all = (
-            self._has_it_all,
-            {client for client in closing if _has_arrived(client.transport.raw)},
-        )
+        before = self._has_it_all
+        self._has_it_all = {client for client in closing if _has_arrived(client.transport.raw)}
         for client in self._has_it_all & before:
             client.transport.abort()
 

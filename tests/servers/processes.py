@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import signal
@@ -63,7 +64,9 @@ class Process:
     popen: subprocess.Popen | None = None
 
     def start(self) -> Process:
-        """Start it (again)."""
+        """Start it (again). What a test did not come to stop, interrupted while it started say, ends with this process."""
+        if self.popen is None:
+            atexit.register(self.stop, signal.SIGKILL)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MINIO_"))}
         with self.log.open("ab") as out:
             self.popen = subprocess.Popen(
