@@ -18,6 +18,7 @@ body.py      the client's body, framed, kept until somebody wants it
 pump.py carriers.py   many bytes from socket to socket without entering Python
 sieve.py     the same through a relay
 feed.py tap.py   large bodies to and from a client under TLS
+goodbyes.py  how connections of clients under TLS end
 near.py      how much a near source may have on its way to the pump
 upstream.py  one connection to a backend               stream.py  its socket, where it is plaintext
 outlet.py    what connections write, written at the end of a round of the event loop

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import select
 import socket
 import ssl
 import sys
-import termios
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
 
 from gateway.wire.client import Client
 from gateway.wire.exchange import Exchange
+from gateway.wire.goodbyes import PATIENCE, Goodbyes
 from gateway.wire.heap import keep_freed
 from gateway.wire.pool import Pool
 from gateway.wire.steps import Desk
@@ -62,7 +61,7 @@ class Plane:
         self._control = control
         self._most = most
         self._refused: set[Client] = set()
-        self._has_it_all: set[Client] = set()
+        self._goodbyes = Goodbyes(times.idle)
         self._drains_since = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -77,6 +76,7 @@ class Plane:
             ssl=tls,
             backlog=BACKLOG,
             ssl_handshake_timeout=self.times.head if tls else None,
+            ssl_shutdown_timeout=PATIENCE if tls else None,
         )
 
     async def listen_on(self, listening: socket.socket, *, tls: ssl.SSLContext | None) -> asyncio.Server:
@@ -87,6 +87,7 @@ class Plane:
             ssl=tls,
             backlog=BACKLOG,
             ssl_handshake_timeout=self.times.head if tls else None,
+            ssl_shutdown_timeout=PATIENCE if tls else None,
         )
 
     def _clients(self, tls: ssl.SSLContext | None) -> Callable[[], asyncio.Protocol]:
@@ -130,6 +131,8 @@ class Plane:
         protocol = self._control()
         client.transport.flush()
         transport = client.transport.raw
+        if client.secure:
+            self._goodbyes.follow(transport)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(exchange.head.raw + client.taken(exchange))
@@ -142,7 +145,10 @@ class Plane:
         now = self._loop.time()
         self.pool.sweep(now, self.times.backend)
         for client in list(self.clients):
-            client.sweep(now)
+            if not (client.secure and client.transport.is_closing()):  # who leaves under TLS is the goodbyes'
+                client.sweep(now)
+        if not self.draining:  # who drains looks oftener
+            self._part()
 
     @property
     def busy(self) -> int:
@@ -158,26 +164,19 @@ class Plane:
         self.pool.now = self._loop.time()
         if not self.draining:
             self.draining, self._drains_since = True, self.pool.now
-        silent = {
+        silent = [
             client
             for client in self.clients
             if client.exchange is None and self.pool.now - max(client.seen, self._drains_since) > GRACE
-        }
-        closing = {client for client in silent if client.transport.is_closing()}
-        for client in silent - closing:
-            if not _has_unread(client.transport.raw):
+        ]
+        for client in silent:
+            if not client.transport.is_closing() and not _has_unread(client.transport.raw):
                 client.transport.close()
-        self._leave(closing)
+        self._part()
 
-    def _leave(self, closing: set[Client]) -> None:
-        """Do not wait for the goodbye of who has got ours, and all before it: twice found so, between which the loop wrote what it had.
-
-        A side of TLS sends its close_notify and need not wait for the other's (RFC 8446 section 6.1); the loop waits half a minute.
-        """
-        before = self._has_it_all
-        self._has_it_all = {client for client in closing if _has_arrived(client.transport.raw)}
-        for client in self._has_it_all & before:
-            client.transport.abort()
+    def _part(self) -> None:
+        """Look at who is leaving: without TLS the loops do as we would."""
+        self._goodbyes.look([client.transport.raw for client in self.clients if client.secure], self.pool.now)
 
     async def close(self) -> None:
         """End everything."""
@@ -196,11 +195,3 @@ def _has_unread(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _has_arrived(transport: asyncio.Transport) -> bool:
-    """Return whether the other side's kernel has acknowledged every byte that was given to ours (tcp(7), SIOCOUTQ)."""
-    try:
-        return not any(fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4)))
-    except (OSError, ValueError):  # it is closed already
-        return False

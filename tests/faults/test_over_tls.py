@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -130,3 +132,27 @@ def test_a_client_that_vanishes_leaves_nothing(secured: Secured, scripted: Scrip
     until(lambda: len(left) == asks * AT_ONCE, "the backend's connections are let go")
     scripted.told(answer_empty)
     secured.serves()
+
+
+LATE = 33.0  # seconds; the event loops' own patience with a connection that closes is 30
+LAST = range(
+    2_500_000, 4_500_000, 100_000
+)  # bytes: of some of them a part is still in the process when the answer is over
+
+
+@pytest.mark.slow
+def test_who_comes_late_to_its_last_answer_finds_it_whole(secured: Secured, scripted: ScriptedBackend):
+    """A client that wants no further request, and takes no byte of the answer for half a minute, gets every byte and the goodbye."""
+    scripted.told(lambda peer, asked: peer.say(OK + b"Content-Length: %d\r\n\r\n" % size(asked) + content(size(asked))))
+    with contextlib.ExitStack() as open_:
+        wires = [open_.enter_context(secured.wire(buffer=8192)) for _ in LAST]
+        for wire, wanted in zip(wires, LAST, strict=True):
+            wire.send(secured.head("GET", f"/bkt/{wanted}", {"Connection": "close"}))
+        threading.Event().wait(LATE)
+        for wire, wanted in zip(wires, LAST, strict=True):
+            assert read(wire) == Fetched(200, content(wanted), cut=False), wanted
+
+
+def size(asked: Recorded) -> int:
+    """Return how large an object is, by its name."""
+    return int(asked.line.split()[1].rsplit("/", 1)[1])

@@ -60,9 +60,9 @@ class Front(GatewayProcess):
         """Return the bytes of a signed request's head."""
         return written(method, target, signed(self, method, target) | (headers or {}), version=version)
 
-    def wire(self) -> Wire:
-        """Connect; over TLS an end without a goodbye is an error."""
-        wire = Wire(self.port)
+    def wire(self, **how: int) -> Wire:
+        """Connect, as `Wire` does; over TLS an end without a goodbye is an error."""
+        wire = Wire(self.port, **how)
         if self.context is not None:
             wire.socket = self.context.wrap_socket(wire.socket, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
         return wire
