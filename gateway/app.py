@@ -47,6 +47,7 @@ from sts.custom_token import CustomToken
 from sts.keyring import Keys
 from sts.openid import OpenId
 from sts.proof import Proof, WayIn
+from sts.readiness import Readiness
 from sts.service import StsService
 
 STORE_FILE = "iam.sqlite"
@@ -147,6 +148,7 @@ class Application:
         self.authorizer = make_authorizer(config, pool, self._policies)
         self.backend = make_backend(config, keys, pool)
         self.federation = Federation(config)
+        self.readiness = Readiness(self.federation.ways)
         self._rights = Rights(config.root.access_key_id, self.federation.sources)
         now = lambda: int(time.time())  # noqa: E731
         self.keyring = Keys(lambda: self.watcher.view, now)
@@ -163,7 +165,14 @@ class Application:
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
         self.administration = Administration(self.desk, world, self._office(config))
         self.control = Control(
-            self.desk, world, self._sts(), self.administration, self.not_ready, config.metrics_public, gauges
+            self.desk,
+            world,
+            self._sts(),
+            self.administration,
+            self.not_ready,
+            self.readiness,
+            config.metrics_public,
+            gauges,
         )
         self.server = self.control.server()
         self.plane = Plane(
@@ -245,6 +254,7 @@ class Application:
         await self.server.shutdown(1.0)
         self.desk.log.flush()
         self.administration.close()
+        await self.readiness.close()
         await self.federation.close()
         await self.authorizer.close()
         await self.store.close()

@@ -23,6 +23,7 @@ from gateway.s3.reserved import is_administration, plain
 from gateway.stories.case import World
 from gateway.turns.desk import HEALTH, METRICS, Desk
 from gateway.wire.heads import MAX_FIELD, MAX_TARGET
+from sts.readiness import Readiness
 from sts.service import ACTIONS, StsService
 from sts.wire import StsError, parse_call, render_error
 
@@ -33,13 +34,17 @@ _log = logging.getLogger("minio_gw.control")
 
 @dataclass
 class Control:
-    """The control surface of one process. `not_ready` says why it is not ready, empty when it is; `gauges` what the pool has."""
+    """The control surface of one process.
+
+    `not_ready` says why it is not ready, empty when it is; `readiness` whom STS cannot ask; `gauges` what the pool has.
+    """
 
     desk: Desk
     world: World
     sts: StsService
     administration: Administration
     not_ready: Callable[[], Awaitable[list[str]]]
+    readiness: Readiness
     metrics_public: bool
     gauges: Callable[[], Mapping[str, float]] = dict
 
@@ -65,13 +70,17 @@ class Control:
         return response
 
     async def _health(self, path: str) -> web.Response:
-        """Live: this process answers. Ready: it can serve: the view loaded, the backend and the policy service answer."""
+        """Live: this process answers. Ready: it can serve: the view loaded, the backend and the policy service answer.
+
+        Who has credentials needs no identity provider: that one is away is told, and makes nothing unready.
+        """
         if path == "/minio/health/live":
             return web.Response(text="")
         if path != "/minio/health/ready":
             return web.Response(status=404)
         reasons = await self.not_ready()
-        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+        told = {"ready": not reasons, "reasons": reasons, "sts_unready": await self.readiness.unready()}
+        return web.json_response(told, status=503 if reasons else 200)
 
     def _metrics(self, method: str, path: str) -> web.Response:
         """Tell Prometheus what this process counted, where the settings make that public; else refuse.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -36,6 +38,7 @@ HOME = {
         "Condition": {"StringEquals": {"ldap:user": "uid=slow,ou=people,dc=example,dc=org"}},
     }],
 }  # fmt: skip
+PROBE = 1.0  # seconds that Kubernetes gives a probe
 WRONG = "a wrong password that no log may show"
 
 
@@ -160,6 +163,27 @@ def test_a_form_as_minio_go_sends_it(by_ldap):
     with pytest.raises(s3.exceptions.ClientError) as error:
         s3.create_bucket(Bucket="never-made")
     assert error.value.response["Error"]["Code"] == "AccessDenied"
+
+
+def test_a_directory_that_is_away_is_told(by_ldap, directory):
+    """The gateway stays ready, since who has credentials needs no directory; operators are told, until it is there again."""
+
+    def told() -> list[str]:
+        began = time.monotonic()
+        with urllib.request.urlopen(by_ldap.endpoint + "/minio/health/ready", timeout=10) as answer:
+            found = json.load(answer)
+        assert (answer.status, found["ready"]) == (200, True)
+        assert time.monotonic() - began < PROBE
+        return found["sts_unready"]
+
+    until(lambda: told() == [], "nobody is missed")
+    directory.freeze()
+    try:
+        until(lambda: told() == ["AssumeRoleWithLDAPIdentity"], "it is told")
+    finally:
+        directory.thaw()
+    until(lambda: told() == [], "it is there again")
+    assert by_ldap.process.text.count("LDAP: TimeoutError") == 1
 
 
 def test_trap_43_over_the_wire(by_ldap):

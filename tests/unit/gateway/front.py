@@ -37,6 +37,7 @@ from gateway.wire.steps import Send
 from iam.authorize import AllOf, IamPolicies
 from iam.policy import parse
 from sts.assume_role import SignedCaller
+from sts.readiness import Readiness
 from sts.service import StsService
 from tests.servers.processes import BACKEND
 from tests.unit.gateway.office import KEYRING, Iam, an_iam
@@ -175,7 +176,7 @@ async def serve(
     office = iam.office(backend.not_ready, insight=insight)
     administration = Administration(desk, world, office)
     stack.callback(administration.close)
-    control = Control(desk, world, sts, administration, backend.not_ready, True, pool.gauges)
+    control = Control(desk, world, sts, administration, backend.not_ready, Readiness(ways), True, pool.gauges)
     server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)
     plane = Plane(doubting, loop, times or Times(), pool, server)
