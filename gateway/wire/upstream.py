@@ -244,17 +244,28 @@ class Upstream:
 
     def eof_received(self) -> None:
         """The backend closes: that ends a body without a length, and breaks every other (asyncio)."""
-        if self._taker is not None and self._head is not None and self._left is None and self._chunks is None:
+        delimits = self._head is not None and self._left is None and self._chunks is None
+        if self._taker is not None and delimits and self._is_its_end():
             self._end(b"")
 
+    def _is_its_end(self) -> bool:
+        """Return whether it was the backend who ended: under TLS it says so (RFC 9112 section 9.8), else it was anybody.
+
+        uvloop tells of an end only if it was said, asyncio's loop of any; OpenSSL knows.
+        """
+        connection = self.transport.get_extra_info("ssl_object")
+        try:
+            return connection is None or not connection.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            return False
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone (asyncio)."""
+        """The connection is gone (asyncio): that alone ends no body."""
         self._pool.gone(self, exc)
         if self._taker is not None:
-            if self._head is not None and self._left is None and self._chunks is None and exc is None:
-                self._end(b"")
-            else:
-                self.broke(type(exc).__name__ if exc else "closed")
+            self.broke(type(exc).__name__ if exc else "closed")
 
     def pause_writing(self) -> None:
         """The write buffer is full (asyncio)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -50,6 +51,13 @@ class Peer:
         """Say that nothing more comes, and wait for the gateway to end too: what was said arrives."""
         self.socket.shutdown(socket.SHUT_WR)
         self.left()
+        self.socket.close()
+
+    def finish(self) -> None:
+        """End as TLS does: say goodbye, and wait for the gateway to end too."""
+        if isinstance(self.socket, ssl.SSLSocket):
+            with contextlib.suppress(OSError):
+                self.socket.unwrap().close()
         self.socket.close()
 
     def close(self) -> None:
@@ -126,14 +134,15 @@ def length(asked: Recorded) -> int:
 
 @dataclass
 class ScriptedBackend:
-    """Listens on loopback. `asked` are the requests that came, `script` may be changed at any time."""
+    """Listens on loopback, with TLS where it has a context. `asked` are the requests that came, `script` may be changed at any time."""
 
     script: Script = answer_empty
+    context: ssl.SSLContext | None = None
     asked: list[Recorded] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.endpoint = f"http{'s' if self.context else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -160,7 +169,16 @@ class ScriptedBackend:
                 sock, _ = self._listener.accept()
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._open.add(sock)
-                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+                threading.Thread(target=self._meet, args=(sock,), daemon=True).start()
+
+    def _meet(self, sock: socket.socket) -> None:
+        if self.context is None:
+            self._serve(sock)
+            return
+        self._open.discard(sock)
+        with contextlib.suppress(OSError), self.context.wrap_socket(sock, server_side=True) as wrapped:
+            self._open.add(wrapped)
+            self._serve(wrapped)
 
     def _serve(self, sock: socket.socket) -> None:
         try:

@@ -1,0 +1,79 @@
+"""A backend that speaks TLS and dies: an end of the connection that is not TLS's own is a cut, whatever delimits the body."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.test_dying_backend import SIZES, half_an_object
+from tests.servers.certificates import certificate
+from tests.servers.front import Fetched, Front, read
+from tests.servers.scripted import OK, Peer, ScriptedBackend, answer_empty, content, length
+
+DEATHS = {"ends without a goodbye": Peer.end, "closes": Peer.close, "resets": Peer.reset}
+EVERY_DEATH = DEATHS | {"says goodbye": Peer.finish}
+
+
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def secret(request, tmp_path_factory) -> Iterator[tuple[Front, ScriptedBackend]]:
+    """A gateway, and the backend that it speaks TLS with."""
+    folder = tmp_path_factory.mktemp("secret")
+    certificate(folder / "backend")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "backend" / "public.crt", folder / "backend" / "private.key")
+    backend = ScriptedBackend(context=context)
+    trusted = str(folder / "backend" / "public.crt")
+    with Front(folder, backend, MINIO_GW_BACKEND_CA=trusted, MINIO_GW_LOOP=request.param) as gateway:
+        yield gateway, backend
+    backend.close()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("death", EVERY_DEATH)
+@pytest.mark.parametrize("framing", ["a length", "chunks"])
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_half_a_download_never_looks_whole(secret, size: int, framing: str, death: str, version: str):
+    """However its backend's connection ends, the client of half an object sees a cut, and no byte that is not the object's."""
+    gateway, backend = secret
+    for sent in (0, size // 2, size - 1):
+        backend.told(half_an_object(framing, size, sent, EVERY_DEATH[death]))
+        got = gateway.fetch("/bkt/dies", version)
+        assert got.cut or got.status >= 500, (sent, got.status, len(got.body))
+        assert content(sent).startswith(got.body) or got.status >= 500
+    backend.told(answer_empty)
+    gateway.serves()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("death", DEATHS)
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_what_only_an_end_delimits_needs_a_goodbye(secret, size: int, death: str, version: str):
+    """A body without a length is whole when TLS said so: anybody on the way can end a connection (RFC 9112 section 9.8)."""
+    gateway, backend = secret
+    backend.told(half_an_object("the end", size, size, DEATHS[death]))
+    got = gateway.fetch("/bkt/breaks", version)
+    assert got.cut or got.status >= 500, (got.status, len(got.body))
+    backend.told(half_an_object("the end", size, size, Peer.finish))
+    assert gateway.fetch("/bkt/ends", version) == Fetched(200, content(size), cut=False)
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_a_backend_that_dies_in_an_upload_is_never_a_success(secret, size: int):
+    """An upload that nobody answered is 503, and was sent once."""
+    gateway, backend = secret
+    asked = backend.told(lambda peer, asked: (peer.read(length(asked)), peer.reset()))
+    with gateway.wire() as wire:
+        wire.send(gateway.head("PUT", "/bkt/up", {"Content-Length": str(size)}) + content(size))
+        assert read(wire, "PUT").status == 503
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_a_whole_download_is_whole(secret, size: int):
+    """Without a death the same objects come whole, and the connection serves the next request."""
+    gateway, backend = secret
+    backend.told(lambda peer, _: peer.say(OK + b"Content-Length: %d\r\n\r\n" % size + content(size)))
+    for version in ("1.0", "1.1"):
+        assert gateway.fetch("/bkt/whole", version) == Fetched(200, content(size), cut=False)
