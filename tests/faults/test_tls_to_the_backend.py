@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.test_dying_backend import SIZES, half_an_object
+from tests.faults.test_early_answers import DENIED, PARTS, REFUSAL, Upload, answering, taken_of
 from tests.servers.certificates import certificate
 from tests.servers.front import Fetched, Front, read
 from tests.servers.scripted import OK, Peer, ScriptedBackend, answer_empty, content, length
@@ -77,3 +78,14 @@ def test_a_whole_download_is_whole(secret, size: int):
     backend.told(lambda peer, _: peer.say(OK + b"Content-Length: %d\r\n\r\n" % size + content(size)))
     for version in ("1.0", "1.1"):
         assert gateway.fetch("/bkt/whole", version) == Fetched(200, content(size), cut=False)
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("then", [Peer.left, Peer.end], ids=["keeps its side open", "ends"])
+def test_an_early_refusal_arrives(secret, then, part: int):
+    """The client of an upload that is refused on its way reads why, if the backend lets what it said arrive."""
+    gateway, backend = secret
+    backend.told(answering(DENIED % (b"Connection: close\r\n", REFUSAL), taken_of(12 << 20, part), then))
+    assert Upload(gateway, 12 << 20, hold=1).answer() == Fetched(400, REFUSAL, cut=False)
+    backend.told(answer_empty)
+    gateway.serves()
