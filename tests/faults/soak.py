@@ -1,6 +1,7 @@
 """An hour of everything at once: good requests and every fault, and a look every few seconds at what the gateway holds.
 
     python tests/faults/soak.py --minutes 60        (make soak MINUTES=60)
+    python tests/faults/soak.py --minutes 60 --tls  (the backend speaks TLS)
 
 First comes a warm-up, after which everybody pauses and the gateway is looked at while it rests. Then the soak; at its end it is
 looked at again. It fails when a client saw what it must not see, and when something has grown:
@@ -33,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 
 from gateway.wire.carriers import KEPT  # noqa: E402
 from tests.faults.stories import STORIES, Unlucky, backend  # noqa: E402
+from tests.servers.certificates import serving  # noqa: E402
 from tests.servers.front import Front  # noqa: E402
 from tests.servers.processes import until  # noqa: E402
 from tests.servers.scripted import ScriptedBackend  # noqa: E402
@@ -144,10 +146,11 @@ def say(text: str, seen: Vitals) -> None:
     )
 
 
-def soak(folder: Path, minutes: float, seed: int) -> list[str]:
-    """Soak a gateway; return what was wrong."""
-    server = ScriptedBackend()
-    with Front(folder, server, **SETTINGS) as gateway:
+def soak(folder: Path, minutes: float, seed: int, *, tls: bool = False) -> list[str]:
+    """Soak a gateway, whose backend may speak TLS; return what was wrong."""
+    server = ScriptedBackend(context=serving(folder / "backend") if tls else None)
+    trusted = {"MINIO_GW_BACKEND_CA": str(folder / "backend" / "public.crt")} if tls else {}
+    with Front(folder, server, **SETTINGS, **trusted) as gateway:
         one = Soak(gateway, server, seed)
         one.begin()
         server.script = backend
@@ -170,9 +173,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tls", action="store_true", help="the backend speaks TLS")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = soak(Path(folder), arguments.minutes, arguments.seed)
+        found = soak(Path(folder), arguments.minutes, arguments.seed, tls=arguments.tls)
     print("\n".join(found) or "nothing grew, and nobody saw what he must not see")  # noqa: T201 - a program
     return bool(found)
 

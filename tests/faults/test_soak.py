@@ -8,6 +8,7 @@ from tests.faults.soak import soak
 
 
 @pytest.mark.slow
-def test_two_minutes_of_everything(tmp_path):
+@pytest.mark.parametrize("tls", [False, True], ids=["plaintext", "TLS to the backend"])
+def test_two_minutes_of_everything(tmp_path, tls: bool):
     """Good requests and every fault at once: clients see what they must, and what the gateway holds comes back to its level."""
-    assert soak(tmp_path, minutes=2, seed=7) == []
+    assert soak(tmp_path, minutes=2, seed=7, tls=tls) == []

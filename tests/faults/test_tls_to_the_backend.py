@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 
 import pytest
 
 from tests.faults.test_dying_backend import SIZES, half_an_object
 from tests.faults.test_early_answers import DENIED, PARTS, REFUSAL, Upload, answering, taken_of
-from tests.servers.certificates import certificate
+from tests.servers.certificates import serving
 from tests.servers.front import Fetched, Front, read
 from tests.servers.scripted import OK, Peer, ScriptedBackend, answer_empty, content, length
 
@@ -21,10 +20,7 @@ EVERY_DEATH = DEATHS | {"says goodbye": Peer.finish}
 def secret(request, tmp_path_factory) -> Iterator[tuple[Front, ScriptedBackend]]:
     """A gateway, and the backend that it speaks TLS with."""
     folder = tmp_path_factory.mktemp("secret")
-    certificate(folder / "backend")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "backend" / "public.crt", folder / "backend" / "private.key")
-    backend = ScriptedBackend(context=context)
+    backend = ScriptedBackend(context=serving(folder / "backend"))
     trusted = str(folder / "backend" / "public.crt")
     with Front(folder, backend, MINIO_GW_BACKEND_CA=trusted, MINIO_GW_LOOP=request.param) as gateway:
         yield gateway, backend

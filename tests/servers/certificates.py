@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def certificate(folder: Path, name: str = "gateway of the tests") -> None:
     (folder / "private.key").write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+
+
+def serving(folder: Path) -> ssl.SSLContext:
+    """Make a certificate and return what serves with it."""
+    certificate(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "public.crt", folder / "private.key")
+    return context
 
 
 class Authority:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -17,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from gateway.wire import resumption
 from gateway.wire.fetch import Unanswered, ask
 from gateway.wire.pool import Pool
-from gateway.wire.resumption import VERIFIED, client_context
+from gateway.wire.resumption import SELDOM, VERIFIED, client_context
 from gateway.wire.steps import Origin
 from tests.unit.gateway.wire.bench import LOOPS, SECONDS, until
 from tests.unit.gateway.wire.hosts import HEAD, A, Server
@@ -43,6 +47,13 @@ def certificate(tmp_path_factory):
         made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
     return path
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["sessions are paid for", "sessions are free"])
+def pays(request, monkeypatch) -> bool:
+    """Whether each session that is taken costs memory for ever, as in many a CPython."""
+    monkeypatch.setattr(resumption, "_PAYS", request.param)
+    return request.param
 
 
 class Backend:
@@ -160,6 +171,70 @@ async def test_what_cannot_be_verified_is_not_connected(backend: Backend):
     for host, context in (("three.test", None), ("one.test", client_context(None))):
         with pytest.raises(Unanswered, match="SSLCertVerificationError"):
             await backend.ask(host, context)
+
+
+class Shaken:
+    """A connection of which it is counted how often its session is taken."""
+
+    server_hostname = "one.test"
+
+    def __init__(self, *, reused: bool) -> None:
+        self.session_reused = reused
+        self.taken = 0
+
+    @property
+    def session(self) -> object:
+        """The session."""
+        self.taken += 1
+        return object()
+
+
+def test_sessions_that_are_paid_for_are_taken_seldom(certificate, pays: bool):
+    """Where CPython loses memory with each (python/cpython#116810) none is taken of a resumed connection, and few of who never resumes."""
+    now = 0.0
+    context = client_context(certificate, lambda: now)
+    context.remember(Shaken(reused=False))
+    for reused, part in ((True, 2), (False, 0.1)):
+        shaken = [Shaken(reused=reused) for _ in range(100)]
+        for one in shaken:
+            now += SELDOM * part
+            context.remember(one)
+        assert sum(one.taken for one in shaken) == (100 if not pays else 0 if reused else 10)
+
+
+@pytest.mark.parametrize("pays", [True], indirect=True)
+def test_a_thousand_connections_leave_nothing(certificate):
+    """Memory of this process does not grow with the connections that were resumed."""
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate)
+    context = client_context(certificate)
+    for _ in range(300):  # what OpenSSL and malloc keep anyhow
+        shake_hands(context, server_side)
+    before = resident()
+    for _ in range(1000):
+        shake_hands(context, server_side)
+    assert server_side.session_stats()["hits"] == 1299
+    assert resident() - before < 2 << 20  # 5.6 MB where each is paid for
+
+
+def shake_hands(context: ssl.SSLContext, server_side: ssl.SSLContext) -> None:
+    """Connect in memory, hear a byte, and remember the session."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(back, there, server_hostname="one.test")
+    server = server_side.wrap_bio(there, back, server_side=True)
+    for side in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    server.write(b"x")
+    assert client.read(1) == b"x"
+    context.remember(client)
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_context_verifies_as_pythons_own(certificate):
