@@ -49,11 +49,12 @@ class Outbox:
 class Outlet:
     """A transport whose writes wait for the end of the round: what the plane uses of asyncio.Transport."""
 
-    __slots__ = ("_descriptor", "_held", "_outbox", "_waiting", "is_closing", "paused", "raw")
+    __slots__ = ("_descriptor", "_held", "_joins", "_outbox", "_waiting", "is_closing", "paused", "raw")
 
     def __init__(self, raw: asyncio.Transport, outbox: Outbox) -> None:
         self.raw = raw
         self.is_closing = raw.is_closing
+        self._joins = type(raw).__module__.startswith("asyncio")
         self._outbox = outbox
         self._descriptor = _UNKNOWN  # of a plaintext socket that may be written to past the transport
         self.paused = False
@@ -83,7 +84,7 @@ class Outlet:
         sent = self._written(head, data)
         begun = sent - len(head)
         if begun < 0:
-            self.raw.writelines((head[sent:], bytes(data)))
+            self._give([head[sent:], bytes(data)])
         elif begun < len(data):
             self.raw.write(bytes(data[begun:]))
 
@@ -109,7 +110,14 @@ class Outlet:
         if len(waiting) == 1:
             self.raw.write(waiting[0])
         else:
-            self.raw.writelines(waiting)
+            self._give(waiting)
+
+    def _give(self, pieces: list[bytes | bytearray | memoryview]) -> None:
+        """Write several pieces. asyncio's own way to do that told nobody when too much waited (CVE-2024-12254: 3.12.0 to 3.13.1)."""
+        if self._joins:
+            self.raw.write(b"".join(pieces))
+        else:
+            self.raw.writelines(pieces)
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait for room."""
