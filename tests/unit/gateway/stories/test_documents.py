@@ -171,7 +171,9 @@ def test_a_body_that_is_not_what_was_signed_is_refused():
 
 
 FREE = under("s3:*", Null={"aws:SourceIp": "false"})
-TEXTS = st.text(st.characters(exclude_characters="\x00\ufffe\uffff", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+TEXTS = st.text(
+    st.characters(exclude_characters="\x00\ufffe\uffff", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20
+)
 
 
 @given(st.dictionaries(TEXTS, TEXTS, max_size=5))
