@@ -49,17 +49,25 @@ class Outbox:
 class Outlet:
     """A transport whose writes wait for the end of the round: what the plane uses of asyncio.Transport."""
 
-    __slots__ = ("_descriptor", "_held", "_joins", "_outbox", "_waiting", "is_closing", "paused", "raw")
+    __slots__ = ("_descriptor", "_forgets", "_held", "_joins", "_outbox", "_waiting", "is_closing", "paused", "raw")
 
     def __init__(self, raw: asyncio.Transport, outbox: Outbox) -> None:
         self.raw = raw
         self.is_closing = raw.is_closing
         self._joins = type(raw).__module__.startswith("asyncio")
+        self._forgets = False
         self._outbox = outbox
         self._descriptor = _UNKNOWN  # of a plaintext socket that may be written to past the transport
         self.paused = False
         self._waiting: list[bytes | bytearray | memoryview] = []
         self._held = 0
+
+    def heed_the_end(self) -> None:
+        """Let what came before the other side's end not be lost when it comes while nothing is read.
+
+        uvloop's TLS forgets what it has read and not yet given to us when it sees an end: while paused it may read no further than it has.
+        """
+        self._forgets = not self._joins and hasattr(self.raw, "set_read_buffer_limits")  # TLS transports have it
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write when the round ends; behind what waits already."""
@@ -152,12 +160,16 @@ class Outlet:
         """Read no more for now."""
         self.paused = True
         self.raw.pause_reading()
+        if self._forgets and not self.is_closing():
+            self.raw.set_read_buffer_limits(1, 0)  # type: ignore[attr-defined] # it is TLS
 
     def resume_reading(self) -> None:
         """Read on."""
         if self.paused:
             self.paused = False
             self.raw.resume_reading()
+            if self._forgets and not self.is_closing():
+                self.raw.set_read_buffer_limits()  # type: ignore[attr-defined] # a record must fit in again
 
     def is_reading(self) -> bool:
         """Return whether what comes is read."""

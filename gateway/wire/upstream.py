@@ -78,6 +78,7 @@ class Upstream:
         # uvloop's is a Transport by its methods only.
         self.transport = Outlet(cast("asyncio.Transport", transport), self._pool.outbox)
         self.transport.set_write_buffer_limits(HIGH, LOW)
+        self.transport.heed_the_end()
         self._pool.opened(self)
 
     def reserve(self, taker: Taker) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,8 @@ from tests.faults.test_dying_backend import SIZES, half_an_object
 from tests.faults.test_early_answers import DENIED, PARTS, REFUSAL, Upload, answering, taken_of
 from tests.servers.certificates import serving
 from tests.servers.front import Fetched, Front, read
+from tests.servers.processes import until
+from tests.servers.recording import Recorded
 from tests.servers.scripted import OK, Peer, ScriptedBackend, answer_empty, content, length
 
 DEATHS = {"ends without a goodbye": Peer.end, "closes": Peer.close, "resets": Peer.reset}
@@ -85,3 +89,37 @@ def test_an_early_refusal_arrives(secret, then, part: int):
     assert Upload(gateway, 12 << 20, hold=1).answer() == Fetched(400, REFUSAL, cut=False)
     backend.told(answer_empty)
     gateway.serves()
+
+
+ENDS = {"without a goodbye": Peer.end, "with one": Peer.part}
+LATE = range(1_000_000, 9_000_000, 100_000)  # bytes: of some of them a part waits in the gateway when the end comes
+
+
+@pytest.mark.parametrize("ends", ENDS.values(), ids=ENDS)
+def test_what_came_before_the_end_is_not_lost(secret, ends):
+    """A client that reads late gets every byte of an object whose backend ended the connection when it had sent it."""
+    gateway, backend = secret
+    said, looks = threading.Semaphore(0), [-1.0]
+
+    def script(peer: Peer, asked: Recorded) -> None:
+        size = int(asked.line.split()[1].rsplit("/", 1)[1])
+        said.release()
+        peer.say(OK + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size + content(size))
+        ends(peer)
+
+    backend.told(script)
+    with contextlib.ExitStack() as open_:
+        wires = [
+            open_.enter_context(gateway.wire(buffer=8192)).send(gateway.head("GET", f"/bkt/{one}")) for one in LATE
+        ]
+        for _ in LATE:
+            assert said.acquire(timeout=20)
+        until(lambda: is_at_rest(gateway, looks), "the gateway waits for its clients")
+        for wire, wanted in zip(wires, LATE, strict=True):
+            assert read(wire) == Fetched(200, content(wanted), cut=False), wanted
+
+
+def is_at_rest(gateway: Front, looks: list[float]) -> bool:
+    """Return whether the gateway has used no CPU since the last look."""
+    looks.append(gateway.vitals.cpu)
+    return looks[-1] == looks[-2]

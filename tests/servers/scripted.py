@@ -60,6 +60,15 @@ class Peer:
                 self.socket.unwrap().close()
         self.socket.close()
 
+    def part(self) -> None:
+        """Say goodbye and that nothing more comes, both at once, as servers do, and wait for the gateway to end too."""
+        if isinstance(self.socket, ssl.SSLSocket):
+            self.socket.setblocking(False)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.socket.unwrap()
+            self.socket.setblocking(True)
+        self.end()
+
     def close(self) -> None:
         """End both ways at once; with bytes unread that is a reset."""
         self.socket.close()
