@@ -1,7 +1,7 @@
 """An hour of everything at once: good requests and every fault, and a look every few seconds at what the gateway holds.
 
     python tests/faults/soak.py --minutes 60        (make soak MINUTES=60)
-    python tests/faults/soak.py --minutes 60 --tls  (the backend speaks TLS)
+    python tests/faults/soak.py --minutes 60 --tls  (the backend speaks TLS; only an hour tells: memory takes some minutes to settle)
 
 First comes a warm-up, after which everybody pauses and the gateway is looked at while it rests. Then the soak; at its end it is
 looked at again. It fails when a client saw what it must not see, and when something has grown:
