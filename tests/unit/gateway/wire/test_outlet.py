@@ -187,3 +187,49 @@ async def test_reading_is_resumed_only_when_it_was_paused(make):
     outlet.pause_reading()
     outlet.resume_reading()
     assert outlet.raw.calls == ["pause_reading", "resume_reading"]
+
+
+class Told(asyncio.Protocol):
+    """A protocol that remembers whether it was told to write no more."""
+
+    full = False
+
+    def pause_writing(self) -> None:
+        """Remember."""
+        self.full = True
+
+
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_several_pieces_that_do_not_fit_are_told(loop):
+    """Who writes in pieces hears that too much waits, on whichever loop (CVE-2024-12254 of asyncio's writelines)."""
+
+    async def told() -> None:
+        ours, theirs = pair()
+        transport, protocol = await asyncio.get_running_loop().create_connection(Told, sock=ours)
+        transport.set_write_buffer_limits(LARGE)
+        outlet = Outlet(transport, Outbox(asyncio.get_running_loop()))
+        outlet.writelines([bytes(LARGE)] * 40)
+        outlet.writelines([b"a", b"b"])
+        outlet.flush()
+        assert protocol.full
+        transport.abort()
+        theirs.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(told())
+
+
+async def test_who_heeds_the_end_reads_no_further_while_paused(make):
+    """A paused connection's TLS reads nothing more, so that it cannot come upon the end; read on, there is room for a record."""
+    for heeds in (False, True):
+        outlet = make()
+        if heeds:
+            outlet.heed_the_end()
+        limits = ["set_read_buffer_limits"] if heeds else []
+        outlet.pause_reading()
+        outlet.resume_reading()
+        assert outlet.raw.calls == ["pause_reading", *limits, "resume_reading", *limits]
+        outlet.raw.closing = True
+        outlet.pause_reading()
+        outlet.resume_reading()
+        assert outlet.raw.calls[-2:] == ["pause_reading", "resume_reading"]
