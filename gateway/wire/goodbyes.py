@@ -35,7 +35,9 @@ class Goodbyes:
 
     def __init__(self, silence: float) -> None:
         self._silence = silence
-        self._guests: dict[asyncio.Transport, Any] = {}  # and their sockets: a closed transport has none
+        self._guests: dict[
+            asyncio.Transport, Any
+        ] = {}  # and their sockets: a transport that was closed twice tells nothing
         self._looks: dict[asyncio.Transport, _Look] = {}
 
     def follow(self, guest: asyncio.Transport) -> None:
@@ -50,29 +52,29 @@ class Goodbyes:
         self._guests = {guest: its for guest, its in self._guests.items() if its.fileno() >= 0}
         before, self._looks = self._looks, {}
         for raw in chain(ours, self._guests):
-            if raw.is_closing() and (seen := _look(raw, before.get(raw), now)) is not None:
-                self._looks[raw] = seen
-                self._judge(raw, before.get(raw), seen, now)
+            if raw.is_closing():
+                self._look(raw, before.get(raw), now)
 
-    def _judge(self, raw: asyncio.Transport, last: _Look | None, seen: _Look, now: float) -> None:
-        """End a connection when all has arrived, seen twice, or its client takes nothing."""
-        has_it_all = last is not None and last.arrived and seen.arrived
-        if has_it_all or now - seen.since > self._silence:
+    def _look(self, raw: asyncio.Transport, last: _Look | None, now: float) -> None:
+        """Look at one: it ends when all has arrived, seen twice, or its client takes nothing."""
+        descriptor = (self._guests.get(raw) or raw.get_extra_info("socket")).fileno()
+        if descriptor < 0:
+            return
+        borrowed = socket.socket(fileno=descriptor)
+        try:
+            seen = _look(borrowed, last, now)
+            self._looks[raw] = seen
+            if (last is not None and last.arrived and seen.arrived) or now - seen.since > self._silence:
+                borrowed.shutdown(socket.SHUT_RDWR)  # asyncio's aborts nothing that was closed twice
+                raw.abort()
+        except OSError:  # the other side was faster
             raw.abort()
+        finally:
+            borrowed.detach()
 
 
-def _look(raw: asyncio.Transport, last: _Look | None, now: float) -> _Look | None:
-    """Return what is to be seen of a connection, None when it is closed already."""
-    descriptor = raw.get_extra_info("socket").fileno()
-    if descriptor < 0:
-        return None
-    borrowed = socket.socket(fileno=descriptor)
-    try:
-        info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
-    except OSError:
-        return None
-    finally:
-        borrowed.detach()
-    on_its_way, taken, unsent = _INFO.unpack(info)
+def _look(its: socket.socket, last: _Look | None, now: float) -> _Look:
+    """Return what is to be seen of a connection. Raises OSError."""
+    on_its_way, taken, unsent = _INFO.unpack(its.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
     since = last.since if last is not None and last.taken == taken else now
     return _Look(not (on_its_way or unsent), taken, since)

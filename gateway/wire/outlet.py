@@ -146,9 +146,10 @@ class Outlet:
         self.raw.write_eof()
 
     def close(self) -> None:
-        """Write what waits, and close."""
-        self.flush()
-        self.raw.close()
+        """Write what waits, and close, once: asyncio's TLS tells nothing of a transport that was closed twice, not even its end."""
+        if not self.is_closing():
+            self.flush()
+            self.raw.close()
 
     def abort(self) -> None:
         """End at once."""

@@ -136,7 +136,8 @@ class Plane:
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(exchange.head.raw + client.taken(exchange))
-        transport.resume_reading()
+        if not transport.is_closing():
+            transport.resume_reading()
 
     def _tick(self) -> None:
         """Look at the clock, once for everybody."""

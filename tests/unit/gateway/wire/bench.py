@@ -307,4 +307,4 @@ class Wire:
         await self.plane.close()
         self._backend.close()
         if kind is None:
-            assert not self.errors
+            assert not self.errors, self.errors

@@ -28,11 +28,16 @@ def quick(monkeypatch):
 
 
 class Pooled(Control):
-    """A control surface that knows its connection's socket."""
+    """A control surface that knows its connection's socket, and closes it twice as aiohttp may."""
 
     def connection_made(self, transport):
         super().connection_made(transport)
         self.its = transport.get_extra_info("socket")
+
+    def data_received(self, data: bytes) -> None:
+        """Answer and close, and close."""
+        super().data_received(data)
+        self.transport.close()
 
 
 async def drain(wire: Secure, rounds: int = 10**6) -> None:
