@@ -165,15 +165,8 @@ class Application:
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
         self.administration = Administration(self.desk, world, self._office(config))
         self.control = Control(
-            self.desk,
-            world,
-            self._sts(),
-            self.administration,
-            self.not_ready,
-            self.readiness,
-            config.metrics_public,
-            gauges,
-        )
+            self.desk, world, self._sts(), self.administration, self.not_ready, self.readiness, config.metrics_public, gauges,
+        )  # fmt: skip
         self.server = self.control.server()
         self.plane = Plane(
             self.desk,

@@ -35,9 +35,7 @@ class Goodbyes:
 
     def __init__(self, silence: float) -> None:
         self._silence = silence
-        self._guests: dict[
-            asyncio.Transport, Any
-        ] = {}  # and their sockets: a transport that was closed twice tells nothing
+        self._guests: dict[asyncio.Transport, Any] = {}  # with their sockets: one that was closed twice tells nothing
         self._looks: dict[asyncio.Transport, _Look] = {}
 
     def follow(self, guest: asyncio.Transport) -> None:

@@ -59,7 +59,7 @@ def _shape(names: tuple[bytes, ...]) -> Shape | None:
 class RequestHead:
     """One request's head. `length` in bytes, None without Content-Length; `minor` is HTTP/1's minor version.
 
-    It does not change, one head may be that of many requests whose stories are told again; only `listed` is read when it is asked for.
+    It does not change, since one head may be that of many requests whose stories are told again; only `listed` is read when it is asked for.
     `named` are the fields by lower-case name, where none stands twice; then `names` are those as they came.
     """
 

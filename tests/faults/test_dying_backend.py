@@ -48,13 +48,18 @@ def test_half_a_download_never_looks_whole(
     patient: Front, scripted: ScriptedBackend, size: int, framing: str, death: str, version: str
 ):
     """However much of an object came before its backend died, the client sees a cut, and no byte that is not the object's."""
+    never_looks_whole(patient, scripted, size, framing, DEATHS[death], version)
+
+
+def never_looks_whole(gateway: Front, backend: ScriptedBackend, size: int, framing: str, death, version: str) -> None:
+    """Hold that whoever asks for an object whose backend dies sees a cut or an error, and that the next request is served."""
     for sent in (0, size // 2, size - 1):
-        scripted.told(half_an_object(framing, size, sent, DEATHS[death]))
-        got = patient.fetch("/bkt/dies", version)
+        backend.told(half_an_object(framing, size, sent, death))
+        got = gateway.fetch("/bkt/dies", version)
         assert got.cut or got.status >= 500, (sent, got.status, len(got.body))
         assert content(sent).startswith(got.body) or got.status >= 500
-    scripted.told(answer_empty)
-    patient.serves()
+    backend.told(answer_empty)
+    gateway.serves()
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])

@@ -16,7 +16,7 @@ from tests.clients.test_tls import certificate
 from tests.servers.front import Fetched, Front, read
 from tests.servers.processes import until
 from tests.servers.recording import Recorded
-from tests.servers.scripted import OK, Peer, ScriptedBackend, answer_empty, content, length, reset
+from tests.servers.scripted import OK, Peer, ScriptedBackend, answer_empty, content, length, reset, size_named
 
 SIZES = {"100 B": 100, "200 KiB": 200_000, "12 MiB": 12 << 20}
 AT_ONCE = 20
@@ -135,15 +135,17 @@ def test_a_client_that_vanishes_leaves_nothing(secured: Secured, scripted: Scrip
 
 
 LATE = 33.0  # seconds; the event loops' own patience with a connection that closes is 30
-LAST = range(
-    2_500_000, 4_500_000, 100_000
-)  # bytes: of some of them a part is still in the process when the answer is over
+LAST = range(2_500_000, 4_500_000, 100_000)  # bytes: of some a part is still in the process when the answer is over
 
 
 @pytest.mark.slow
 def test_who_comes_late_to_its_last_answer_finds_it_whole(secured: Secured, scripted: ScriptedBackend):
     """A client that wants no further request, and takes no byte of the answer for half a minute, gets every byte and the goodbye."""
-    scripted.told(lambda peer, asked: peer.say(OK + b"Content-Length: %d\r\n\r\n" % size(asked) + content(size(asked))))
+
+    def script(peer: Peer, asked: Recorded) -> None:
+        peer.say(OK + b"Content-Length: %d\r\n\r\n" % size_named(asked) + content(size_named(asked)))
+
+    scripted.told(script)
     with contextlib.ExitStack() as open_:
         wires = [open_.enter_context(secured.wire(buffer=8192)) for _ in LAST]
         for wire, wanted in zip(wires, LAST, strict=True):
@@ -151,8 +153,3 @@ def test_who_comes_late_to_its_last_answer_finds_it_whole(secured: Secured, scri
         threading.Event().wait(LATE)
         for wire, wanted in zip(wires, LAST, strict=True):
             assert read(wire) == Fetched(200, content(wanted), cut=False), wanted
-
-
-def size(asked: Recorded) -> int:
-    """Return how large an object is, by its name."""
-    return int(asked.line.split()[1].rsplit("/", 1)[1])

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.test_dying_backend import SIZES, half_an_object
+from tests.faults.test_dying_backend import SIZES, half_an_object, never_looks_whole
 from tests.faults.test_early_answers import DENIED, PARTS, REFUSAL, Upload, answering, taken_of
 from tests.servers.certificates import serving
 from tests.servers.front import Fetched, Front, read
 from tests.servers.processes import until
 from tests.servers.recording import Recorded
-from tests.servers.scripted import OK, Peer, ScriptedBackend, answer_empty, content, length
+from tests.servers.scripted import OK, Peer, ScriptedBackend, answer_empty, content, length, size_named
 
 DEATHS = {"ends without a goodbye": Peer.end, "closes": Peer.close, "resets": Peer.reset}
 EVERY_DEATH = DEATHS | {"says goodbye": Peer.finish}
@@ -37,14 +37,7 @@ def secret(request, tmp_path_factory) -> Iterator[tuple[Front, ScriptedBackend]]
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_half_a_download_never_looks_whole(secret, size: int, framing: str, death: str, version: str):
     """However its backend's connection ends, the client of half an object sees a cut, and no byte that is not the object's."""
-    gateway, backend = secret
-    for sent in (0, size // 2, size - 1):
-        backend.told(half_an_object(framing, size, sent, EVERY_DEATH[death]))
-        got = gateway.fetch("/bkt/dies", version)
-        assert got.cut or got.status >= 500, (sent, got.status, len(got.body))
-        assert content(sent).startswith(got.body) or got.status >= 500
-    backend.told(answer_empty)
-    gateway.serves()
+    never_looks_whole(*secret, size, framing, EVERY_DEATH[death], version)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -102,7 +95,7 @@ def test_what_came_before_the_end_is_not_lost(secret, ends):
     said, looks = threading.Semaphore(0), [-1.0]
 
     def script(peer: Peer, asked: Recorded) -> None:
-        size = int(asked.line.split()[1].rsplit("/", 1)[1])
+        size = size_named(asked)
         said.release()
         peer.say(OK + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size + content(size))
         ends(peer)

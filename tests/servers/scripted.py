@@ -141,6 +141,11 @@ def length(asked: Recorded) -> int:
     return int(asked.headers.get("content-length", "0"))
 
 
+def size_named(asked: Recorded) -> int:
+    """Return the bytes of an object that is called by its size."""
+    return int(asked.line.split()[1].rsplit("/", 1)[1])
+
+
 @dataclass
 class ScriptedBackend:
     """Listens on loopback, with TLS where it has a context. `asked` are the requests that came, `script` may be changed at any time."""
