@@ -19,11 +19,11 @@ COMPILED = [
     for name in (
         "gateway/observe", "gateway/backends/regions", "gateway/signing/chunk_chain", "gateway/signing/chunked", "gateway/signing/sigv4",
         "gateway/stories/answers", "gateway/turns/desk", "gateway/turns/habit", "gateway/turns/habits", "gateway/turns/identities",
-        "gateway/turns/retold", "gateway/turns/turn",
+        "gateway/turns/policy_service", "gateway/turns/questions", "gateway/turns/retold", "gateway/turns/turn",
         "gateway/wire/answer", "gateway/wire/answer_heads", "gateway/wire/body", "gateway/wire/chunks", "gateway/wire/client",
         "gateway/wire/exchange", "gateway/wire/forms", "gateway/wire/group", "gateway/wire/heads", "gateway/wire/outlet",
-        "gateway/wire/pool", "gateway/wire/steps", "gateway/wire/stream", "gateway/wire/upload", "gateway/wire/upstream",
-        "iam/authorize", "iam/evaluate", "iam/policy_book",
+        "gateway/wire/pool", "gateway/wire/question", "gateway/wire/steps", "gateway/wire/stream", "gateway/wire/upload", "gateway/wire/upstream",
+        "iam/authorize", "iam/evaluate", "iam/opa_questions", "iam/policy_book",
     )
 ]  # fmt: skip
 WISH = os.environ.get("MINIOGW_COMPILE", "")

@@ -70,13 +70,14 @@ def make_masters(config: Config) -> tuple[Master, ...]:
     return (first, *(master_of(text.reveal(), kind) for kind, text in config.old_masters))
 
 
-def make_authorizer(config: Config, pool: Pool, policies: PolicyBook) -> Authorizer:
-    """Return AllOf(session policy, OPA if configured else IAM policies)."""
+def make_authorizer(config: Config, pool: Pool, policies: PolicyBook) -> tuple[Authorizer, PolicyService | None]:
+    """Return AllOf(session policy, OPA if configured else IAM policies), and what carries questions to OPA."""
     if config.opa is None:
-        return AllOf(IamPolicies(policies))
+        return AllOf(IamPolicies(policies)), None
     opa = config.opa
     settings = OpaSettings(opa.url, opa.auth_token, opa.timeout, opa.raw_headers, opa.ca_file, opa.existing_tags)
-    return AllOf(OpaAuthorizer(settings, PolicyService(settings, pool)))
+    service = PolicyService(settings, pool)
+    return AllOf(OpaAuthorizer(settings, service)), service
 
 
 def make_backend(config: Config, keys: SigningKeys, pool: Pool) -> Backend | Stores:
@@ -145,7 +146,7 @@ class Application:
         self._policies = PolicyBook(config.policies, lambda: self.watcher.view)
         keys = SigningKeys()
         pool = Pool(loop, Limits(connections=config.backend_connections))
-        self.authorizer = make_authorizer(config, pool, self._policies)
+        self.authorizer, service = make_authorizer(config, pool, self._policies)
         self.backend = make_backend(config, keys, pool)
         self.federation = Federation(config)
         self.readiness = Readiness(self.federation.ways)
@@ -160,7 +161,7 @@ class Application:
         )  # fmt: skip
         self.desk = Desk(
             world, self.backend, AccessLog(as_json=config.json, quiet=config.quiet, loop=loop), RequestIds(), config.domains,
-            tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight,
+            tuple(ip_network(text, strict=False) for text in config.trusted_proxies), config.max_inflight, service,
         )  # fmt: skip
         gauges = lambda: {**pool.gauges(), **self.gauges()}  # noqa: E731
         self.administration = Administration(self.desk, world, self._office(config))

@@ -1,27 +1,24 @@
-"""Ask OPA (or any policy webhook) over HTTP, with MinIO's input document. Everything but a clear yes is a no.
+"""Ask OPA (or any policy webhook) over HTTP what iam/opa_questions.py says. Everything but a clear yes is a no.
 
-A yes is HTTP 200 with a JSON object whose `result` is exactly `true`, or an object whose `allow` is exactly `true`
-(members beside them, such as OPA's `decision_id`, say nothing). An error, a time-out, a redirect, another status, `{}`,
-null, a string, HTML, a member given twice, more than 64 KiB: Deny, with the reason for the log (trap 31). Anonymous
-callers are never asked about, as in MinIO. A reason holds neither the answer's text nor the token.
+An error, a time-out, a redirect, more than 64 KiB are a Deny (trap 31), as is every answer that is no clear yes. Anonymous callers
+are never asked about, as in MinIO.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
 
-from iam.model import AccessRequest, Allow, Decision, Deny, PrincipalType, Secret
+from iam.model import AccessRequest, Decision, Deny, PrincipalType, Secret
+from iam.opa_questions import MAX_ANSWER, NoAnswer, answer, judged, kind, opa_input, question, trouble
 from iam.verdicts import Explanation
 
-MAX_ANSWER = 65_536  # bytes
 _ANONYMOUS = PrincipalType.ANONYMOUS
 
 
@@ -92,22 +89,6 @@ class HttpxService:
         await self._client.aclose()
 
 
-def opa_input(request: AccessRequest) -> dict[str, Any]:
-    """Return MinIO's input document for one question."""
-    principal = request.principal
-    return {
-        "account": principal.access_key_id,
-        "groups": list(principal.groups) or None,
-        "action": request.action,
-        "bucket": request.bucket,
-        "conditions": request.context.document(),
-        "owner": principal.owner,
-        "object": request.key,
-        "claims": dict(principal.claims),
-        "denyOnly": request.deny_only,
-    }
-
-
 class OpaAuthorizer:
     """An Authorizer that asks over HTTP, on kept-alive connections, by `service`."""
 
@@ -127,10 +108,9 @@ class OpaAuthorizer:
         if refused is not None:
             return refused
         try:
-            answer = await self._post({"input": opa_input(request)})
+            return judged(*await self._post(opa_input(request)))
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
-            return Deny(f"policy service: {_kind(error)}")
-        return _verdict(answer)
+            return trouble(error)
 
     async def explain(self, request: AccessRequest) -> Explanation:
         """Ask, as for a request: only the service knows its reasons."""
@@ -145,26 +125,19 @@ class OpaAuthorizer:
     async def ready(self) -> str | None:
         """Probe with an empty input: any JSON answer with status 200 will do."""
         try:
-            await self._post({"input": {}})
+            answer(*await self._post({}))
         except Exception as error:  # noqa: BLE001 - the caller wants to know, not to crash
-            return f"policy service: {_kind(error)}"
+            return f"policy service: {kind(error)}"
         return None
 
     async def close(self) -> None:
         """Close the connections."""
         await self._service.close()
 
-    async def _post(self, document: dict[str, Any]) -> Any:
-        content = json.dumps(document, allow_nan=False, default=str).encode()
+    async def _post(self, document: dict[str, Any]) -> tuple[int, bytes]:
+        content = question(document)
         async with asyncio.timeout(self._settings.timeout):
-            status, body = await self._service.post(content)
-        if status != 200:
-            raise _NoAnswerError(f"status {status}")
-        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-
-
-class _NoAnswerError(Exception):
-    """The service answered something that is no answer; the text is ours, so it may be logged."""
+            return await self._service.post(content)
 
 
 async def _body(response: httpx.Response) -> bytes:
@@ -172,33 +145,5 @@ async def _body(response: httpx.Response) -> bytes:
     async for piece in response.aiter_raw():
         body += piece
         if len(body) > MAX_ANSWER:
-            raise _NoAnswerError("answer larger than 64 KiB")
+            raise NoAnswer("answer larger than 64 KiB")
     return bytes(body)
-
-
-def _verdict(answer: Any) -> Decision:
-    result = answer.get("result") if isinstance(answer, dict) else None
-    said = result.get("allow") if isinstance(result, dict) else result
-    if said is True:
-        return Allow("policy service")
-    return Deny("policy service said no" if said is False else "policy service's answer is no decision")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise _NoAnswerError("a member is given twice")
-    return members
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _NoAnswerError(f"{name} is no JSON value")
-
-
-def _kind(error: Exception) -> str:
-    """Name an error without repeating what a header, a URL or an answer said."""
-    if isinstance(error, _NoAnswerError):
-        return str(error)
-    return (
-        "answer is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else type(error).__name__
-    )

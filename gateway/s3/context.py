@@ -69,7 +69,7 @@ _WISHES = _QUERY_KEYS | _HEADER_KEYS | {"list-type", "marker", "start-after", "s
 
 #: aws: keys of one value; the two that are about Amazon's own services are as they are for whoever calls himself.
 _AWS: Mapping[str, Callable[[RequestContext], str]] = {
-    "currenttime": lambda facts: _iso(facts.now),
+    "currenttime": lambda facts: iso(facts.now),
     "epochtime": lambda facts: str(facts.now),
     "federatedprovider": lambda facts: facts.principal.provider if is_federated(facts.principal) else "",
     "principalarn": lambda facts: arn_of(facts.principal),
@@ -78,7 +78,7 @@ _AWS: Mapping[str, Callable[[RequestContext], str]] = {
     "referer": lambda facts: facts.headers.get("referer", ""),
     "securetransport": lambda facts: "true" if facts.secure else "false",
     "sourceip": lambda facts: facts.source_ip,
-    "tokenissuetime": lambda facts: "" if facts.principal.issued_at is None else _iso(facts.principal.issued_at),
+    "tokenissuetime": lambda facts: "" if facts.principal.issued_at is None else iso(facts.principal.issued_at),
     "useragent": lambda facts: facts.headers.get("user-agent", ""),
     "userid": lambda facts: facts.principal.parent or facts.principal.access_key_id,
     "username": lambda facts: facts.principal.parent or facts.principal.access_key_id,
@@ -270,7 +270,7 @@ class RequestContext(NamedTuple):
 
     def _facts(self) -> dict[str, list[str]]:
         facts = {
-            "CurrentTime": [_iso(self.now)],
+            "CurrentTime": [iso(self.now)],
             "EpochTime": [str(self.now)],
             "Referer": [self.headers.get("referer", "")],
             "SecureTransport": [str(self.secure).lower()],
@@ -314,7 +314,8 @@ def _one(value: str | None) -> tuple[str, ...] | None:
     return (value,) if value else None
 
 
-def _iso(now: int) -> str:
+def iso(now: int) -> str:
+    """Return a time (epoch seconds) as aws:CurrentTime says it."""
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

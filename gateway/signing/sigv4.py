@@ -242,7 +242,12 @@ def is_skewed(timestamp: str, now: int) -> bool:
 
 def signature_age_ms(claim: SignatureClaim, now: int) -> int:
     """Return how long ago the request was signed, in milliseconds, never less than 0 (condition key s3:signatureAge)."""
-    return max(0, now - epoch(claim.timestamp)) * 1000
+    return age_ms(claim.timestamp, now)
+
+
+def age_ms(timestamp: str, now: int) -> int:
+    """Return how long ago a timestamp was at `now` (epoch seconds), in milliseconds, never less than 0. Raises AccessDenied."""
+    return max(0, now - epoch(timestamp)) * 1000
 
 
 @lru_cache(maxsize=1024)

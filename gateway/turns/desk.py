@@ -21,6 +21,7 @@ from gateway.stories.case import World
 from gateway.turns.denials import Denials
 from gateway.turns.habit import Told
 from gateway.turns.habits import Guest, Habits
+from gateway.turns.policy_service import PolicyService
 from gateway.turns.retold import Retold
 from gateway.turns.turn import S3Turn
 from gateway.wire.heads import RequestHead
@@ -33,7 +34,10 @@ _log = logging.getLogger("minio_gw.desk")
 
 @dataclass
 class Desk:
-    """Everything a turn needs is handed to it here by `app`. `max_inflight` requests are answered at once."""
+    """Everything a turn needs is handed to it here by `app`. `max_inflight` requests are answered at once.
+
+    `service` is what the authorizer asks, where it asks one over the plane.
+    """
 
     world: World
     backend: Backend | Stores
@@ -42,6 +46,7 @@ class Desk:
     domains: tuple[str, ...] = ()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     max_inflight: int = 2048
+    service: PolicyService | None = None
     inflight: int = 0
     counters: Counters = field(default_factory=Counters)
     denials: Denials = field(default_factory=Denials)

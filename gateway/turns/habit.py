@@ -22,15 +22,16 @@ from gateway.s3.request import MAX_KEY_BYTES, S3Request, decoded_key
 from gateway.signing.chunk_chain import ChunkChain
 from gateway.signing.chunked import SignedRelay, UnsignedRelay
 from gateway.signing.digests import sha256_hex
-from gateway.signing.sigv4 import ALGORITHM, canonical_request, is_skewed, matches, uri_encode
+from gateway.signing.sigv4 import ALGORITHM, age_ms, canonical_request, is_skewed, matches, uri_encode
 from gateway.stories import forward
 from gateway.stories.case import Case, World
 from gateway.stories.plans import Forward, names_of
 from gateway.stories.story import needs_of
+from gateway.turns.questions import Question, stand_in
 from gateway.wire.forms import Form, Template, mark
 from gateway.wire.heads import RequestHead
 from gateway.wire.steps import Send
-from iam.model import AccessRequest, Credentials
+from iam.model import AccessRequest, Context, Credentials
 
 PATH, SIGNATURE = ":path", ":signature"  # names of the two holes that are no field's whole value
 LENGTHS = ("content-length", "x-amz-decoded-content-length")
@@ -56,20 +57,23 @@ class Again(Send):
     """A story told again: the step that sends it; `words` are those of its holes, `asked` is the head that was sent to us.
 
     It is also what a policy asks about the request: the facts are found when it does, and most ask nothing (iam.model.Context).
+    With a `question` it is a step only when a policy service has said yes to that, and `Habit.send` has made it one.
     """
 
-    __slots__ = ("_facts", "_now", "_source_ip", "asked", "habit", "words")
+    __slots__ = ("_facts", "_now", "asked", "habit", "question", "source_ip", "words")
 
     def __init__(self, habit: Habit, words: tuple[bytes, ...], now: int, source_ip: str) -> None:
         self.habit = habit
         self.words = words
-        self._now, self._source_ip = now, source_ip
-        self._facts: RequestContext | None = None
+        self._now, self.source_ip = now, source_ip
+        self._facts: Context | None = None
+        self.question = b""  # what must be asked elsewhere first
+        self.asked: RequestHead
 
-    def send(self, data: bytes, asked: RequestHead, relay: Relay | None) -> None:
+    def send(self, data: bytes, relay: Relay | None) -> None:
         """Be the step that sends this; who made it says what becomes of its answer."""
-        habit = self.habit
-        self.origin, self.method, self.head, self.asked, self.relay = habit.origin, asked.method, data, asked, relay
+        asked = self.asked
+        self.origin, self.method, self.head, self.relay = self.habit.origin, asked.method, data, relay
         self.body, self.source, self.streams, self.chunked = b"", None, asked.has_body, asked.chunked
 
     @property
@@ -85,9 +89,13 @@ class Again(Send):
         """Return MinIO's `conditions` document."""
         return self._context().document()
 
-    def _context(self) -> RequestContext:
+    def access(self) -> AccessRequest:
+        """Return what is asked about the request, in full."""
+        return self.habit.access(self.words, self._now, self.source_ip)
+
+    def _context(self) -> Context:
         if self._facts is None:
-            self._facts = self.habit.context(self.words, self._now, self._source_ip)
+            self._facts = self.access().context
         return self._facts
 
 
@@ -116,7 +124,8 @@ class Habit:
         self._token = plan.request.header("x-amz-security-token")
         self._access_key_id = claim.access_key_id
         self._credentials, self._principal = world.lookup(claim.access_key_id, self._token)
-        self._actions = tuple(need.action for need in needs_of(plan.operation, plan.request, world))
+        needs = needs_of(plan.operation, plan.request, world)
+        self._need, self._actions = needs[0], tuple([need.action for need in needs])
         self._key = caller.signing_key
         self._to_sign = f"{ALGORITHM}\n%b\n{claim.scope.text.replace('%', '%%')}\n%b".encode()
         self._day = claim.scope.date.encode()
@@ -124,6 +133,10 @@ class Habit:
         self._path_at, self._date_at, self._signature_at = (self._at[n] for n in (PATH, "x-amz-date", SIGNATURE))
         self._length_at, self._decoded_at = (self._at.get(name, -1) for name in LENGTHS)
         self._write(told)
+        self._question: Question | None = None
+        asked = self.access_of(told)
+        if len(needs) == 1 and world.authorizer.decide_now(asked) is None:
+            self._question = self._write_question(asked)
 
     def _write(self, told: Told) -> None:
         """Have the functions that told the story write its templates, about marks in place of words."""
@@ -150,6 +163,12 @@ class Habit:
         self._backend_canonical = self._template(canonical_request(built.method, path, "", sent, sorted(sent), payload))
         sent["authorization"] = authorization[:-64] + mark(len(marks) + 1)
         self._sent = self._template(forward.wire_head(built._replace(headers=sent), streams=told.streams).decode())
+
+    def _write_question(self, asked: AccessRequest) -> Question:
+        """Have the question about the told story written about marks."""
+        assert isinstance(asked.context, RequestContext)  # noqa: S101 - a case's facts are
+        marks = {name: stand_in(place) for name, place in self._at.items()}
+        return Question(asked, asked.context._replace(headers=self._headers(marks)), len(self._holes))
 
     def _template(self, text: str) -> Template:
         for name in LENGTHS:
@@ -185,17 +204,24 @@ class Habit:
             return None
         key = self._key_of(words[self._path_at])
         again = Again(self, words, now, source_ip)
-        if not key or not self._is_allowed(again, key) or not self._is_backend():
+        if not key or not self._may(again, key, now):
             return None
-        moment, head = self._moment_of(now), self._head_of(words)
-        if not moment or (self._chunked and not self._may_be_chunked(words, head)):
+        again.asked = head = self._head_of(words)
+        if self._chunked and not self._may_be_chunked(words, head):
             return None
-        words = (*words, moment)
+        return again if again.question or self.send(again, now) else None
+
+    def send(self, again: Again, now: int) -> bool:
+        """Make it the step that sends it, signed at `now`; return whether that can be: the backend is as it was."""
+        moment = self._moment_of(now)
+        if not moment or not self._is_backend():
+            return False
+        words = (*again.words, moment)
         digest = sha256_hex(self._backend_canonical.fill(words)).encode()
         signature = self._backend_key.sign(self._backend_to_sign % (moment, digest))
         sent = self._sent.fill((*words, signature.encode()))
-        again.send(sent, head, self._relay(again.words, moment, signature) if self._chunked else None)
-        return again
+        again.send(sent, self._relay(again.words, moment, signature) if self._chunked else None)
+        return True
 
     def _is_signed(self, words: tuple[bytes, ...], now: int) -> bool:
         """Return whether the signature is of now, and covers these words."""
@@ -230,12 +256,27 @@ class Habit:
         except S3Error:
             return ""
 
-    def _is_allowed(self, facts: Again, key: str) -> bool:
-        """Return whether the policies allow it. Of an object's tags they learn nothing: what depends on them is not allowed here."""
+    def _may(self, again: Again, key: str, now: int) -> bool:
+        """Return whether the policies allow it, or it can be asked elsewhere.
+
+        Of an object's tags they learn nothing: what depends on them is not allowed here.
+        """
         decide, principal, bucket = self._world.authorizer.decide_now, self._principal, self.path.bucket
-        for action in self._actions:  # noqa: SIM110 - a generator costs more than all the rest
-            if not decide(AccessRequest(principal, action, bucket, key, facts)):
+        for action in self._actions:
+            request = AccessRequest(principal, action, bucket, key, again)
+            decision = decide(request)
+            if decision is None and self._question is not None:
+                return self._asks(self._question, request, again, now)
+            if not decision:
                 return False
+        return True
+
+    def _asks(self, question: Question, request: AccessRequest, again: Again, now: int) -> bool:
+        """Have it asked elsewhere, unless an object's tags belong to the question."""
+        if self._world.authorizer.wants_existing_tags(request):
+            return False
+        age = age_ms(again.words[self._date_at].decode(), now)
+        again.question = question.about(again.words, request.key, again.source_ip, now, age)
         return True
 
     def _is_backend(self) -> bool:
@@ -310,8 +351,14 @@ class Habit:
         )  # fmt: skip
         return self.plan._replace(request=request, caller=self._caller(words))
 
-    def context(self, words: tuple[bytes, ...], now: int, source_ip: str) -> RequestContext:
-        """Return the facts that a policy may ask about."""
-        plan = self.forward(words, source_ip)
-        need = needs_of(plan.operation, plan.request, self._world)[0]
-        return Case(plan.request, plan.operation, plan.caller, self._world, now).facts(need)
+    def access(self, words: tuple[bytes, ...], now: int, source_ip: str) -> AccessRequest:
+        """Return the question about these words, with the facts that a policy may ask about."""
+        return self._access(self.forward(words, source_ip), now)
+
+    def access_of(self, told: Told) -> AccessRequest:
+        """Return the question about a story as it was told."""
+        return self._access(told.plan, told.now)
+
+    def _access(self, plan: Forward, now: int) -> AccessRequest:
+        need = self._need._replace(key=plan.request.path.key)
+        return Case(plan.request, plan.operation, plan.caller, self._world, now).question(need)

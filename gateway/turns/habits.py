@@ -15,9 +15,11 @@ from gateway.s3.reserved import BUCKETS
 from gateway.signing.sigv4 import TIMESTAMP
 from gateway.stories.case import World
 from gateway.stories.story import is_plain, needs_of
-from gateway.turns.habit import PATH, SIGNATURE, Habit, Told
+from gateway.turns.habit import PATH, SIGNATURE, Again, Habit, Told
 from gateway.wire.forms import Form, Hole
 from gateway.wire.heads import RequestHead
+from iam.model import AccessRequest
+from iam.opa_questions import opa_input, question
 
 _KEPT = 1024  # habits of all clients, of about six kilobytes each
 _SEEN = 4096  # clients that were seen
@@ -119,13 +121,20 @@ class Habits:
             return None
         habit = Habit(form, names, told, self._world)
         again = habit.again(told.head.raw, told.now, request.source_ip)
-        return habit if again is not None and again.head == told.sent else None
+        if again is None or (again.question and not habit.send(again, told.now)):
+            return None
+        return habit if again.head == told.sent and _asks(again, habit.access_of(told)) else None
 
     def _forget(self) -> None:
         """Empty everything, also what connections still hold."""
         for habit in self._kept.values():
             habit.forget()
         self._kept.clear()
+
+
+def _asks(again: Again, access: AccessRequest) -> bool:
+    """Return whether what is asked elsewhere, if anything is, is what would be asked about this."""
+    return not again.question or again.question == question(opa_input(access))
 
 
 def _may_repeat(told: Told) -> bool:

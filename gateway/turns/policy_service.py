@@ -1,18 +1,22 @@
 """Questions to the policy service over the data plane's own connections.
 
 Every request may ask one, so it must not cost more than the request itself: a general HTTP client costs ten times as much.
-`iam.opa` says what is asked, how long to wait, and what the answer means.
+`iam.opa_questions` says what is asked and what the answer means. One question is a step of its turn (`ask`); several at once are awaited
+(`post`, by `iam.opa`), as is the probe.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from gateway.wire.fetch import fetch, whole
 from gateway.wire.pool import Pool
 from gateway.wire.resumption import client_context
-from gateway.wire.steps import Origin
-from iam.opa import MAX_ANSWER, OpaSettings
+from gateway.wire.steps import Ask, Origin, Step
+from iam.model import Decision
+from iam.opa import OpaSettings
+from iam.opa_questions import MAX_ANSWER, judged, trouble
 
 
 class PolicyService:
@@ -24,9 +28,17 @@ class PolicyService:
         tls = client_context(settings.ca_file) if secure else None
         self._origin = Origin(parts.hostname or "", parts.port or (443 if secure else 80), tls)
         self._pool = pool
+        self._seconds = settings.timeout
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         fields = "".join(f"{name}: {value}\r\n" for name, value in settings.headers().items())
         self._head = f"POST {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n{fields}".encode()
+
+    def ask(self, content: bytes, then: Callable[[Decision], Step]) -> Ask:
+        """Return the step that asks and goes on with the decision; no answer is a denial."""
+        return Ask(
+            self._origin, b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(content), content), MAX_ANSWER, self._seconds,
+            lambda status, body: then(judged(status, body)), lambda error: then(trouble(error)),
+        )  # fmt: skip
 
     async def post(self, content: bytes) -> tuple[int, bytes]:
         """Return status and body of the answer, the body of status 200 only. Raises Unanswered."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.backends.regions import REDIRECTS
+from gateway.errors import AccessDenied
 from gateway.stories import answers
+from gateway.stories.plans import Forward
 from gateway.turns.habit import Again
 from gateway.turns.habits import Guest
 from gateway.turns.turn import S3Turn, Sent, status_line
 from gateway.wire.answer_heads import ResponseHead
-from gateway.wire.steps import Pass, Send, Step
+from gateway.wire.steps import Pass, Step
+from iam.model import Decision
 
 if TYPE_CHECKING:
     from gateway.turns.desk import Desk
@@ -27,11 +30,31 @@ class Retold(S3Turn):
         self._again = again
         self._line.named(*again.habit.names)
 
-    def begin(self) -> Send:
-        """Send what the habit says."""
+    def begin(self) -> Step:
+        """Send what the habit says, when who decides elsewhere has said yes."""
+        again, service = self._again, self.desk.service
+        if not again.question:
+            return self._sent_again()
+        if service is not None:
+            return service.ask(again.question, self._judged)
+        return self._asked([again.access()], lambda decisions: self._judged(decisions[0]))
+
+    def _judged(self, decision: Decision) -> Step:
+        if not decision:
+            raise AccessDenied(reason=decision.reason, asked=self._again.access())
+        again = self._again
+        if again.habit.send(again, int(self.desk.clock())):
+            return self._sent_again()
+        return self._forward(self._asked_for())  # the backend's keys or region have changed meanwhile
+
+    def _sent_again(self) -> Again:
         again = self._again
         again.answered, again.failed = self._answered_again, self._unanswered
         return again
+
+    def _asked_for(self) -> Forward:
+        """Return the plan in full."""
+        return self._again.habit.forward(self._again.words, self._line.source_ip)
 
     def finish(self) -> None:
         """Be over: what says what to do with an answer is let go, or both would hold each other until the collector came."""
@@ -41,7 +64,7 @@ class Retold(S3Turn):
     def _answered_again(self, answer: ResponseHead) -> Step:
         habit, status = self._again.habit, answer.status
         if status in REDIRECTS or status == 400:
-            asked = habit.forward(self._again.words, self._line.source_ip)
+            asked = self._asked_for()
             return self._answered(Sent(asked, asked, habit.backend, None, self._again.streams), answer)
         passage = answers.passage(answer.names)
         if passage is None:

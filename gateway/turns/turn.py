@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
@@ -60,7 +60,8 @@ from gateway.wire.steps import (
     Step,
     Traffic,
 )  # fmt: skip
-from iam.model import Credentials
+from iam.model import AccessRequest, Credentials, Decision
+from iam.opa_questions import opa_input, question, trouble
 
 if TYPE_CHECKING:
     from gateway.turns.desk import Desk
@@ -156,15 +157,26 @@ class S3Turn(Traffic):
                 self._uses_body = False
                 return Read(plan.limit, lambda body: self._plan(plan.then(body)))
             case NeedsDecisions():
-                return Later(lambda: self._decided(plan))
+                return self._asked(plan.questions, lambda decisions: self._plan(plan.then(decisions)))
             case NeedsTags():
                 return Later(lambda: self._tagged(plan))
             case NeedsForm():
                 self._uses_body = False
                 return Pull(lambda pull: self._form(plan, pull))
 
-    async def _decided(self, plan: NeedsDecisions) -> Step:
-        return self._plan(plan.then(await decide_all(self.desk.world.authorizer, plan.questions)))
+    def _asked(self, questions: Sequence[AccessRequest], then: Callable[[Sequence[Decision]], Step]) -> Step:
+        """Have questions answered elsewhere: one by a step, several by awaiting them together."""
+        service = self.desk.service
+        if service is None or len(questions) > 1 or self.desk.world.authorizer.decide_now(questions[0]) is not None:
+            return Later(lambda: self._decided(questions, then))
+        try:
+            content = question(opa_input(questions[0]))
+        except Exception as error:  # noqa: BLE001 - what cannot be asked is denied
+            return then([trouble(error)])
+        return service.ask(content, lambda decision: then([decision]))
+
+    async def _decided(self, questions: Sequence[AccessRequest], then: Callable[[Sequence[Decision]], Step]) -> Step:
+        return then(await decide_all(self.desk.world.authorizer, questions))
 
     async def _tagged(self, plan: NeedsTags) -> Step:
         return self._plan(plan.then(await self.desk.tags_of(plan.objects)))

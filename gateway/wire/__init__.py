@@ -8,6 +8,7 @@
                                                                                 Read   the client's body first
     client ◀═════════════════ Pump ═════════════════════════▶ backend           Pull   it piece by piece
                                                                                 Later  wait for something
+    Question ──▶ Upstream ──▶ somebody else we ask                              Ask    somebody else first
     Pool: kept connections, per address                                         HandOver  to the control surface
     Plane: listener, clock, tasks, hand-over
 
@@ -28,7 +29,7 @@ resumption.py  TLS to backends: verified, and resumed
 plane.py     one process: listener, tick, who owns the tasks
 heads.py answer_heads.py chunks.py   HTTP/1.1 as bytes, read strictly
 forms.py     texts with holes: heads that were seen before, and what is written about them
-fetch.py     a request of our own, awaited
+fetch.py question.py   a request of our own: awaited; between two steps
 heap.py      what malloc is told about pieces of bodies
 
 A request that needs nothing awaited is answered in the callbacks that bring its bytes: no task, no future; one read and one

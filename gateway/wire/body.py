@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gateway.wire.chunks import BadChunk, ChunkedReader, read_whole
 from gateway.wire.heads import RequestHead
+from gateway.wire.steps import BodyTooLarge
 
 
 def _nothing() -> None:
@@ -118,6 +119,18 @@ class Body:
     def _finish(self) -> None:
         end, self.end, self.take = self.end, _nothing, _away  # a body that is over keeps nobody alive
         end()
+
+
+def collector(limit: int) -> tuple[bytearray, Callable[[bytes], None]]:
+    """Return what a body is collected in, and what takes its bytes. That raises BodyTooLarge beyond `limit` bytes."""
+    collected = bytearray()
+
+    def take(data: bytes) -> None:
+        collected.extend(data)
+        if len(collected) > limit:
+            raise BodyTooLarge(limit)
+
+    return collected, take
 
 
 #: What every request without a body has: whole already. Whoever wants one after all makes his own.

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.wire.answer import Answer, say_whole
 from gateway.wire.answer_heads import ResponseHead
-from gateway.wire.body import NO_BODY, Body
+from gateway.wire.body import NO_BODY, Body, collector
 from gateway.wire.chunks import BadChunk
+from gateway.wire.question import Question
 from gateway.wire.steps import (
+    Ask,
     BodyTooLarge,
     Collect,
     CutShort,
@@ -58,7 +60,7 @@ class Exchange:
         self.upload: Upload | None = None
         self._send: Send | None = None
         self._upstream: Upstream | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | Question | None = None  # what is waited for
         self._collects: Collect | None = None
         self._collected: bytearray | None = None
 
@@ -92,6 +94,9 @@ class Exchange:
         elif isinstance(step, Say):
             self.answer.say(step)
             self.client.finished()
+        elif isinstance(step, Ask):
+            self._task = question = Question(step, self.client.plane, self._next)
+            question.begin()
         elif isinstance(step, Later):
             self.answer.wait(step, self.client.plane.pool.now)
             self._wait(step.work)
@@ -125,13 +130,7 @@ class Exchange:
         if (self.head.length or 0) > step.limit:
             self._do(self.turn.refuse(BodyTooLarge(step.limit)))
             return
-        collected = bytearray()
-
-        def take(data: bytes) -> None:
-            collected.extend(data)
-            if len(collected) > step.limit:
-                raise BodyTooLarge(step.limit)
-
+        collected, take = collector(step.limit)
         self.want(take, lambda: self._next(step.then, bytes(collected)))
 
     def _pull(self, step: Pull) -> None:

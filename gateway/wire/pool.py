@@ -203,6 +203,10 @@ class Pool:
         """Call back once the caller is done."""
         self._loop.call_soon(call, reason)
 
+    def later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back after a while."""
+        return self._loop.call_later(seconds, call)
+
     def doubt(self, address: Address) -> None:
         """Close an address's idle connections: one like them turned out to be dead."""
         for upstream in address.idle:

@@ -138,11 +138,27 @@ class Later:
 
 
 @dataclass(slots=True)
+class Ask:
+    """Ask an origin something small that changes nothing there, and go on with status and body of its answer.
+
+    `data` is a whole POST, head and body; of an answer with status 200 the body is read, `limit` bytes at most, of others nothing
+    (b""). Where there is none after `seconds`, or ever, `failed` is given a TimeoutError or an Unanswered.
+    """
+
+    origin: Origin
+    data: bytes
+    limit: int
+    seconds: float
+    then: Callable[[int, bytes], Step]
+    failed: Callable[[Exception], Step]
+
+
+@dataclass(slots=True)
 class HandOver:
     """Not ours: the connection goes to the control surface, with its bytes, for good."""
 
 
-Step = Say | Send | Pass | Collect | Drop | Read | Pull | Later | HandOver
+Step = Say | Send | Pass | Collect | Drop | Read | Pull | Later | Ask | HandOver
 
 
 class Traffic:
@@ -215,6 +231,6 @@ class Desk(Protocol):
 
 
 __all__ = [
-    "AnswerTooLarge", "BodyTooLarge", "Collect", "CutShort", "Desk", "Drop", "Fields", "HandOver", "Late", "Later", "Origin",
+    "AnswerTooLarge", "Ask", "BodyTooLarge", "Collect", "CutShort", "Desk", "Drop", "Fields", "HandOver", "Late", "Later", "Origin",
     "Pass", "Piece", "Pull", "Read", "Relay", "Say", "Send", "Step", "Traffic", "Turn", "field",
 ]  # fmt: skip

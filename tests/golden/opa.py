@@ -27,7 +27,8 @@ from gateway.stories.plans import NeedsBody, NeedsDecisions, NeedsTags  # noqa: 
 from gateway.stories.story import _STORIES, _plain  # noqa: E402
 from iam.authorize import AllOf  # noqa: E402
 from iam.model import Principal, PrincipalType  # noqa: E402
-from iam.opa import OpaAuthorizer, OpaSettings, opa_input  # noqa: E402
+from iam.opa import OpaAuthorizer, OpaSettings  # noqa: E402
+from iam.opa_questions import opa_input  # noqa: E402
 
 FOLDER = Path(__file__).parent / "opa_inputs"
 NOW = 1767225605  # 2026-01-01T00:00:05Z, five seconds after it was signed

@@ -159,6 +159,19 @@ def test_trap_31_anything_but_a_clear_yes_is_a_no(asking, issuer, opa, recorded,
     assert ask(asking, "GET", "/bkt/k", who=who).status == 200
 
 
+def test_trap_31_no_yes_is_for_the_next_request_of_a_known_client(asking, issuer, opa, recorded):
+    """On one connection, its story well known: each request is asked about, and a no is a no the moment it is said."""
+    who = narrowed(asking, issuer, allowing("s3:*"))
+    yes, no = (200, "application/json", b'{"result": true}'), (200, "application/json", b'{"result": false}')
+    crossed = 0
+    with Wire(asking.port) as wire:
+        for says in (yes, yes, yes, no, yes, (500, "text/plain", b""), no, yes):
+            opa.says = says
+            answer = wire.send(written("GET", "/bkt/k", signed(asking, "GET", "/bkt/k", {}, who))).answer()
+            crossed += says == yes
+            assert (answer.status, len(recorded())) == (200 if says == yes else 403, crossed)
+
+
 @pytest.mark.parametrize(
     "parameter", ["response-content-type", "response-cache-control", "response-expires", "response-content-disposition"]
 )

@@ -10,10 +10,12 @@ import contextlib
 import gc
 
 import pytest
+from aiohttp import web
 
 from gateway.turns.habits import Habits
+from iam.opa import OpaSettings
 from tests.servers.recording import RecordingBackend
-from tests.unit.gateway.front import serve
+from tests.unit.gateway.front import listen, serve
 
 KINDS = {
     "GET": ("GET", "/ann/k", b""),
@@ -29,14 +31,23 @@ KINDS = {
 }
 
 
+async def judge(question: web.BaseRequest) -> web.Response:
+    """Answer as a policy service that knows one bucket."""
+    return web.json_response({"result": (await question.json())["input"]["bucket"] == "ann"})
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("habits", [True, False], ids=["told again", "told whole"])
-async def test_a_request_leaves_nothing_for_the_collector(kind, habits):
+@pytest.mark.parametrize("decides", ["policies", "a policy service"])
+async def test_a_request_leaves_nothing_for_the_collector(kind, habits, decides):
     """None of our objects waits for the collector after a request of any kind, whether its story is told whole or again."""
     store = RecordingBackend()
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
-        front = await serve(stack, store.endpoint)
+        opa = None
+        if decides == "a policy service":
+            opa = OpaSettings(f"http://127.0.0.1:{await listen(stack, judge)}/v1", timeout=10.0)
+        front = await serve(stack, store.endpoint, opa=opa)
         front.plane.desk = front.desk
         if not habits:
             front.desk.habits = Habits(front.desk.world, after=1 << 30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 
 from gateway.backends.backend import Backend
@@ -16,10 +16,13 @@ from gateway.signing.sigv4 import SigningKeys
 from gateway.stories.case import World
 from gateway.turns.desk import Desk
 from gateway.turns.habits import Habits
+from gateway.turns.policy_service import PolicyService
+from gateway.turns.turn import S3Turn
 from gateway.wire.heads import BadHead, RequestReader
 from gateway.wire.pool import Pool
-from gateway.wire.steps import Send
+from gateway.wire.steps import Ask, Send, Step
 from iam.authorize import AllOf, IamPolicies
+from iam.opa import OpaAuthorizer, OpaSettings
 from iam.policy import parse
 from tests.servers.processes import BACKEND
 from tests.unit.gateway.signers import ANN, lookup, sign
@@ -33,15 +36,21 @@ def policies(*statements) -> dict[str, object]:
     return {"ann": parse(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}))}
 
 
-def make(known=None, who=lookup, *, settings: Mapping[str, object] | None = None, **how) -> Desk:
-    """Return a desk that learns from the first story. `known` returns the policies."""
+def make(
+    known=None, who=lookup, *, settings: Mapping[str, object] | None = None, opa: OpaSettings | None = None, **how
+) -> Desk:
+    """Return a desk that learns from the first story. `known` returns the policies, or `opa` is asked."""
     keys = SigningKeys()
     pool = Pool(SimpleNamespace(time=time.monotonic))  # nothing is sent
     given = {"region": "us-east-1", "addressing": "path", "credentials": "root", **(settings or {})}
     backend = Backend(BackendSettings("http://127.0.0.1:1", **given), BACKEND, pool, keys)
     at_first = policies(MAY)
-    world = World(who, AllOf(IamPolicies(known or (lambda: at_first))), keys)
-    desk = Desk(world, backend, AccessLog(as_json=False, quiet=False, out=io.StringIO()), RequestIds(), **how)
+    service = PolicyService(opa, pool) if opa else None
+    authorizer = OpaAuthorizer(opa, service) if opa else IamPolicies(known or (lambda: at_first))
+    world = World(who, AllOf(authorizer), keys, raw_headers=opa is not None and opa.raw_headers)
+    desk = Desk(
+        world, backend, AccessLog(as_json=False, quiet=False, out=io.StringIO()), RequestIds(), service=service, **how
+    )
     desk.habits = Habits(world, after=0)
     return desk
 
@@ -51,6 +60,11 @@ def head(method: str, target: str, headers: Mapping[str, str] | None = None, *, 
     signed = sign(method, target, headers, who=who, **how) | dict(unsigned or {})
     lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
     return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
+def yes(step: Ask) -> Step:
+    """Return the step after a yes."""
+    return step.then(200, b'{"result": true}')
 
 
 def guest(desk: Desk, *, secure: bool = False):
@@ -64,13 +78,25 @@ def whole(desk: Desk, raw: bytes, who=None):
         turn = desk.turn(who or guest(desk), RequestReader().read(raw))
     except BadHead:
         return "BadHead"
+    return _told(turn)
+
+
+def _told(turn: S3Turn, decided: Callable[[Ask], Step] = yes):
+    """Return what a turn sends, behind what it asks first."""
+    asked = ()
     try:
         step = turn.begin()
+        if isinstance(step, Ask):
+            asked, step = (step.data,), decided(step)
     except S3Error as error:
-        return error.code
+        return (*asked, error.code) if asked else error.code
     finally:
         turn.finish()
-    return (step.head, step.streams, step.chunked, type(step.relay)) if isinstance(step, Send) else type(step).__name__
+    return (
+        (*asked, step.head, step.streams, step.chunked, type(step.relay))
+        if isinstance(step, Send)
+        else type(step).__name__
+    )
 
 
 def again(desk: Desk, raw: bytes, who):
@@ -78,9 +104,7 @@ def again(desk: Desk, raw: bytes, who):
     turn = desk.again(who, raw)
     if turn is None:
         return None
-    step = turn.begin()
-    turn.finish()
-    return step.head, step.streams, step.chunked, type(step.relay)
+    return _told(turn)
 
 
 def both(desk: Desk, raw: bytes, who):

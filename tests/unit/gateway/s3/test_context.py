@@ -8,7 +8,7 @@ from gateway.s3.context import RequestContext
 from gateway.s3.operations import table
 from iam.condition_keys import KEYS
 from iam.model import AccessRequest, Principal, PrincipalType, UnknownFact
-from iam.opa import opa_input
+from iam.opa_questions import opa_input
 
 ALICE = Principal(
     PrincipalType.ASSUMED_ROLE,

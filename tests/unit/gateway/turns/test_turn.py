@@ -320,7 +320,7 @@ async def test_a_redirect_without_a_region_is_an_error(front, store):
     assert len(store.requests) == 1
 
 
-async def test_it_is_signed_when_it_is_sent(make, store):
+async def test_it_is_signed_when_it_is_sent(make, store, policy_service):
     """The signature's time is that of sending, not of the request's coming: decisions may take their time."""
     now = time.time()
 
@@ -329,10 +329,12 @@ async def test_it_is_signed_when_it_is_sent(make, store):
         now += 100
         return True
 
-    async with policy_service(decide) as (_, authorizer):
-        assert (await (await make(authorizer, clock=lambda: now)).call("GET", "/ann/k", who=EVE)).status == 200
-    stamp = store.requests[0].headers["x-amz-date"]
-    assert datetime.strptime(stamp + "+0000", "%Y%m%dT%H%M%SZ%z").timestamp() == int(now)
+    async with policy_service(decide) as (_, asks):
+        front = await make(clock=lambda: now, **asks)
+        for number in range(3):  # told whole, and again
+            assert (await front.call("GET", "/ann/k", who=EVE)).status == 200
+            stamp = store.requests[number].headers["x-amz-date"]
+            assert datetime.strptime(stamp + "+0000", "%Y%m%dT%H%M%SZ%z").timestamp() == int(now)
 
 
 @pytest.mark.parametrize("bare", [True, False])
@@ -394,21 +396,42 @@ class PolicyService:
         return web.json_response({"result": self.judge((await http.json())["input"])})
 
 
-@contextlib.asynccontextmanager
-async def policy_service(judge):
-    """Yield a policy service and an authorizer that asks it."""
-    service = PolicyService(judge)
-    async with contextlib.AsyncExitStack() as stack:
-        url = f"http://127.0.0.1:{await listen(stack, service.handle)}/v1/data/authz"
-        authorizer = OpaAuthorizer(OpaSettings(url, timeout=10.0))
-        stack.push_async_callback(authorizer.close)
-        yield service, authorizer
+@pytest.fixture(params=["over the plane", "by httpx"])
+def policy_service(request):
+    """Return who runs a policy service and says how a gateway asks it, in either way."""
+
+    @contextlib.asynccontextmanager
+    async def run(judge):
+        service = PolicyService(judge)
+        async with contextlib.AsyncExitStack() as stack:
+            url = f"http://127.0.0.1:{await listen(stack, service.handle)}/v1/data/authz"
+            opa = OpaSettings(url, timeout=10.0)
+            if request.param == "over the plane":
+                yield service, {"opa": opa}
+                return
+            authorizer = OpaAuthorizer(opa)
+            stack.push_async_callback(authorizer.close)
+            yield service, {"authorizer": authorizer}
+
+    return run
 
 
-async def test_a_policy_service_is_asked_and_its_no_is_final(make, store):
+async def test_a_known_client_is_asked_about_each_time(make, store, policy_service):
+    """Every request is a question, whichever way it is told; what the service says of one holds for that one only."""
+    async with policy_service(lambda question: question["object"] != "secret") as (service, asks):
+        front = await make(**asks)
+        for number, key in enumerate(["a", "b", "c", "secret", "d", "secret"], 1):
+            answer = await front.call("GET", f"/ann/{key}", who=EVE)
+            assert (answer.status, service.asked) == (403 if key == "secret" else 200, number)
+        assert [request.head.split()[1] for request in store.requests] == [b"/ann/a", b"/ann/b", b"/ann/c", b"/ann/d"]
+        refused = [line for line in await front.lines() if line["status"] == 403]
+        assert {(line["operation"], line["reason"]) for line in refused} == {("GetObject", "policy service said no")}
+
+
+async def test_a_policy_service_is_asked_and_its_no_is_final(make, store, policy_service):
     """Every question of a copy goes over (it, its tags, its annotations); one no and the store hears nothing."""
-    async with policy_service(lambda question: question["bucket"] in {"ann", "src"}) as (service, authorizer):
-        front = await make(authorizer)
+    async with policy_service(lambda question: question["bucket"] in {"ann", "src"}) as (service, asks):
+        front = await make(**asks)
         copied = await front.call("PUT", "/ann/k", {"x-amz-copy-source": "/src/k"}, who=EVE)
         assert (copied.status, service.asked, len(store.requests)) == (200, 6, 1)
         refused = await front.call("PUT", "/ann/k", {"x-amz-copy-source": "/other/k"}, who=EVE)
@@ -417,11 +440,11 @@ async def test_a_policy_service_is_asked_and_its_no_is_final(make, store):
         assert (line["operation"], line["access_key_id"], line["parent"]) == ("CopyObject", "EVEKEY", "eve@idp")
 
 
-async def test_list_buckets_asks_the_policy_service_bucket_by_bucket(make, store):
+async def test_list_buckets_asks_the_policy_service_bucket_by_bucket(make, store, policy_service):
     """The service's word on each bucket decides what is shown."""
     store.answer = ok(listing("ann", "loc", "other"))
     allowed = {("s3:ListBucket", "ann"), ("s3:GetBucketLocation", "loc")}
-    async with policy_service(lambda q: (q["action"], q["bucket"]) in allowed) as (service, authorizer):
-        answer = await (await make(authorizer)).call("GET", "/", who=EVE)
+    async with policy_service(lambda q: (q["action"], q["bucket"]) in allowed) as (service, asks):
+        answer = await (await make(**asks)).call("GET", "/", who=EVE)
     assert bucket_names(answer.body) == ("ann", "loc")
     assert service.asked == 1 + 2 * 3
