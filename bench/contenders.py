@@ -35,6 +35,7 @@ from tests.servers.opa import opa_kind, start_opa
 from tests.servers.processes import GatewayProcess, Process, http_status, until
 
 NAME, WITH_OPA, OPA = "the gateway", "the gateway, OPA", "(its OPA)"
+ASKING = "the gateway, asking who says yes"
 TWO, TWO_EACH = "the gateway, 2 workers", "the gateway, 2 workers, 32 connections each"
 INTERPRETED = "the gateway, interpreted"
 #: What is measured: the package as a wheel has it, compiled (docs/decisions/0012). Without it, the sources as they stand.
@@ -153,12 +154,14 @@ def user() -> str:
 
 def source(lab: Lab, root: Path) -> tuple[int, int]:
     """Start the store for reads; return port and pid. Where nginx is not, it is the sink, which is slower."""
-    if not shutil.which("nginx"):
-        return sink(lab, next(root.rglob("0")))
-    folder, port = lab.place("source"), free_port()
-    config = written("source.conf", folder, port=port, root=root, files=files(), user=user())
-    process = lab.run(_nginx(config, folder), folder, lambda: listens(port), LOAD_CPU)
-    return port, process.popen.pid
+    return beside(lab, "source.conf", root=root) if shutil.which("nginx") else sink(lab, next(root.rglob("0")))
+
+
+def beside(lab: Lab, name: str, **values: object) -> tuple[int, int]:
+    """Start an nginx on the store's CPU, as a file of peers/ says; return port and pid."""
+    folder, port = lab.place(name.partition(".")[0]), free_port()
+    config = written(name, folder, port=port, files=files(), user=user(), **values)
+    return port, lab.run(_nginx(config, folder), folder, lambda: listens(port), LOAD_CPU).popen.pid
 
 
 def sink(lab: Lab, file: Path) -> tuple[int, int]:
@@ -221,6 +224,14 @@ def gateway_with_opa(lab: Lab, backend: int) -> Contender | None:
     found = gateway(lab, backend, name=WITH_OPA, MINIO_IAM_OPA_URL=f"{opa.url}/v1/data/httpapi/authz")
     found.pids[OPA] = opa.process.pid
     return found
+
+
+def gateway_asking(lab: Lab, backend: int) -> Contender | None:
+    """Start a gateway that asks, before every request, a policy service that costs nearly nothing."""
+    if not shutil.which("nginx"):
+        return lab.without(ASKING, "nginx is not on PATH, which would say yes")
+    url = f"http://127.0.0.1:{beside(lab, 'yes.conf')[0]}/v1/data/httpapi/authz"
+    return gateway(lab, backend, name=ASKING, MINIO_IAM_OPA_URL=url)
 
 
 def nginx(lab: Lab, backend: int, buffer: int = 64, *, tls: bool = False, workers: int = 1) -> Contender | None:

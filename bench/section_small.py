@@ -67,6 +67,7 @@ def small(lab: Lab, plan: Plan) -> None:
             go := contenders.reverse_proxy(lab, backend), contenders.caddy(lab, backend),
             contenders.object_storage_proxy(lab, backend), weed(lab, keys, content[:KIB]),
             interpreted := contenders.interpreted(lab, backend), contenders.gateway_with_opa(lab, backend),
+            contenders.gateway_asking(lab, backend),
         ]  # fmt: skip
         for one in everybody:
             if one and one.verifies:
@@ -82,7 +83,7 @@ def small(lab: Lab, plan: Plan) -> None:
         store = contenders.sink(lab, plan.content)
         starts = (
             contenders.gateway, contenders.nginx, contenders.reverse_proxy, contenders.interpreted,
-            contenders.gateway_with_opa,
+            contenders.gateway_with_opa, contenders.gateway_asking,
         )  # fmt: skip
         compare(lab, plan, puts(SMALL_PUT, content[:KIB]), [start(lab, store[0]) for start in starts], store)
 

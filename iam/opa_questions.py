@@ -10,11 +10,13 @@ Pure: how questions and answers travel is another's matter (iam/opa.py, gateway/
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from iam.model import AccessRequest, Allow, Decision, Deny
 
 MAX_ANSWER = 65_536  # bytes
+_SHORT = 256  # bytes of an answer whose meaning is kept
 
 
 class NoAnswer(Exception):
@@ -46,11 +48,15 @@ def answer(status: int, body: bytes) -> Any:
     """Return the JSON of an answer. Raises NoAnswer and ValueError when it has none."""
     if status != 200:
         raise NoAnswer(f"status {status}")
-    return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    return _DECODER.decode(body.decode())
 
 
 def judged(status: int, body: bytes) -> Decision:
     """Return what an answer decides. Never raises."""
+    return _judged_short(status, body) if len(body) <= _SHORT else _judged(status, body)
+
+
+def _judged(status: int, body: bytes) -> Decision:
     try:
         return _verdict(answer(status, body))
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
@@ -88,3 +94,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise NoAnswer(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+#: Most answers are the same few bytes. What bytes mean is kept, not what was asked: each question is asked (trap 37).
+_judged_short = lru_cache(maxsize=64)(_judged)
