@@ -81,14 +81,14 @@ def test_the_environment_is_enough(client, short, tmp_path, request):
             installed(".tools/npm-clients/node_modules", "deploy/tools/install-npm-clients.sh").parent
         )
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, text=True) as program:
-        keys = []
+        keys, ends = [], 0.0
         for _ in range(2):
+            until(lambda ends=ends: time.time() > ends, "the session has ended", LIFETIME + 5)
             token.write_text(get_token(issuer.urls["token"], "app", "app-secret")["access_token"])
             ends = time.time() + LIFETIME
             program.stdin.write("go\n")
             program.stdin.flush()
             keys.append(program.stdout.readline().strip())
-            until(lambda ends=ends: time.time() > ends, "the session has ended", LIFETIME + 5)
         program.stdin.close()
     assert all(len(key) == 20 for key in keys), keys
     assert keys[0] != keys[1]
