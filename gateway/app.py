@@ -77,7 +77,7 @@ def make_authorizer(config: Config, pool: Pool, policies: PolicyBook) -> tuple[A
     opa = config.opa
     settings = OpaSettings(opa.url, opa.auth_token, opa.timeout, opa.raw_headers, opa.ca_file, opa.existing_tags)
     service = PolicyService(settings, pool)
-    return AllOf(OpaAuthorizer(settings, service)), service
+    return AllOf(OpaAuthorizer(settings, service, service.tally)), service
 
 
 def make_backend(config: Config, keys: SigningKeys, pool: Pool) -> Backend | Stores:

@@ -91,7 +91,9 @@ class Control:
             return self._refusal(AccessDenied(), path, self.desk.ids.next())
         own = {"requests_in_flight": self.desk.inflight, "log_lines_lost": self.desk.log.lost}
         gauges = {**own, **self.gauges()}
-        return web.Response(body=self.desk.counters.render(gauges).encode(), headers={"Content-Type": EXPOSITION})
+        service = self.desk.service
+        text = self.desk.counters.render(gauges, service.tally if service is not None else None)
+        return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
 
     def _refusal(self, error: S3Error, path: str, request_id: str) -> web.Response:
         return _xml(render(error, resource=path, request_id=request_id), request_id, error.status)

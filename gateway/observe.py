@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TextIO
 
+from iam.opa_questions import Tally
+
 PAUSE = 0.002  # seconds between two writes of the log
 WAITING = 256  # lines that wait for it at most
 SERIES = (
@@ -187,10 +189,11 @@ class Counters:
         self._bytes_out += line.bytes_out
         self._seconds += line.seconds
 
-    def render(self, gauges: Mapping[str, float] | None = None) -> str:
+    def render(self, gauges: Mapping[str, float] | None = None, policy: Tally | None = None) -> str:
         """Return the text exposition (https://prometheus.io/docs/instrumenting/exposition_formats/).
 
-        `gauges` adds values that others know (requests in flight, log lines lost) by name, without `minio_gw_`.
+        `gauges` adds values that others know (requests in flight, log lines lost) by name, without `minio_gw_`; `policy` how a policy
+        service answered.
         """
         requests = self._requests.items()
         denied = sum(n for (_, code), n in self._errors.items() if code == "AccessDenied")
@@ -206,6 +209,18 @@ class Counters:
         if self._backends:
             text, labels = "requests that a backend of MINIO_GW_BACKENDS answered, or failed to", ("backend", "status")
             lines += _metric("backend_requests_total", "counter", text, labels, self._backends.items())
+        if policy is not None:
+            answers = [(("yes",), policy.yes), (("no",), policy.no), (("none",), policy.undecided)]
+            lines += _metric(
+                "policy_questions_total",
+                "counter",
+                "questions to the policy service by its answer",
+                ("answer",),
+                answers,
+            )
+            lines += _metric(
+                "policy_seconds_total", "counter", "seconds spent on these questions", (), [((), policy.seconds)]
+            )
         for name, value in (gauges or {}).items():
             lines += _metric(name, "gauge", name.replace("_", " "), (), [((), value)])
         return "\n".join(lines) + "\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from iam.model import AccessRequest, Decision, Deny, PrincipalType, Secret
-from iam.opa_questions import MAX_ANSWER, NoAnswer, answer, judged, kind, opa_input, question, trouble
+from iam.opa_questions import MAX_ANSWER, NoAnswer, Tally, answer, judged, kind, opa_input, question, trouble
 from iam.verdicts import Explanation
 
 _ANONYMOUS = PrincipalType.ANONYMOUS
@@ -90,11 +91,12 @@ class HttpxService:
 
 
 class OpaAuthorizer:
-    """An Authorizer that asks over HTTP, on kept-alive connections, by `service`."""
+    """An Authorizer that asks over HTTP, on kept-alive connections, by `service`, and counts its questions in `tally`."""
 
-    def __init__(self, settings: OpaSettings, service: Service | None = None) -> None:
+    def __init__(self, settings: OpaSettings, service: Service | None = None, tally: Tally | None = None) -> None:
         self._settings = settings
         self._service = service or HttpxService(settings)
+        self._tally = tally or Tally()
 
     def decide_now(self, request: AccessRequest) -> Decision | None:
         """Return Deny for what must not be asked, else None: an answer from elsewhere must be awaited."""
@@ -107,10 +109,13 @@ class OpaAuthorizer:
         refused = self.decide_now(request)
         if refused is not None:
             return refused
+        began = time.perf_counter()
         try:
-            return judged(*await self._post(opa_input(request)))
+            decision = judged(*await self._post(opa_input(request)))
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
-            return trouble(error)
+            decision = trouble(error)
+        self._tally.count(decision, time.perf_counter() - began)
+        return decision
 
     async def explain(self, request: AccessRequest) -> Explanation:
         """Ask, as for a request: only the service knows its reasons."""

@@ -19,8 +19,29 @@ MAX_ANSWER = 65_536  # bytes
 _SHORT = 256  # bytes of an answer whose meaning is kept
 
 
+_NO = "policy service said no"
+
+
 class NoAnswer(Exception):
     """The service answered something that is no answer; the text is ours, so it may be logged."""
+
+
+class Tally:
+    """How questions were answered since this process began: `yes`, `no`, or by nothing that decides; `seconds` spent on them."""
+
+    def __init__(self) -> None:
+        self.yes = self.no = self.undecided = 0
+        self.seconds = 0.0
+
+    def count(self, decision: Decision, seconds: float) -> None:
+        """Count one question."""
+        self.seconds += seconds
+        if isinstance(decision, Allow):
+            self.yes += 1
+        elif decision.reason == _NO:
+            self.no += 1
+        else:
+            self.undecided += 1
 
 
 def opa_input(request: AccessRequest) -> dict[str, Any]:
@@ -82,7 +103,7 @@ def _verdict(found: Any) -> Decision:
     said = result.get("allow") if isinstance(result, dict) else result
     if said is True:
         return Allow("policy service")
-    return Deny("policy service said no" if said is False else "policy service's answer is no decision")
+    return Deny(_NO if said is False else "policy service's answer is no decision")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

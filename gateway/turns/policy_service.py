@@ -7,6 +7,7 @@ Every request may ask one, so it must not cost more than the request itself: a g
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from gateway.wire.resumption import client_context
 from gateway.wire.steps import Ask, Origin, Step
 from iam.model import Decision
 from iam.opa import OpaSettings
-from iam.opa_questions import MAX_ANSWER, judged, trouble
+from iam.opa_questions import MAX_ANSWER, Tally, judged, trouble
 
 
 class PolicyService:
@@ -29,15 +30,22 @@ class PolicyService:
         self._origin = Origin(parts.hostname or "", parts.port or (443 if secure else 80), tls)
         self._pool = pool
         self._seconds = settings.timeout
+        self.tally = Tally()
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         fields = "".join(f"{name}: {value}\r\n" for name, value in settings.headers().items())
         self._head = f"POST {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n{fields}".encode()
 
     def ask(self, content: bytes, then: Callable[[Decision], Step]) -> Ask:
         """Return the step that asks and goes on with the decision; no answer is a denial."""
+        began = time.perf_counter()
+
+        def decided(decision: Decision) -> Step:
+            self.tally.count(decision, time.perf_counter() - began)
+            return then(decision)
+
         return Ask(
             self._origin, b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(content), content), MAX_ANSWER, self._seconds,
-            lambda status, body: then(judged(status, body)), lambda error: then(trouble(error)),
+            lambda status, body: decided(judged(status, body)), lambda error: decided(trouble(error)),
         )  # fmt: skip
 
     async def post(self, content: bytes) -> tuple[int, bytes]:

@@ -18,6 +18,7 @@ from gateway.app import Application
 from gateway.observe import PAUSE, SERIES, WAITING, AccessLine, AccessLog, Counters, RequestIds
 from gateway.settings.config import load
 from gateway.turns.desk import METRICS
+from iam.opa_questions import Tally, judged
 from sts.service import ACTIONS
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
 
@@ -246,6 +247,18 @@ def test_counters_count_what_was_served():
     assert (sample(found, "received_bytes_total"), sample(found, "sent_bytes_total")) == (3, 15)
     assert sample(found, "request_seconds_total") == 0.75
     assert sample(found, "log_lines_lost") == 4
+    assert not any("policy" in name for name, _ in found)
+
+
+def test_questions_to_a_policy_service_are_told_by_their_answers():
+    """Yes, no, and what was none: a service that is slow or away shows before users tell."""
+    tally = Tally()
+    for status, body in [(200, b'{"result": true}')] * 3 + [(200, b'{"result": false}'), (200, b"{}"), (500, b"")]:
+        tally.count(judged(status, body), 0.25)
+    found = read(Counters().render(policy=tally))
+    counted = {answer: sample(found, "policy_questions_total", answer=answer) for answer in ("yes", "no", "none")}
+    assert counted == {"yes": 3, "no": 1, "none": 2}
+    assert sample(found, "policy_seconds_total") == 1.5
 
 
 def test_a_counter_has_a_bounded_number_of_series():

@@ -13,7 +13,7 @@ from gateway.wire.pool import Pool
 from gateway.wire.question import Question
 from iam.model import AccessRequest, Allow, Principal, PrincipalType, Secret
 from iam.opa import HttpxService, OpaAuthorizer, OpaSettings
-from iam.opa_questions import MAX_ANSWER, opa_input
+from iam.opa_questions import MAX_ANSWER, Tally, opa_input
 
 PRINCIPAL = Principal(PrincipalType.ASSUMED_ROLE, "AK", claims={"sub": "alice"}, groups=("staff",))
 QUESTION = AccessRequest(PRINCIPAL, "s3:GetObject", "b", "a/k")
@@ -127,6 +127,17 @@ async def test_a_clear_yes_allows(body):
     """`true`, or an object whose `allow` is `true`, is a yes whatever stands beside it."""
     async with scripted(answer(body)) as (_, authorizer):
         assert isinstance(await authorizer.decide(QUESTION), Allow)
+
+
+async def test_questions_are_counted_by_their_answers():
+    """A yes, a no, and a question that nothing decides."""
+    tally = Tally()
+    for body in ('{"result": true}', '{"result": false}', "{}"):
+        async with scripted(answer(body)) as (_, authorizer):
+            authorizer._tally = tally
+            await authorizer.decide(QUESTION)
+    assert (tally.yes, tally.no, tally.undecided) == (1, 1, 1)
+    assert tally.seconds > 0
 
 
 YES = '{"result": true}'

@@ -72,6 +72,17 @@ async def test_the_body_of_an_error_is_not_read():
         assert await service.post(b"") == (500, b"")
 
 
+async def test_a_step_goes_on_with_the_decision_and_counts_it():
+    """An answer is judged, no answer is a denial; each is counted once."""
+    async with asked([], "http://127.0.0.1:PORT/") as (service, _):
+        step = service.ask(b"q", lambda decision: decision)
+        assert step.data.endswith(b"content-length: 1\r\n\r\nq")
+        assert step.then(200, b'{"result": true}')
+        assert step.then(200, b'{"result": false}').reason == "policy service said no"
+        assert step.failed(TimeoutError()).reason == "policy service: TimeoutError"
+        assert (service.tally.yes, service.tally.no, service.tally.undecided) == (1, 1, 1)
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_the_service_must_be_who_its_certificate_says(tmp_path, trusted):
     """Over https a certificate that no known authority signed ends in no question at all."""
