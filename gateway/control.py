@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway import handed
+from gateway.admin import scrapers
 from gateway.admin.surface import Administration
 from gateway.errors import AccessDenied, InternalError, S3Error, render
 from gateway.observe import AccessLine
@@ -61,7 +62,7 @@ class Control:
         if path.startswith(HEALTH):
             response = await self._health(path)
         elif path in METRICS:
-            response = self._metrics(http.method, path)
+            response = await self._metrics(http, path)
         elif is_administration(plain(http.raw_path)):
             response = await self.administration.handle(http)
         else:
@@ -82,18 +83,31 @@ class Control:
         told = {"ready": not reasons, "reasons": reasons, "sts_unready": await self.readiness.unready()}
         return web.json_response(told, status=503 if reasons else 200)
 
-    def _metrics(self, method: str, path: str) -> web.Response:
-        """Tell Prometheus what this process counted, where the settings make that public; else refuse.
+    async def _metrics(self, http: web.BaseRequest, path: str) -> web.Response:
+        """Tell Prometheus what this process counted: anybody where the settings make that public, else who may (scrapers.py).
 
-        MinIO's other way, a bearer token, is not built, so `jwt` is a refusal: default deny.
+        A refusal has its line in the log and counts; what is told leaves no trace, or each look would change what is looked at.
         """
-        if method not in {"GET", "HEAD"} or not self.metrics_public:
-            return self._refusal(AccessDenied(), path, self.desk.ids.next())
+        try:
+            await self._may_scrape(http)
+        except S3Error as error:
+            with handed.served(http, self.desk, scrapers.ACTION) as line:
+                line.error, line.reason = error.code, error.reason
+                return handed.answered(line, self._refusal(error, path, line.request_id))
         own = {"requests_in_flight": self.desk.inflight, "log_lines_lost": self.desk.log.lost}
         gauges = {**own, **self.gauges()}
         service = self.desk.service
         text = self.desk.counters.render(gauges, service.tally if service is not None else None)
         return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
+
+    async def _may_scrape(self, http: web.BaseRequest) -> None:
+        """Return if the metrics may be told. Raises AccessDenied and what else a head's reading may."""
+        if http.method not in {"GET", "HEAD"}:
+            raise AccessDenied(reason="metrics are only read")
+        if self.metrics_public:
+            return
+        request = handed.head(http, handed.address(http, self.desk), self.desk)
+        await scrapers.admit(request, self.world, now=int(self.desk.clock()))
 
     def _refusal(self, error: S3Error, path: str, request_id: str) -> web.Response:
         return _xml(render(error, resource=path, request_id=request_id), request_id, error.status)
@@ -105,7 +119,7 @@ class Control:
 
     async def _answered(self, http: web.BaseRequest, line: AccessLine) -> web.Response:
         try:
-            return await self._call(http, handed.head(http, line, self.desk), line)
+            return await self._call(http, handed.head(http, line.source_ip, self.desk), line)
         except (StsError, S3Error) as error:
             line.error, line.reason = error.code, error.reason or error.text
             self.desk.denials.note(line, error, time.time())

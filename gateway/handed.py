@@ -23,9 +23,8 @@ BODY_TIMEOUT = 20.0  # seconds for a body to arrive
 def served(http: web.BaseRequest, desk: Desk, operation: str) -> Iterator[AccessLine]:
     """Give the access line of a request; count it and write it, also when its client does not wait for the answer."""
     started = time.perf_counter()
-    forwarded = lines(http.headers.items(), "x-forwarded-for")
-    address = source_ip(peer(http), forwarded, desk.trusted_proxies)
-    line = AccessLine(desk.ids.next(), http.method, http.raw_path.partition("?")[0], address, operation=operation)
+    path = http.raw_path.partition("?")[0]
+    line = AccessLine(desk.ids.next(), http.method, path, address(http, desk), operation=operation)
     desk.inflight += 1
     try:
         yield line
@@ -44,8 +43,13 @@ def answered(line: AccessLine, response: web.Response) -> web.Response:
     return response
 
 
-def head(http: web.BaseRequest, line: AccessLine, desk: Desk, repeatable: frozenset[str] = frozenset()) -> S3Request:
-    """Return the head of a request. Raises an S3Error."""
+def address(http: web.BaseRequest, desk: Desk) -> str:
+    """Return where a request is from: the peer, or whom a listed proxy speaks for."""
+    return source_ip(peer(http), lines(http.headers.items(), "x-forwarded-for"), desk.trusted_proxies)
+
+
+def head(http: web.BaseRequest, source: str, desk: Desk, repeatable: frozenset[str] = frozenset()) -> S3Request:
+    """Return the head of a request from this address, found when it came: who goes away has none. Raises an S3Error."""
     headers = [(n.decode("ascii", "replace"), v.decode("utf-8", "replace")) for n, v in http.raw_headers]
     proto = lines(http.headers.items(), "x-forwarded-proto")
     secure = is_secure(peer(http), proto, desk.trusted_proxies, tls=http.secure)
@@ -54,7 +58,7 @@ def head(http: web.BaseRequest, line: AccessLine, desk: Desk, repeatable: frozen
         http.raw_path,
         headers,
         domains=desk.domains,
-        source_ip=line.source_ip,
+        source_ip=source,
         secure=secure,
         repeatable=repeatable,
     )

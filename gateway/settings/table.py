@@ -131,7 +131,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_IDLE_TIMEOUT", "seconds that an upload may be silent, or a download not taken", "120"),
     _s("MINIO_GW_BACKEND_TIMEOUT", "seconds that a backend may be silent, or take nothing of an upload", "300"),
     _s("MINIO_GW_DRAIN", "seconds running requests may take after SIGTERM", "30"),
-    _s("MINIO_PROMETHEUS_AUTH_TYPE", "public: anybody may read the metrics; jwt: nobody yet", "jwt"),
+    _s("MINIO_PROMETHEUS_AUTH_TYPE", "public: anybody may read the metrics; jwt: the bearer tokens of `mc admin prometheus generate`", "jwt"),
     _s("MINIO_GW_ADMIN_URL", "where `minio-gw admin` finds the gateway, as https://host:9000; empty: what MINIO_ADDRESS makes on this machine"),
     _s("MINIO_GW_ADMIN_CA", "CA certificates that sign that gateway's (PEM); empty: the system's"),
     _s("MINIO_GW_TRUSTED_PROXIES", "networks whose X-Forwarded-For and X-Forwarded-Proto are believed, comma separated"),

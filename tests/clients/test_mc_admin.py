@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 
+import httpx
 import pytest
 
 from tests.clients.conftest import installed
-from tests.servers.processes import ROOT_PASSWORD, ROOT_USER
+from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, GatewayProcess
 
 pytestmark = pytest.mark.conformance
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::photos/*"]}]}  # fmt: skip
@@ -55,6 +56,20 @@ def mc(gateway, tmp_path):
         made.admin("user", "remove", "gw", user["accessKey"])
     for group in made.admin("group", "list", "gw")[0].get("groups") or []:
         made.admin("group", "remove", "gw", group)
+
+
+def test_prometheus_reads_with_the_token_that_mc_writes(servers, weed, tmp_path):
+    """`mc admin prometheus generate`: its bearer token and its path give the metrics of a gateway that says nothing about them."""
+    gateway = GatewayProcess(servers / "scraped", weed.endpoint).start()
+    try:
+        scrape = Mc(gateway, tmp_path).admin("prometheus", "generate", "gw")[0]
+        url = f"{scrape['scheme']}://{scrape['staticConfigs'][0]['targets'][0]}{scrape['metricsPath']}"
+        answer = httpx.get(url, headers={"Authorization": f"Bearer {scrape['bearerToken']}"})
+        assert answer.status_code == 200
+        assert "minio_gw_requests_in_flight" in answer.text
+        assert httpx.get(url).status_code == 403
+    finally:
+        gateway.close()
 
 
 def test_mc_administrates_users(mc):

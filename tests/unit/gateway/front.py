@@ -161,12 +161,14 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def serve(
     stack: contextlib.AsyncExitStack, endpoint: str, authorizer=None, who=lookup, *, settings: Mapping[str, Any] | None = None,
-    times: Times | None = None, resolve: Resolve = addresses_of, iam: Iam | None = None, opa: OpaSettings | None = None, **how,
+    times: Times | None = None, resolve: Resolve = addresses_of, iam: Iam | None = None, opa: OpaSettings | None = None,
+    metrics_public: bool = True, **how,
 ) -> Front:  # fmt: skip
     """Start a gateway in front of a store; the stack stops it.
 
     `who` looks credentials up, `settings` are the backend's own, `times` the plane's, `resolve` looks the store's name up,
-    `iam` is who is known and how that is changed, `opa` is asked over the plane, `how` is the desk's.
+    `iam` is who is known and how that is changed, `opa` is asked over the plane, `metrics_public`
+    whether anybody may read the metrics, `how` is the desk's.
     """
     keys, loop = SigningKeys(), asyncio.get_running_loop()
     iam = iam or await an_iam(stack)
@@ -188,7 +190,7 @@ async def serve(
     office = iam.office(backend.not_ready, insight=insight)
     administration = Administration(desk, world, office)
     stack.callback(administration.close)
-    control = Control(desk, world, sts, administration, backend.not_ready, Readiness(ways), True, pool.gauges)
+    control = Control(desk, world, sts, administration, backend.not_ready, Readiness(ways), metrics_public, pool.gauges)
     server = control.server()
     stack.push_async_callback(server.shutdown, 0.1)
     plane = Plane(doubting, loop, times or Times(), pool, server)

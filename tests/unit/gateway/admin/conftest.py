@@ -98,6 +98,8 @@ async def gateway():
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(backend.close)
         iam = await an_iam(stack)
-        front = await serve(stack, backend.endpoint, IamPolicies(iam.policies), iam.lookup, iam=iam)
+        front = await serve(
+            stack, backend.endpoint, IamPolicies(iam.policies), iam.lookup, iam=iam, metrics_public=False
+        )
         yield Administrated(front, iam)
     assert {asked.head.split(b"\r\n")[0] for asked in backend.requests} <= {b"GET / HTTP/1.1"}  # is it there?
