@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+LATENCY, LATE = "p99, ms", "left late, p99, ms"
 QUIET = 10  # percent of other work above which a run is to be repeated
 Key = tuple[str, str, str]
 
@@ -145,11 +146,19 @@ def quiet(results: Results) -> Iterator[str]:
         yield f"**The machine was not quiet ({', '.join(busy)}): rates and latencies mean nothing, ratios little.**"
 
 
+def late(results: Results) -> Iterator[str]:
+    """Yield a warning where half of a latency is that its requests left late: the generator was not given its CPU in time."""
+    for load, row, column in results.numbers:
+        left, latency = results.median((load, row, LATE)), results.median((load, row, LATENCY))
+        if column == LATE and left is not None and latency is not None and 2 * left > latency:
+            yield f"**{load}, {row}: requests left up to {number(left)} ms late (p99), so the latencies say nothing about it.**"
+
+
 def report(goals: Sequence[Goal], results: Results) -> str:
     """Return the whole report in Markdown."""
     blocks = [list(goal_table(goals, results)), *(list(table(results, load)) for load in results.loads())]
     blocks.append(list(noise_table(results)))
-    blocks.append(list(quiet(results)))
+    blocks.append([*quiet(results), *late(results)])
     blocks.append([f"* {name}: {fact}." for name, fact in results.facts.items()])
     blocks.append([f"* Left out: {name} ({why})." for name, why in results.missing.items()])
     blocks.append([f"* **Failed: {section}: {why}**" for section, why in results.failed.items()])

@@ -11,6 +11,7 @@ from bench.goals import RATE, SMALL_GET, STEADY
 from bench.load_small import fire as saturate
 from bench.load_steady import arrivals, built, fire, percentile
 from bench.plan import Plan, in_turn
+from bench.report import LATE
 from bench.section_small import KIB, STORE, gets
 from bench.signing import Shot
 
@@ -46,7 +47,7 @@ def measure(lab: Lab, generator: Path, contender: Contender, shots: list[Shot], 
     keep = lambda column, value: lab.results.add(STEADY, contender.name, column, value)  # noqa: E731
     for name, share in (("p50", 0.5), ("p99", 0.99)):
         keep(f"{name}, ms", 1000 * percentile(seen.latencies, share))
-    keep("left late, p99, ms", 1000 * percentile(seen.late, 0.99))
+    keep(LATE, 1000 * percentile(seen.late, 0.99))
     keep("requests/s asked", len(due) / due[-1])
     keep("its CPU, %", 100 * meter.cpu[contender.name] / meter.seconds)
     keep("the load's CPU, %", 100 * seen.cpu / meter.seconds)

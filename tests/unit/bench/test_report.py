@@ -101,6 +101,17 @@ def test_a_run_beside_other_work_says_so():
     assert "**The machine was not quiet (tls)" in report([], found)
 
 
+def test_latencies_of_a_generator_that_was_late_say_so():
+    """Where most of a latency is lateness of the request itself, nothing is said about who answered."""
+    found = results([1.0], [2.0])
+    for row, left in (("ours", [0.2, 0.3]), ("theirs", [50.0, 60.0])):
+        for latency, late in zip([1.0, 80.0], left, strict=True):
+            found.add("steady", row, "p99, ms", latency)
+            found.add("steady", row, "left late, p99, ms", late)
+    assert "**steady, theirs: requests left up to 55.0 ms late" in report([], found)
+    assert "steady, ours: requests left" not in report([], found)
+
+
 def test_figures_go_between_their_markers():
     """Fresh figures replace the old ones and nothing else."""
     document = "before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n"
