@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -62,9 +63,17 @@ _OURS = frozenset({
     "preferred_username", "profile", "scope", "sub", "upn", "user", "website",
 })  # fmt: skip
 _LDAP_CLAIMS = {"user": "ldapUser", "username": "ldapUsername"}
+_OF_LDAP = frozenset(_LDAP_CLAIMS.values())
 _OUR_FAMILIES = ("existingobjecttag/", "requestobjecttag/", "aws:", "s3:", "jwt:", "ldap:", "sts:", "svc:")
 #: The user's wishes about the request: a claim of such a name must not speak in their place.
-_WISHES = _QUERY_KEYS | _HEADER_KEYS | {"list-type", "marker", "start-after", "sessionpolicy"}
+_WISHES = _QUERY_KEYS | _HEADER_KEYS | {"list-type", "marker", "requestobjecttagkeys", "start-after", "sessionpolicy"}
+_NO_CLAIMS = (*_OUR_FAMILIES, "x-amz-", "object-lock-")
+
+
+@lru_cache(maxsize=16)
+def iso(now: int) -> str:
+    """Return a time (epoch seconds) as aws:CurrentTime says it."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 #: aws: keys of one value; the two that are about Amazon's own services are as they are for whoever calls himself.
@@ -136,11 +145,11 @@ class RequestContext(NamedTuple):
     def document(self) -> dict[str, list[str]]:
         """Return MinIO's `conditions`: headers and parameters as sent, then our own facts in place of their names."""
         ours = self._ours()
-        taken = {name.lower() for name in ours} | _OURS
+        taken = {name.lower() for name in ours}
         found: dict[str, list[str]] = {}
         for name, value in self._sent():
             lower = name.lower()
-            if lower not in taken and not lower.startswith(_OUR_FAMILIES):
+            if lower not in taken and lower not in _OURS and not lower.startswith(_OUR_FAMILIES):
                 masked = lower in _MASKED and not self.raw_headers
                 found.setdefault(name, []).append("***" if masked else value)
         return found | ours
@@ -238,7 +247,8 @@ class RequestContext(NamedTuple):
         return self._header("x-amz-object-lock-event-hold-duration-days") or days
 
     def _tags(self) -> list[tuple[str, str]]:
-        return parse_qsl(self._header("x-amz-tagging") or "", keep_blank_values=True)
+        told = self._header("x-amz-tagging")
+        return parse_qsl(told, keep_blank_values=True) if told else []
 
     def _ldap(self, name: str) -> tuple[str, ...] | None:
         """Look at claims that our own LDAP way in wrote: those of another provider may be called alike (trap 47)."""
@@ -259,12 +269,12 @@ class RequestContext(NamedTuple):
 
     def _ours(self) -> dict[str, list[str]]:
         facts = self._facts() | self._object_facts()
-        taken = {name.lower() for name in facts} | _WISHES
+        taken = {name.lower() for name in facts}
         claims = {
-            name.removeprefix("ldap").lower() if name in _LDAP_CLAIMS.values() else name: list(value)
+            name.removeprefix("ldap").lower() if name in _OF_LDAP else name: list(value)
             for name, given in self.principal.claims.items()
             if isinstance(given, str | list) and (value := texts_of(given))
-            and (name not in _LDAP_CLAIMS.values() or self._is_ldap())
+            and (name not in _OF_LDAP or self._is_ldap())
         }  # fmt: skip
         return {name: value for name, value in claims.items() if _may_stand(name, taken)} | facts
 
@@ -299,11 +309,10 @@ class RequestContext(NamedTuple):
         return facts | ({"RequestObjectTagKeys": [tag for tag, _ in tags]} if tags else {})
 
 
-def _may_stand(claim: str, taken: set[str] | frozenset[str]) -> bool:
+def _may_stand(claim: str, taken: set[str]) -> bool:
     """Return whether a claim may stand in the document under its own name: not where a fact or a wish stands."""
     lower = claim.lower()
-    reserved = lower.startswith((*_OUR_FAMILIES, "x-amz-", "object-lock-")) or lower == "requestobjecttagkeys"
-    return lower not in taken and not reserved
+    return lower not in taken and lower not in _WISHES and not lower.startswith(_NO_CLAIMS)
 
 
 def _nothing() -> str:
@@ -314,11 +323,7 @@ def _one(value: str | None) -> tuple[str, ...] | None:
     return (value,) if value else None
 
 
-def iso(now: int) -> str:
-    """Return a time (epoch seconds) as aws:CurrentTime says it."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
+@lru_cache(maxsize=1024)
 def _canonical(name: str) -> str:
     """Spell a header as Go does, which is what MinIO's Rego policies were written for."""
     return "-".join(part.capitalize() for part in name.split("-"))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.wire.fetch import fetch, whole
 from gateway.wire.pool import Pool
+from gateway.wire.question import Question
 from gateway.wire.resumption import client_context
-from gateway.wire.steps import Ask, Origin, Step
+from gateway.wire.steps import Ask, Origin
 from iam.model import Decision
 from iam.opa import OpaSettings
 from iam.opa_questions import MAX_ANSWER, Tally, judged, trouble
@@ -35,11 +37,11 @@ class PolicyService:
         fields = "".join(f"{name}: {value}\r\n" for name, value in settings.headers().items())
         self._head = f"POST {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n{fields}".encode()
 
-    def ask(self, content: bytes, then: Callable[[Decision], Step]) -> Ask:
-        """Return the step that asks and goes on with the decision; no answer is a denial."""
+    def ask(self, content: bytes, then: Callable[[Decision], Any]) -> Ask:
+        """Return the step that asks and goes on with the decision, to a step where a turn asks; no answer is a denial."""
         began = time.perf_counter()
 
-        def decided(decision: Decision) -> Step:
+        def decided(decision: Decision) -> Any:
             self.tally.count(decision, time.perf_counter() - began)
             return then(decision)
 
@@ -47,6 +49,10 @@ class PolicyService:
             self._origin, b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(content), content), MAX_ANSWER, self._seconds,
             lambda status, body: decided(judged(status, body)), lambda error: decided(trouble(error)),
         )  # fmt: skip
+
+    def question(self, content: bytes, told: Callable[[Decision], None]) -> Question:
+        """Return a question that tells its decision, for who asks several of them; no answer is a denial."""
+        return Question(self.ask(content, told), self._pool, _tell)
 
     async def post(self, content: bytes) -> tuple[int, bytes]:
         """Return status and body of the answer, the body of status 200 only. Raises Unanswered."""
@@ -59,3 +65,7 @@ class PolicyService:
 
     async def close(self) -> None:
         """Nothing: the connections are the pool's."""
+
+
+def _tell(then: Callable[..., Any], *what: object) -> None:
+    then(*what)

@@ -176,7 +176,7 @@ class S3Turn(Traffic):
         return service.ask(content, lambda decision: then([decision]))
 
     async def _decided(self, questions: Sequence[AccessRequest], then: Callable[[Sequence[Decision]], Step]) -> Step:
-        return then(await decide_all(self.desk.world.authorizer, questions))
+        return then(await decide_all(self.desk.world.authorizer, questions, self.desk.service))
 
     async def _tagged(self, plan: NeedsTags) -> Step:
         return self._plan(plan.then(await self.desk.tags_of(plan.objects)))

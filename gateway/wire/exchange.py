@@ -95,7 +95,7 @@ class Exchange:
             self.answer.say(step)
             self.client.finished()
         elif isinstance(step, Ask):
-            self._task = question = Question(step, self.client.plane, self._next)
+            self._task = question = Question(step, self.client.plane.pool, self._next)
             question.begin()
         elif isinstance(step, Later):
             self.answer.wait(step, self.client.plane.pool.now)

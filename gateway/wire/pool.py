@@ -247,7 +247,7 @@ class Pool:
     def _look_up(self, group: Group) -> asyncio.Task[None]:
         """Return the one task that looks a name up."""
         if group.lookup is None:
-            group.lookup = self._spawn(self._looked_up(group))
+            group.lookup = self.spawn(self._looked_up(group))
         return group.lookup
 
     async def _looked_up(self, group: Group) -> None:
@@ -298,7 +298,7 @@ class Pool:
         for address in group.to_probe(self.now):
             address.probed = True
             address.opening += 1
-            self._spawn(self._probe(address))
+            self.spawn(self._probe(address))
 
     async def _probe(self, address: Address) -> None:
         try:
@@ -308,7 +308,8 @@ class Pool:
         finally:
             address.probed = False
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Own a task until it ends."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -15,18 +15,18 @@ from gateway.wire.fetch import Unanswered
 from gateway.wire.steps import Ask, Step
 
 if TYPE_CHECKING:
-    from gateway.wire.plane import Plane
+    from gateway.wire.pool import Pool
     from gateway.wire.upstream import Upstream
 
 
 class Question:
     """One Ask, being asked: the taker of its answer. `tell` is given what goes on, and with what."""
 
-    __slots__ = ("_body", "_clock", "_plane", "_repeated", "_step", "_task", "_tell", "_upstream")
+    __slots__ = ("_body", "_clock", "_pool", "_repeated", "_step", "_task", "_tell", "_upstream")
 
-    def __init__(self, step: Ask, plane: Plane, tell: Callable[..., None]) -> None:
+    def __init__(self, step: Ask, pool: Pool, tell: Callable[..., None]) -> None:
         self._step = step
-        self._plane = plane
+        self._pool = pool
         self._tell: Callable[..., None] | None = tell
         self._body = b""
         self._clock: asyncio.TimerHandle | None = None
@@ -36,13 +36,13 @@ class Question:
 
     def begin(self) -> None:
         """Ask."""
-        pool = self._plane.pool
+        pool = self._pool
         self._clock = pool.later(self._step.seconds, self._late)
         upstream = pool.take(self._step.origin)
         if upstream is not None:
             self._send(upstream)
         else:
-            self._task = self._plane.spawn(self._connected())
+            self._task = self._pool.spawn(self._connected())
 
     def _send(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -51,7 +51,7 @@ class Question:
     async def _connected(self) -> None:
         """Ask over a new connection."""
         try:
-            made = await self._plane.pool.connect(self._step.origin)
+            made = await self._pool.connect(self._step.origin)
         except (OSError, TimeoutError, ValueError) as error:
             self._task = None
             self._fail(Unanswered(type(error).__name__))
@@ -120,7 +120,7 @@ class Question:
         self._upstream = None
         if unused and not self._repeated:
             self._repeated = True
-            self._task = self._plane.spawn(self._connected())
+            self._task = self._pool.spawn(self._connected())
         else:
             self._fail(Unanswered(reason))
 

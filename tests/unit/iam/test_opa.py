@@ -56,22 +56,12 @@ class OverThePlane(PolicyService):
 class AsAStep(OverThePlane):
     """The same as a step of a turn, which nobody awaits but this test."""
 
-    def spawn(self, work):
-        """Own a task, as a plane does."""
-        self.task = asyncio.get_running_loop().create_task(work)
-        return self.task
-
-    @property
-    def pool(self):
-        """The pool, as a plane has it."""
-        return self._pool
-
     async def post(self, content):
         told = asyncio.get_running_loop().create_future()
         step = dataclasses.replace(
             self.ask(content, None), then=lambda *answer: told.set_result(answer), failed=told.set_exception
         )
-        Question(step, self, lambda then, *what: then(*what)).begin()
+        Question(step, self._pool, lambda then, *what: then(*what)).begin()
         return await told
 
 

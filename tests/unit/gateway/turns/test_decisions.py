@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+
+import pytest
+from aiohttp import web
 
 from gateway.turns.decisions import DECISIONS_AT_ONCE, decide_all
-from iam.authorize import IamPolicies
+from gateway.turns.policy_service import PolicyService
+from gateway.wire.pool import Pool
+from iam.authorize import AllOf, IamPolicies
 from iam.model import AccessRequest, Principal, PrincipalType
-from tests.unit.gateway.front import POLICIES
+from iam.opa import OpaAuthorizer, OpaSettings
+from tests.unit.gateway.front import POLICIES, listen, until
 
 
 class Counting:
@@ -38,3 +46,85 @@ async def test_decisions_come_in_order_and_a_bounded_number_at_a_time():
     decisions = await decide_all(authorizer, [AccessRequest(who, "s3:GetObject", bucket, "k") for bucket in buckets])
     assert [bool(decision) for decision in decisions] == [bucket == "ann" for bucket in buckets]
     assert authorizer.most == DECISIONS_AT_ONCE
+
+
+class Judge:
+    """A policy service on a real port: it answers when it may, and counts how many questions are open at once."""
+
+    def __init__(self) -> None:
+        self.running = self.most = self.asked = 0
+        self.may = asyncio.Event()
+
+    async def handle(self, http: web.BaseRequest) -> web.Response:
+        self.running += 1
+        self.asked += 1
+        self.most = max(self.most, self.running)
+        question = (await http.json())["input"]
+        await self.may.wait()
+        self.running -= 1
+        if question["object"] == "broken":
+            return web.Response(status=500)
+        return web.json_response({"result": question["bucket"] == "ann"})
+
+
+@pytest.fixture
+async def judge():
+    """A judge, an authorizer that asks it over a pool, and what carries the questions."""
+    one = Judge()
+    async with contextlib.AsyncExitStack() as stack:
+        url = f"http://127.0.0.1:{await listen(stack, one.handle)}/v1"
+        pool = Pool(asyncio.get_running_loop())
+        stack.callback(pool.close)
+        settings = OpaSettings(url, timeout=10.0)
+        service = PolicyService(settings, pool)
+        yield one, AllOf(OpaAuthorizer(settings, service)), service, pool
+
+
+NOTHING = json.dumps({"Statement": {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}})
+
+
+async def test_a_policy_service_is_asked_a_bounded_number_at_a_time(judge):
+    """A hundred questions in order, those at hand answered here; one that fails is a no, and no connection is left behind."""
+    one, authorizer, service, pool = judge
+    who = Principal(PrincipalType.USER, "AK")
+    narrowed = Principal(PrincipalType.USER, "AK", session_policy=NOTHING)
+    questions = [
+        AccessRequest(who, "s3:GetObject", "ann" if i % 3 == 0 else "other", "broken" if i == 9 else "k")
+        for i in range(100)
+    ]
+    questions[30] = questions[30]._replace(principal=narrowed)
+    deciding = asyncio.ensure_future(decide_all(authorizer, questions, service))  # noqa: TID251 - awaited below
+    await until(lambda: one.running == DECISIONS_AT_ONCE)
+    one.may.set()
+    decisions = await deciding
+    assert [bool(decision) for decision in decisions] == [i % 3 == 0 and i not in {9, 30} for i in range(100)]
+    assert (one.asked, one.most) == (99, DECISIONS_AT_ONCE)
+    assert decisions[9].reason == "policy service: status 500"
+    assert decisions[30].reason.startswith("session policy")
+    assert (service.tally.yes, service.tally.no, service.tally.undecided) == (32, 66, 1)
+    assert pool.gauges()["backend_connections_in_use"] == 0
+
+
+@pytest.mark.parametrize("count", [0, 1])
+async def test_few_questions_are_answered_too(judge, count):
+    """One, and none at all."""
+    one, authorizer, service, _ = judge
+    one.may.set()
+    who = Principal(PrincipalType.USER, "AK")
+    decisions = await decide_all(authorizer, [AccessRequest(who, "s3:GetObject", "ann", "k")] * count, service)
+    assert [bool(decision) for decision in decisions] == [True] * count
+
+
+async def test_who_does_not_wait_any_more_asks_no_more(judge):
+    """A client that goes away ends its questions: their connections are closed, and the others are never asked."""
+    one, authorizer, service, pool = judge
+    who = Principal(PrincipalType.USER, "AK")
+    questions = [AccessRequest(who, "s3:GetObject", "ann", f"{i}") for i in range(100)]
+    deciding = asyncio.ensure_future(decide_all(authorizer, questions, service))  # noqa: TID251 - cancelled below
+    await until(lambda: one.running == DECISIONS_AT_ONCE)
+    deciding.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await deciding
+    await until(lambda: pool.gauges()["backend_connections_in_use"] == 0)
+    one.may.set()
+    assert one.asked == DECISIONS_AT_ONCE

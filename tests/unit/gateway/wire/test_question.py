@@ -57,9 +57,11 @@ async def test_a_kept_connection_needs_no_task(wire: Wire):
     client = await wire.client(GET)
     assert await backend.read(len(DATA)) == DATA
     assert not wire.plane._tasks
+    assert not wire.pool._tasks
     backend.say(YES)
     assert (await backend.head()).startswith(b"GET /o")
     assert not wire.plane._tasks
+    assert not wire.pool._tasks
     backend.say(OK + b"Content-Length: 0\r\n\r\n")
     assert (await client.head()).startswith(b"HTTP/1.1 200")
 
@@ -169,7 +171,7 @@ async def test_a_client_that_vanishes_ends_its_question(wire: Wire):
     second = await wire.client(GET)
     await wire.exchange()
     second.reset()
-    await until(lambda: not wire.plane.clients and not wire.connections and not wire.plane._tasks)
+    await until(lambda: not wire.plane.clients and not wire.connections and not (wire.plane._tasks or wire.pool._tasks))
     assert told == []
 
 
