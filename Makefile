@@ -7,7 +7,7 @@ ARGS ?=
 BESIDE := tests bench deploy docs examples Makefile pyproject.toml README.md CHANGELOG.md
 OF_THE_COMPILED := $(addprefix tests/unit/gateway/,signing stories turns wire backends/test_regions.py backends/test_stores.py s3/test_payload.py \
   test_control.py test_garbage.py test_observe.py) $(addprefix tests/unit/iam/test_,$(addsuffix .py,authorize \
-  evaluate evaluate_aws evaluate_properties policy_book verdicts)) tests/differential tests/traps $(addprefix tests/faults/test_,$(addsuffix .py,\
+  evaluate evaluate_aws evaluate_properties opa opa_questions policy_book verdicts)) tests/differential tests/traps $(addprefix tests/faults/test_,$(addsuffix .py,\
   copies_across crowds dying_backend early_answers no_secret_is_told over_tls regions stalling_backend streaming two_gateways \
   vanishing_client))
 

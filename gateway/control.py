@@ -86,28 +86,31 @@ class Control:
     async def _metrics(self, http: web.BaseRequest, path: str) -> web.Response:
         """Tell Prometheus what this process counted: anybody where the settings make that public, else who may (scrapers.py).
 
-        A refusal has its line in the log and counts; what is told leaves no trace, or each look would change what is looked at.
+        A refusal has its line in the log and counts; what is told is no request of the metrics, or each look would change what is looked at.
         """
-        try:
-            await self._may_scrape(http)
-        except S3Error as error:
-            with handed.served(http, self.desk, scrapers.ACTION) as line:
+        with handed.served(http, self.desk, scrapers.ACTION, unless=200) as line:
+            try:
+                await self._may_scrape(http, line.source_ip)
+            except S3Error as error:
                 line.error, line.reason = error.code, error.reason
                 return handed.answered(line, self._refusal(error, path, line.request_id))
-        own = {"requests_in_flight": self.desk.inflight, "log_lines_lost": self.desk.log.lost}
+            return handed.answered(line, self._exposed())
+
+    def _exposed(self) -> web.Response:
+        """Return what was counted; the look itself is not in flight."""
+        own = {"requests_in_flight": self.desk.inflight - 1, "log_lines_lost": self.desk.log.lost}
         gauges = {**own, **self.gauges()}
         service = self.desk.service
         text = self.desk.counters.render(gauges, service.tally if service is not None else None)
         return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
 
-    async def _may_scrape(self, http: web.BaseRequest) -> None:
+    async def _may_scrape(self, http: web.BaseRequest, source: str) -> None:
         """Return if the metrics may be told. Raises AccessDenied and what else a head's reading may."""
         if http.method not in {"GET", "HEAD"}:
             raise AccessDenied(reason="metrics are only read")
-        if self.metrics_public:
-            return
-        request = handed.head(http, handed.address(http, self.desk), self.desk)
-        await scrapers.admit(request, self.world, now=int(self.desk.clock()))
+        if not self.metrics_public:
+            request = handed.head(http, source, self.desk)
+            await scrapers.admit(request, self.world, now=int(self.desk.clock()))
 
     def _refusal(self, error: S3Error, path: str, request_id: str) -> web.Response:
         return _xml(render(error, resource=path, request_id=request_id), request_id, error.status)

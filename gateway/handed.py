@@ -20,8 +20,11 @@ BODY_TIMEOUT = 20.0  # seconds for a body to arrive
 
 
 @contextmanager
-def served(http: web.BaseRequest, desk: Desk, operation: str) -> Iterator[AccessLine]:
-    """Give the access line of a request; count it and write it, also when its client does not wait for the answer."""
+def served(http: web.BaseRequest, desk: Desk, operation: str, *, unless: int = 0) -> Iterator[AccessLine]:
+    """Give the access line of a request; count it and write it, also when its client does not wait for the answer.
+
+    An answer of the status `unless` is neither counted nor written.
+    """
     started = time.perf_counter()
     path = http.raw_path.partition("?")[0]
     line = AccessLine(desk.ids.next(), http.method, path, address(http, desk), operation=operation)
@@ -32,8 +35,9 @@ def served(http: web.BaseRequest, desk: Desk, operation: str) -> Iterator[Access
         desk.inflight -= 1
         line.status = line.status or 499
         line.seconds = time.perf_counter() - started
-        desk.counters.count(line)
-        desk.log.write(line)
+        if line.status != unless:
+            desk.counters.count(line)
+            desk.log.write(line)
 
 
 def answered(line: AccessLine, response: web.Response) -> web.Response:

@@ -74,14 +74,14 @@ def answer(status: int, body: bytes) -> Any:
 
 def judged(status: int, body: bytes) -> Decision:
     """Return what an answer decides. Never raises."""
-    return _judged_short(status, body) if len(body) <= _SHORT else _judged(status, body)
-
-
-def _judged(status: int, body: bytes) -> Decision:
     try:
-        return _verdict(answer(status, body))
+        return _read_short(status, body) if len(body) <= _SHORT else _read(status, body)
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the answer is no
         return trouble(error)
+
+
+def _read(status: int, body: bytes) -> Decision:
+    return _verdict(answer(status, body))
 
 
 def trouble(error: Exception) -> Deny:
@@ -118,5 +118,5 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
-#: Most answers are the same few bytes. What bytes mean is kept, not what was asked: each question is asked (trap 37).
-_judged_short = lru_cache(maxsize=64)(_judged)
+#: Most answers are the same few bytes. What bytes mean is kept, not what was asked: each question is asked (trap 37). What raises is not kept.
+_read_short = lru_cache(maxsize=64)(_read)

@@ -323,7 +323,14 @@ def _one(value: str | None) -> tuple[str, ...] | None:
     return (value,) if value else None
 
 
-@lru_cache(maxsize=1024)
 def _canonical(name: str) -> str:
     """Spell a header as Go does, which is what MinIO's Rego policies were written for."""
-    return "-".join(part.capitalize() for part in name.split("-"))
+    return _spelled_short(name) if len(name) <= _SHORT else _spelled(name)
+
+
+def _spelled(name: str) -> str:
+    return "-".join([part.capitalize() for part in name.split("-")])
+
+
+_SHORT = 64  # letters of a header's name whose spelling is kept: clients invent longer ones
+_spelled_short = lru_cache(maxsize=1024)(_spelled)

@@ -13,7 +13,7 @@ from gateway.turns.policy_service import PolicyService
 from gateway.wire.question import Question
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision
-from iam.opa_questions import opa_input, question, trouble
+from iam.opa_questions import opa_input, question
 
 DECISIONS_AT_ONCE = 32
 
@@ -82,7 +82,7 @@ class Asking:
         try:
             return None, question(opa_input(request))
         except Exception as error:  # noqa: BLE001 - what cannot be asked is denied
-            return trouble(error), b""
+            return self._service.refuse(error), b""
 
     def _teller(self, number: int) -> Callable[[Decision], None]:
         return lambda decision: self._told(number, decision)
@@ -90,6 +90,9 @@ class Asking:
     def _told(self, number: int, decision: Decision) -> None:
         self._found[number] = decision
         del self._running[number]
-        self._next()
+        try:
+            self._next()
+        except Exception as error:  # noqa: BLE001 - or nobody would end the wait
+            self._over.set_exception(error)
         if not self._running and not self._over.done():
             self._over.set_result(None)

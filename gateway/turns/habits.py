@@ -16,6 +16,7 @@ from gateway.signing.sigv4 import TIMESTAMP
 from gateway.stories.case import World
 from gateway.stories.story import is_plain, needs_of
 from gateway.turns.habit import PATH, SIGNATURE, Again, Habit, Told
+from gateway.turns.questions import has_stand_in
 from gateway.wire.forms import Form, Hole
 from gateway.wire.heads import RequestHead
 from iam.model import AccessRequest
@@ -134,7 +135,7 @@ class Habits:
 
 def _asks(again: Again, access: AccessRequest) -> bool:
     """Return whether what is asked elsewhere, if anything is, is what would be asked about this."""
-    return not again.question or again.question == question(opa_input(access))
+    return not again.question or (again.question == question(opa_input(access)) and not has_stand_in(again.question))
 
 
 def _may_repeat(told: Told) -> bool:

@@ -17,9 +17,31 @@ from gateway.wire.pool import Pool
 from gateway.wire.question import Question
 from gateway.wire.resumption import client_context
 from gateway.wire.steps import Ask, Origin
-from iam.model import Decision
+from iam.model import Decision, Deny
 from iam.opa import OpaSettings
 from iam.opa_questions import MAX_ANSWER, Tally, judged, trouble
+
+
+class _Asked:
+    """One question on its way: its answer is judged and counted. No closures: compiled, two that share a third keep each other."""
+
+    __slots__ = ("_began", "_tally", "_then")
+
+    def __init__(self, tally: Tally, then: Callable[[Decision], Any]) -> None:
+        self._tally, self._then = tally, then
+        self._began = time.perf_counter()
+
+    def answered(self, status: int, body: bytes) -> Any:
+        """Go on with what an answer decides."""
+        return self._decided(judged(status, body))
+
+    def failed(self, error: Exception) -> Any:
+        """Go on without an answer."""
+        return self._decided(trouble(error))
+
+    def _decided(self, decision: Decision) -> Any:
+        self._tally.count(decision, time.perf_counter() - self._began)
+        return self._then(decision)
 
 
 class PolicyService:
@@ -39,16 +61,15 @@ class PolicyService:
 
     def ask(self, content: bytes, then: Callable[[Decision], Any]) -> Ask:
         """Return the step that asks and goes on with the decision, to a step where a turn asks; no answer is a denial."""
-        began = time.perf_counter()
+        asked = _Asked(self.tally, then)
+        data = b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(content), content)
+        return Ask(self._origin, data, MAX_ANSWER, self._seconds, asked.answered, asked.failed)
 
-        def decided(decision: Decision) -> Any:
-            self.tally.count(decision, time.perf_counter() - began)
-            return then(decision)
-
-        return Ask(
-            self._origin, b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(content), content), MAX_ANSWER, self._seconds,
-            lambda status, body: decided(judged(status, body)), lambda error: decided(trouble(error)),
-        )  # fmt: skip
+    def refuse(self, error: Exception) -> Deny:
+        """Return the denial of what cannot be asked, which is counted as every question without an answer is."""
+        denied = trouble(error)
+        self.tally.count(denied, 0.0)
+        return denied
 
     def question(self, content: bytes, told: Callable[[Decision], None]) -> Question:
         """Return a question that tells its decision, for who asks several of them; no answer is a denial."""

@@ -25,6 +25,11 @@ def stand_in(number: int) -> str:
     return f"{_NONCE}-{number}-"
 
 
+def has_stand_in(text: bytes) -> bool:
+    """Return whether a real question holds what stands for words: whoever wrote that knew what nobody can."""
+    return _NONCE.encode() in text
+
+
 class Question:
     """The question about one story. `request` is it, its words `stand_in(0)` and so on, of which a head has `holes`."""
 

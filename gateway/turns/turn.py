@@ -61,7 +61,7 @@ from gateway.wire.steps import (
     Traffic,
 )  # fmt: skip
 from iam.model import AccessRequest, Credentials, Decision
-from iam.opa_questions import opa_input, question, trouble
+from iam.opa_questions import opa_input, question
 
 if TYPE_CHECKING:
     from gateway.turns.desk import Desk
@@ -172,7 +172,7 @@ class S3Turn(Traffic):
         try:
             content = question(opa_input(questions[0]))
         except Exception as error:  # noqa: BLE001 - what cannot be asked is denied
-            return then([trouble(error)])
+            return then([service.refuse(error)])
         return service.ask(content, lambda decision: then([decision]))
 
     async def _decided(self, questions: Sequence[AccessRequest], then: Callable[[Sequence[Decision]], Step]) -> Step:

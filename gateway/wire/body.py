@@ -50,6 +50,13 @@ class Body:
         """Return whether nobody wants the body yet."""
         return self.take is None and not self.done
 
+    @property
+    def is_here(self) -> bool:
+        """Return whether all of it came before anybody wanted it."""
+        if self.take is not None:
+            return False
+        return read_whole(self._early) is not None if self._chunks is not None else 0 < self._left <= len(self._early)
+
     def whole(self) -> tuple[bytes, bytes] | None:
         """Return a body that came whole before anybody wanted it, and what follows it; it is over then. None: it is not all here."""
         early = self._early

@@ -188,7 +188,7 @@ class Plane:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.pool.close()
+        await asyncio.gather(*self.pool.close(), return_exceptions=True)
 
 
 def _has_unread(transport: asyncio.Transport) -> bool:

@@ -334,13 +334,15 @@ class Pool:
             "backend_addresses_down": sum(bool(address.failures) for group in groups for address in group.addresses),
         }
 
-    def close(self) -> None:
-        """Close everything."""
-        for task in self._tasks:
+    def close(self) -> list[asyncio.Task[None]]:
+        """Close everything; return the tasks that end with it."""
+        ending = list(self._tasks)
+        for task in ending:
             task.cancel()
         for group in self._groups.values():
             for address in group.known.values():
                 _abort(list(address.open))
+        return ending
 
 
 def _abort(upstreams: Iterable[Upstream]) -> None:

@@ -1,7 +1,7 @@
 """A small question of our own to an origin, in the middle of a turn (steps.Ask): no task and no future where a kept connection is free.
 
-It may be asked twice: a kept connection that turns out to be dead says nothing about who is asked, and an Ask changes nothing. It is
-told once: an answer, or why there is none; or never, when the turn lets go of it.
+It may be asked again: a kept connection that turns out to be dead says nothing about who is asked, and an Ask changes nothing. A new one
+that breaks says something. It is told once: an answer, or why there is none; or never, when the turn lets go of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Question:
     """One Ask, being asked: the taker of its answer. `tell` is given what goes on, and with what."""
 
-    __slots__ = ("_body", "_clock", "_pool", "_repeated", "_step", "_task", "_tell", "_upstream")
+    __slots__ = ("_body", "_clock", "_pool", "_step", "_task", "_tell", "_upstream")
 
     def __init__(self, step: Ask, pool: Pool, tell: Callable[..., None]) -> None:
         self._step = step
@@ -32,7 +32,6 @@ class Question:
         self._clock: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._upstream: Upstream | None = None
-        self._repeated = False
 
     def begin(self) -> None:
         """Ask."""
@@ -49,7 +48,7 @@ class Question:
         upstream.send(self, "POST", self._step.data, whole=True)
 
     async def _connected(self) -> None:
-        """Ask over a new connection."""
+        """Ask over a new connection, or a kept one that became free first."""
         try:
             made = await self._pool.connect(self._step.origin)
         except (OSError, TimeoutError, ValueError) as error:
@@ -118,8 +117,7 @@ class Question:
     def broken(self, reason: str, *, unused: bool) -> None:
         """The connection ended first."""
         self._upstream = None
-        if unused and not self._repeated:
-            self._repeated = True
+        if unused:
             self._task = self._pool.spawn(self._connected())
         else:
             self._fail(Unanswered(reason))

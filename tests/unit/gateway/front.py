@@ -176,7 +176,7 @@ async def serve(
     backend = Backend(BackendSettings(endpoint, "us-east-1", "path", "root", **(settings or {})), BACKEND, pool, keys)
     if opa is not None:
         how["service"] = PolicyService(opa, pool)
-        authorizer = OpaAuthorizer(opa, how["service"])
+        authorizer = OpaAuthorizer(opa, how["service"], how["service"].tally)
     world = World(who, AllOf(authorizer or IamPolicies(lambda: POLICIES)), keys)
     log = io.StringIO()
     desk = Desk(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)

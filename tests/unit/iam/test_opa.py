@@ -43,11 +43,15 @@ class Scripted:
             await writer.wait_closed()
 
 
-class OverThePlane(PolicyService):
+class OverThePlane:
     """The data plane's service, with a pool of its own."""
 
     def __init__(self, settings):
-        super().__init__(settings, Pool(asyncio.get_running_loop()))
+        self._pool = Pool(asyncio.get_running_loop())
+        self._service = PolicyService(settings, self._pool)
+
+    async def post(self, content):
+        return await self._service.post(content)
 
     async def close(self):
         self._pool.close()
@@ -59,7 +63,7 @@ class AsAStep(OverThePlane):
     async def post(self, content):
         told = asyncio.get_running_loop().create_future()
         step = dataclasses.replace(
-            self.ask(content, None), then=lambda *answer: told.set_result(answer), failed=told.set_exception
+            self._service.ask(content, None), then=lambda *answer: told.set_result(answer), failed=told.set_exception
         )
         Question(step, self._pool, lambda then, *what: then(*what)).begin()
         return await told

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iam import opa_questions
 from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType
 from iam.opa_questions import NoAnswer, judged, kind, opa_input, question, trouble
 
@@ -87,3 +88,18 @@ def test_an_error_is_named_and_not_repeated():
     """Its kind is told; only our own words are."""
     assert trouble(OSError("secret")).reason == "policy service: OSError"
     assert kind(NoAnswer("status 500")) == "status 500"
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError])
+def test_trouble_of_ours_is_not_kept_as_the_meaning_of_an_answer(monkeypatch, error):
+    """A moment without memory denies that moment's request, not every request after it."""
+    body = b'{"result": true, "x": "%d"}' % hash(error)
+
+    def fails(text):
+        raise error
+
+    if opa_questions.__file__.endswith(".py"):  # compiled, its parts cannot be changed
+        monkeypatch.setattr(opa_questions._DECODER, "decode", fails)
+        assert judged(200, body).reason == f"policy service: {error.__name__}"
+        monkeypatch.undo()
+    assert isinstance(judged(200, body), Allow)

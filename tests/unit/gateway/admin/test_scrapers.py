@@ -37,6 +37,10 @@ async def test_who_may_reads(gateway):
     ):
         answer = await look(gateway, token(name, secret))
         assert (answer.status, b"minio_gw_requests_total" in answer.body) == (200, True)
+    assert b"\nminio_gw_requests_in_flight 0\n" in answer.body
+    assert {line["operation"] for line in await gateway.lines()} == {
+        "admin:CreateServiceAccount"
+    }  # a look leaves no line
     assert (await look(gateway, ROOTS, "bearer")).status == 200  # RFC 9110 section 11.1: schemes have no case
 
 

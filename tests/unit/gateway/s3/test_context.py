@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from gateway.s3.context import RequestContext
+from gateway.s3.context import RequestContext, _canonical, _spelled_short
 from gateway.s3.operations import table
 from iam.condition_keys import KEYS
 from iam.model import AccessRequest, Principal, PrincipalType, UnknownFact
@@ -353,3 +353,10 @@ def test_remaining_retention_is_in_whole_days(until, days):
     """Days are counted from the request's time; what is no date is passed on, so that no number can match it."""
     asked = context({"x-amz-object-lock-retain-until-date": until})
     assert asked.values("s3:object-lock-remaining-retention-days") == (None if days is None else (days,))
+
+
+def test_names_that_clients_invent_are_not_kept():
+    """Spellings are kept of short names only, or one caller would fill the memory for good."""
+    _spelled_short.cache_clear()
+    assert (_canonical("x-amz-date"), _canonical("x-" + "a" * 9000)[:4]) == ("X-Amz-Date", "X-Aa")
+    assert _spelled_short.cache_info().currsize == 1

@@ -9,7 +9,7 @@ import json
 import pytest
 from aiohttp import web
 
-from gateway.turns.decisions import DECISIONS_AT_ONCE, decide_all
+from gateway.turns.decisions import DECISIONS_AT_ONCE, Asking, decide_all
 from gateway.turns.policy_service import PolicyService
 from gateway.wire.pool import Pool
 from iam.authorize import AllOf, IamPolicies
@@ -128,3 +128,30 @@ async def test_who_does_not_wait_any_more_asks_no_more(judge):
     await until(lambda: pool.gauges()["backend_connections_in_use"] == 0)
     one.may.set()
     assert one.asked == DECISIONS_AT_ONCE
+
+
+async def test_what_cannot_be_asked_is_denied_and_counted(judge):
+    """A claim that no JSON can carry: nobody is asked, and the metrics show a question without an answer."""
+    one, authorizer, service, _ = judge
+    who = Principal(PrincipalType.USER, "AK", claims={"exp": float("nan")})
+    (decision,) = await decide_all(authorizer, [AccessRequest(who, "s3:GetObject", "ann", "k")], service)
+    assert decision.reason == "policy service: ValueError"
+    assert (one.asked, service.tally.undecided) == (0, 1)
+
+
+async def test_trouble_between_two_questions_ends_the_wait(judge, monkeypatch):
+    """An error of ours in the callback of an answer is raised to who waits for all of them."""
+    one, authorizer, service, pool = judge
+    one.may.set()
+    who = Principal(PrincipalType.USER, "AK")
+    asking = Asking(authorizer, [AccessRequest(who, "s3:GetObject", "ann", "k")] * 2, service)
+
+    def fails():
+        raise MemoryError
+
+    asking._left = iter([0])
+    asking._next()
+    monkeypatch.setattr(asking, "_next", fails)
+    with pytest.raises(MemoryError):
+        await asking._over
+    assert pool.gauges()["backend_connections_in_use"] == 0

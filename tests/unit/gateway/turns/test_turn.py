@@ -29,7 +29,7 @@ from iam.opa import OpaAuthorizer, OpaSettings
 from tests.servers.processes import BACKEND, free_port
 from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.front import Answer, listen, serve, until
-from tests.unit.gateway.signers import ANN, EVE, ROOT
+from tests.unit.gateway.signers import ANN, EVE, ROOT, lookup
 from tests.unit.gateway.signing.test_chunked import encode_signed
 
 STREAMING = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -426,6 +426,18 @@ async def test_a_known_client_is_asked_about_each_time(make, store, policy_servi
         assert [request.head.split()[1] for request in store.requests] == [b"/ann/a", b"/ann/b", b"/ann/c", b"/ann/d"]
         refused = [line for line in await front.lines() if line["status"] == 403]
         assert {(line["operation"], line["reason"]) for line in refused} == {("GetObject", "policy service said no")}
+
+
+async def test_what_cannot_be_asked_is_denied_and_counted(make, store):
+    """A fact that no JSON can carry: nobody is asked, nothing is sent, and the metrics show a question without an answer."""
+
+    def nan(key, token):
+        credentials, principal = lookup(key, token)
+        return credentials, replace(principal, claims={"exp": float("nan")})
+
+    front = await make(opa=OpaSettings("http://127.0.0.1:9/"), who=nan)
+    assert (await front.call("GET", "/ann/k", who=EVE)).code == "AccessDenied"
+    assert (front.desk.service.tally.undecided, store.requests) == (1, [])
 
 
 async def test_a_policy_service_is_asked_and_its_no_is_final(make, store, policy_service):

@@ -49,6 +49,35 @@ async def test_a_question_goes_before_and_the_body_waits(wire: Wire):
     assert len(wire.idle) == 1
 
 
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 4\r\n\r\nbody", b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("short", [False, True], ids=["whole", "short"])
+def test_a_body_that_came_whole_may_end_its_side(body, short):
+    """A client that has sent everything and then ends its side is answered; one that has not, is cut short, and nobody is asked on."""
+
+    @story
+    async def told(wire: Wire):
+        asks(wire)
+        client = await wire.client(b"PUT /o HTTP/1.1\r\n" + (body[:-1] if short else body))
+        backend = await wire.backend()
+        await backend.read(len(DATA))
+        client.writer.write_eof()
+        if short:
+            assert (await client.head()).startswith(b"HTTP/1.1 400")
+            await backend.cut()
+            return
+        await until(lambda: all(one._ended for one in wire.plane.clients))
+        backend.say(YES)
+        assert (await backend.head()).startswith(b"PUT /o")
+        await backend.read(len(body.partition(b"\r\n\r\n")[2]))
+        backend.say(OK + b"Content-Length: 0\r\n\r\n")
+        assert (await client.head()).startswith(b"HTTP/1.1 200")
+
+    for loop in ("asyncio", "uvloop"):
+        told(loop)
+
+
 @story
 async def test_a_kept_connection_needs_no_task(wire: Wire):
     """Nothing is scheduled for a question that waits on a kept connection."""
