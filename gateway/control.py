@@ -90,9 +90,10 @@ class Control:
         """
         with handed.served(http, self.desk, scrapers.ACTION, unless=200) as line:
             try:
-                await self._may_scrape(http, line.source_ip)
+                await self._may_scrape(http, line)
             except S3Error as error:
                 line.error, line.reason = error.code, error.reason
+                self.desk.denials.note(line, error, self.desk.clock())
                 return handed.answered(line, self._refusal(error, path, line.request_id))
             return handed.answered(line, self._exposed())
 
@@ -104,12 +105,12 @@ class Control:
         text = self.desk.counters.render(gauges, service.tally if service is not None else None)
         return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
 
-    async def _may_scrape(self, http: web.BaseRequest, source: str) -> None:
+    async def _may_scrape(self, http: web.BaseRequest, line: AccessLine) -> None:
         """Return if the metrics may be told. Raises AccessDenied and what else a head's reading may."""
         if http.method not in {"GET", "HEAD"}:
             raise AccessDenied(reason="metrics are only read")
         if not self.metrics_public:
-            request = handed.head(http, source, self.desk)
+            request = handed.head(http, line, self.desk)
             await scrapers.admit(request, self.world, now=int(self.desk.clock()))
 
     def _refusal(self, error: S3Error, path: str, request_id: str) -> web.Response:
@@ -122,7 +123,7 @@ class Control:
 
     async def _answered(self, http: web.BaseRequest, line: AccessLine) -> web.Response:
         try:
-            return await self._call(http, handed.head(http, line.source_ip, self.desk), line)
+            return await self._call(http, handed.head(http, line, self.desk), line)
         except (StsError, S3Error) as error:
             line.error, line.reason = error.code, error.reason or error.text
             self.desk.denials.note(line, error, time.time())

@@ -26,8 +26,9 @@ def served(http: web.BaseRequest, desk: Desk, operation: str, *, unless: int = 0
     An answer of the status `unless` is neither counted nor written.
     """
     started = time.perf_counter()
-    path = http.raw_path.partition("?")[0]
-    line = AccessLine(desk.ids.next(), http.method, path, address(http, desk), operation=operation)
+    forwarded = lines(http.headers.items(), "x-forwarded-for")
+    address = source_ip(peer(http), forwarded, desk.trusted_proxies)
+    line = AccessLine(desk.ids.next(), http.method, http.raw_path.partition("?")[0], address, operation=operation)
     desk.inflight += 1
     try:
         yield line
@@ -47,13 +48,8 @@ def answered(line: AccessLine, response: web.Response) -> web.Response:
     return response
 
 
-def address(http: web.BaseRequest, desk: Desk) -> str:
-    """Return where a request is from: the peer, or whom a listed proxy speaks for."""
-    return source_ip(peer(http), lines(http.headers.items(), "x-forwarded-for"), desk.trusted_proxies)
-
-
-def head(http: web.BaseRequest, source: str, desk: Desk, repeatable: frozenset[str] = frozenset()) -> S3Request:
-    """Return the head of a request from this address, found when it came: who goes away has none. Raises an S3Error."""
+def head(http: web.BaseRequest, line: AccessLine, desk: Desk, repeatable: frozenset[str] = frozenset()) -> S3Request:
+    """Return the head of a request. Raises an S3Error."""
     headers = [(n.decode("ascii", "replace"), v.decode("utf-8", "replace")) for n, v in http.raw_headers]
     proto = lines(http.headers.items(), "x-forwarded-proto")
     secure = is_secure(peer(http), proto, desk.trusted_proxies, tls=http.secure)
@@ -62,7 +58,7 @@ def head(http: web.BaseRequest, source: str, desk: Desk, repeatable: frozenset[s
         http.raw_path,
         headers,
         domains=desk.domains,
-        source_ip=source,
+        source_ip=line.source_ip,
         secure=secure,
         repeatable=repeatable,
     )

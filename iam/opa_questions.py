@@ -60,6 +60,11 @@ def opa_input(request: AccessRequest) -> dict[str, Any]:
     }
 
 
+def question_of(request: AccessRequest) -> bytes:
+    """Return what is sent about a request. Raises ValueError for what JSON cannot say."""
+    return question(opa_input(request))
+
+
 def question(document: dict[str, Any]) -> bytes:
     """Return what is sent about an input document. Raises ValueError for what JSON cannot say."""
     return json.dumps({"input": document}, allow_nan=False, default=str).encode()

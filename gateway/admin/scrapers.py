@@ -31,9 +31,7 @@ async def admit(request: S3Request, world: World, *, now: int) -> Principal:
         request.headers, request.query, principal, request.source_ip, request.secure, now, raw_headers=world.raw_headers, operation=ACTION
     )  # fmt: skip
     question = AccessRequest(principal, ACTION, "", "", facts)
-    decision = world.authorizer.decide_now(question)
-    if decision is None:
-        decision = await world.authorizer.decide(question)
+    decision = await world.authorizer.decide(question)
     if not decision:
         raise AccessDenied(reason=decision.reason, asked=question)
     return principal

@@ -70,7 +70,7 @@ class Administration:
 
     def _signed(self, http: web.BaseRequest, found: Found, line: AccessLine) -> AdminCall:
         """Return the call without its body, which nobody has read yet."""
-        request = handed.head(http, line.source_ip, self._desk, found.route.repeatable)
+        request = handed.head(http, line, self._desk, found.route.repeatable)
         check_query(found.route, request)
         asker = identify(request, self._world, now=int(self._now()))
         line.named(line.operation, asker.principal.access_key_id, asker.principal.parent or "-")

@@ -13,7 +13,6 @@ from gateway.turns.policy_service import PolicyService
 from gateway.wire.question import Question
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision
-from iam.opa_questions import opa_input, question
 
 DECISIONS_AT_ONCE = 32
 
@@ -67,22 +66,14 @@ class Asking:
     def _next(self) -> None:
         """Begin the next question that must be asked; what is decided here needs none."""
         for number in self._left:
-            decision, content = self._decided(self._questions[number])
-            if decision is None:
-                asked = self._running[number] = self._service.question(content, self._teller(number))
+            request = self._questions[number]
+            now = self._authorizer.decide_now(request)
+            found = self._service.content(request) if now is None else now
+            if isinstance(found, bytes):
+                asked = self._running[number] = self._service.question(found, self._teller(number))
                 asked.begin()
                 return
-            self._found[number] = decision
-
-    def _decided(self, request: AccessRequest) -> tuple[Decision | None, bytes]:
-        """Return the decision where it is at hand, else what to ask."""
-        now = self._authorizer.decide_now(request)
-        if now is not None:
-            return now, b""
-        try:
-            return None, question(opa_input(request))
-        except Exception as error:  # noqa: BLE001 - what cannot be asked is denied
-            return self._service.refuse(error), b""
+            self._found[number] = found
 
     def _teller(self, number: int) -> Callable[[Decision], None]:
         return lambda decision: self._told(number, decision)

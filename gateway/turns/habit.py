@@ -27,7 +27,7 @@ from gateway.stories import forward
 from gateway.stories.case import Case, World
 from gateway.stories.plans import Forward, names_of
 from gateway.stories.story import needs_of
-from gateway.turns.questions import Question, stand_in
+from gateway.turns.questions import QuestionTemplate, stand_in
 from gateway.wire.forms import Form, Template, mark
 from gateway.wire.heads import RequestHead
 from gateway.wire.steps import Send
@@ -133,7 +133,7 @@ class Habit:
         self._path_at, self._date_at, self._signature_at = (self._at[n] for n in (PATH, "x-amz-date", SIGNATURE))
         self._length_at, self._decoded_at = (self._at.get(name, -1) for name in LENGTHS)
         self._write(told)
-        self._question: Question | None = None
+        self._question: QuestionTemplate | None = None
         asked = self.access_of(told)
         if len(needs) == 1 and world.authorizer.decide_now(asked) is None:
             self._question = self._write_question(asked)
@@ -164,11 +164,11 @@ class Habit:
         sent["authorization"] = authorization[:-64] + mark(len(marks) + 1)
         self._sent = self._template(forward.wire_head(built._replace(headers=sent), streams=told.streams).decode())
 
-    def _write_question(self, asked: AccessRequest) -> Question:
+    def _write_question(self, asked: AccessRequest) -> QuestionTemplate:
         """Have the question about the told story written about marks."""
         assert isinstance(asked.context, RequestContext)  # noqa: S101 - a case's facts are
         marks = {name: stand_in(place) for name, place in self._at.items()}
-        return Question(asked, asked.context._replace(headers=self._headers(marks)), len(self._holes))
+        return QuestionTemplate(asked, asked.context._replace(headers=self._headers(marks)), len(self._holes))
 
     def _template(self, text: str) -> Template:
         for name in LENGTHS:
@@ -271,7 +271,7 @@ class Habit:
                 return False
         return True
 
-    def _asks(self, question: Question, request: AccessRequest, again: Again, now: int) -> bool:
+    def _asks(self, question: QuestionTemplate, request: AccessRequest, again: Again, now: int) -> bool:
         """Have it asked elsewhere, unless an object's tags belong to the question."""
         if self._world.authorizer.wants_existing_tags(request):
             return False

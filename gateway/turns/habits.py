@@ -20,7 +20,7 @@ from gateway.turns.questions import has_stand_in
 from gateway.wire.forms import Form, Hole
 from gateway.wire.heads import RequestHead
 from iam.model import AccessRequest
-from iam.opa_questions import opa_input, question
+from iam.opa_questions import question_of
 
 _KEPT = 1024  # habits of all clients, of about six kilobytes each
 _SEEN = 4096  # clients that were seen
@@ -135,7 +135,7 @@ class Habits:
 
 def _asks(again: Again, access: AccessRequest) -> bool:
     """Return whether what is asked elsewhere, if anything is, is what would be asked about this."""
-    return not again.question or (again.question == question(opa_input(access)) and not has_stand_in(again.question))
+    return not again.question or (again.question == question_of(access) and not has_stand_in(again.question))
 
 
 def _may_repeat(told: Told) -> bool:

@@ -1,8 +1,8 @@
 """Questions to the policy service over the data plane's own connections.
 
 Every request may ask one, so it must not cost more than the request itself: a general HTTP client costs ten times as much.
-`iam.opa_questions` says what is asked and what the answer means. One question is a step of its turn (`ask`); several at once are awaited
-(`post`, by `iam.opa`), as is the probe.
+`iam.opa_questions` says what is asked and what the answer means. One question is a step of its turn (`ask`), several follow each other
+(`question`, by decisions.py); what no S3 request asks, administration and the probe, is awaited (`post`, by `iam.opa`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from gateway.wire.pool import Pool
 from gateway.wire.question import Question
 from gateway.wire.resumption import client_context
 from gateway.wire.steps import Ask, Origin
-from iam.model import Decision, Deny
+from iam.model import AccessRequest, Decision, Deny
 from iam.opa import OpaSettings
-from iam.opa_questions import MAX_ANSWER, Tally, judged, trouble
+from iam.opa_questions import MAX_ANSWER, Tally, judged, question_of, trouble
 
 
 class _Asked:
@@ -65,11 +65,14 @@ class PolicyService:
         data = b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(content), content)
         return Ask(self._origin, data, MAX_ANSWER, self._seconds, asked.answered, asked.failed)
 
-    def refuse(self, error: Exception) -> Deny:
-        """Return the denial of what cannot be asked, which is counted as every question without an answer is."""
-        denied = trouble(error)
-        self.tally.count(denied, 0.0)
-        return denied
+    def content(self, request: AccessRequest) -> bytes | Deny:
+        """Return what is asked about a request; what cannot be asked is denied, and counted as every question without an answer is."""
+        try:
+            return question_of(request)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the answer is no
+            denied = trouble(error)
+            self.tally.count(denied, 0.0)
+            return denied
 
     def question(self, content: bytes, told: Callable[[Decision], None]) -> Question:
         """Return a question that tells its decision, for who asks several of them; no answer is a denial."""

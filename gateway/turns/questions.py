@@ -30,7 +30,7 @@ def has_stand_in(text: bytes) -> bool:
     return _NONCE.encode() in text
 
 
-class Question:
+class QuestionTemplate:
     """The question about one story. `request` is it, its words `stand_in(0)` and so on, of which a head has `holes`."""
 
     def __init__(self, request: AccessRequest, context: RequestContext, holes: int) -> None:

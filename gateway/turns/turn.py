@@ -61,7 +61,6 @@ from gateway.wire.steps import (
     Traffic,
 )  # fmt: skip
 from iam.model import AccessRequest, Credentials, Decision
-from iam.opa_questions import opa_input, question
 
 if TYPE_CHECKING:
     from gateway.turns.desk import Desk
@@ -169,11 +168,10 @@ class S3Turn(Traffic):
         service = self.desk.service
         if service is None or len(questions) > 1 or self.desk.world.authorizer.decide_now(questions[0]) is not None:
             return Later(lambda: self._decided(questions, then))
-        try:
-            content = question(opa_input(questions[0]))
-        except Exception as error:  # noqa: BLE001 - what cannot be asked is denied
-            return then([service.refuse(error)])
-        return service.ask(content, lambda decision: then([decision]))
+        content = service.content(questions[0])
+        return (
+            service.ask(content, lambda decision: then([decision])) if isinstance(content, bytes) else then([content])
+        )
 
     async def _decided(self, questions: Sequence[AccessRequest], then: Callable[[Sequence[Decision]], Step]) -> Step:
         return then(await decide_all(self.desk.world.authorizer, questions, self.desk.service))

@@ -107,6 +107,16 @@ def again(desk: Desk, raw: bytes, who):
     return _told(turn)
 
 
+def must_agree(desk: Desk, heads) -> None:
+    """Hold that heads of one client are told again only as they are told whole; the first is learnt from."""
+    who = guest(desk)
+    raws = [head(method, target, values, payload=payload) for method, target, values, payload in heads]
+    whole(desk, raws[0], who)
+    for raw in raws:
+        expected, found = both(desk, raw, who)
+        assert found in (None, expected)
+
+
 def both(desk: Desk, raw: bytes, who):
     """Return what is sent both ways, within one second of the clock."""
     while True:

@@ -53,6 +53,7 @@ async def test_who_may_not_is_refused(gateway):
         assert (answer.status, answer.code, b"minio_gw_" in answer.body) == (403, "AccessDenied", False)
     lines = (await gateway.lines())[-2:]
     assert {(line["operation"], line["error"], line["path"]) for line in lines} == {(ACTION, "AccessDenied", PATH)}
+    assert [line["access_key_id"] for line in lines] == ["other", "denied"]
 
 
 async def test_a_token_ends_with_its_bearer_and_with_his_secret(gateway):

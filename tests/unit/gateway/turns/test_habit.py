@@ -14,7 +14,7 @@ from iam.model import Secret
 from tests.unit.gateway import told
 from tests.unit.gateway.pairs import CHUNKS, TRAILER, pairs
 from tests.unit.gateway.signers import ANN, EVE, ROOT, lookup
-from tests.unit.gateway.told import MAY, again, both, guest, head, make, policies, whole
+from tests.unit.gateway.told import MAY, again, both, guest, head, make, must_agree, policies, whole
 
 
 @settings(max_examples=400)
@@ -23,13 +23,7 @@ from tests.unit.gateway.told import MAY, again, both, guest, head, make, policie
 @example([("PUT", "/ann/a", {"Content-Length": "7"}, "a" * 64), ("PUT", "/ann/b", {"Content-Length": "0"}, "b" * 64)])
 def test_told_again_and_told_whole_send_the_same(heads):
     """Whatever words two heads of a client have, the second is told again only as it would be told whole."""
-    desk = make()
-    who = guest(desk)
-    raws = [head(method, target, values, payload=payload) for method, target, values, payload in heads]
-    whole(desk, raws[0], who)
-    for raw in raws:
-        expected, found = both(desk, raw, who)
-        assert found in (None, expected)
+    must_agree(make(), heads)
 
 
 @settings(max_examples=300)

@@ -14,7 +14,7 @@ from iam.opa import OpaSettings
 from iam.opa_questions import judged
 from tests.unit.gateway.pairs import CHUNKS, TRAILER, pairs
 from tests.unit.gateway.signers import ANN, EVE, ROOT, lookup
-from tests.unit.gateway.told import again, both, guest, head, make, whole
+from tests.unit.gateway.told import again, both, guest, head, make, must_agree, whole
 
 OPA = OpaSettings("http://127.0.0.1:1/v1/data/authz")
 ALL = json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
@@ -38,13 +38,7 @@ def asked_of(found) -> dict:
 def test_told_again_and_told_whole_ask_the_same(heads):
     """Whatever words two heads of a client have: question and request are those of the whole way, whoever sees credentials."""
     for raw_headers in (False, True):
-        desk = make(opa=replace(OPA, raw_headers=raw_headers))
-        who = guest(desk)
-        raws = [head(method, target, values, payload=payload) for method, target, values, payload in heads]
-        whole(desk, raws[0], who)
-        for raw in raws:
-            expected, found = both(desk, raw, who)
-            assert found in (None, expected)
+        must_agree(make(opa=replace(OPA, raw_headers=raw_headers)), heads)
 
 
 @pytest.mark.parametrize(("method", "headers", "payload"), [

@@ -27,6 +27,15 @@ def asks(wire: Wire, seconds: float = 10.0, then=None):
     wire.begin = first
 
 
+async def asked(wire: Wire):
+    """Return a client whose question is out, and the connection on which its answer is waited for."""
+    asks(wire)
+    client = await wire.client(GET)
+    backend = await wire.backend()
+    await backend.read(len(DATA))
+    return client, backend
+
+
 async def refusal(client) -> bytes:
     """Return what a refused client was told."""
     head = await client.head()
@@ -102,10 +111,7 @@ def test_an_answer_comes_in_every_framing(answer):
 
     @story
     async def told(wire: Wire):
-        asks(wire)
-        client = await wire.client(GET)
-        backend = await wire.backend()
-        await backend.read(len(DATA))
+        client, backend = await asked(wire)
         backend.say(answer)
         if b"close" in answer:
             backend.close()
@@ -137,10 +143,7 @@ def test_everything_but_a_whole_answer_is_told_as_what_it_is(answer, says):
 
     @story
     async def told(wire: Wire):
-        asks(wire)
-        client = await wire.client(GET)
-        backend = await wire.backend()
-        await backend.read(len(DATA))
+        client, backend = await asked(wire)
         backend.say(answer)
         if says.endswith((b"closed')", b"(")):
             backend.close()
