@@ -219,7 +219,8 @@ class Client:
         """The client sends no more; it may still be reading (asyncio)."""
         self._ended = True
         if self._lingers_until or (self.exchange is None and not self._inbox):
-            return False
+            self.transport.close()  # by the outlet, where the last answer may wait: a loop that closes does not know of it
+            return not self.secure
         if self.exchange is None:
             self._malformed("the head ends in the middle", too_large=False)
         else:

@@ -228,3 +228,16 @@ def test_what_comes_too_early_is_held_within_bounds(size):
             await told(wire)
 
     asyncio.run(run())
+
+
+@story
+async def test_an_answer_that_waits_for_its_round_outlives_the_clients_end(wire: Wire):
+    """Request and end may come in one round of the loop, the answer between them: the connection ends behind the answer."""
+    wire.begin = lambda turn: Say(b"HTTP/1.1 200 OK\r\n", b"body")
+    client = await wire.client()
+    await until(lambda: wire.plane.clients)
+    (one,) = wire.plane.clients
+    one.data_received(b"GET /o HTTP/1.1\r\n\r\n")
+    if not one.eof_received():
+        one.transport.raw.close()  # as the loop does, which knows of no outlet
+    assert (await client.rest()).endswith(b"body")
