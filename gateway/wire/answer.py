@@ -7,6 +7,7 @@ client's connection.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.feed import Feed, can_feed
 from gateway.wire.heads import RequestHead
+from gateway.wire.outlet import socket_of
 from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump, unread
 from gateway.wire.steps import Collect, Later, Pass, Say, Traffic
 
@@ -133,8 +135,8 @@ class Answer:
         self._traffic.cut = reason
         transport = self._client.transport
         if self._size is None and not self._head.minor:  # only an error tells this client from a whole answer
-            raw = transport.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # it has gone
+                socket_of(transport).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
     # ---- from socket to socket

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 
 from gateway.wire.near import bound_window
-from gateway.wire.outlet import is_plain
+from gateway.wire.outlet import is_plain, socket_of
 from gateway.wire.pump import Done, SourceEnded, TargetBroken, Transport, duplicate
 
 TAKEN = 1 << 19  # bytes read at a time
@@ -87,7 +87,7 @@ class Feed:
     def _begin(self) -> None:
         self._handle = None
         try:
-            bound_window(self._source.get_extra_info("socket"))
+            bound_window(socket_of(self._source))
             self._fd = duplicate(self._source)
         except OSError as problem:
             self._finish(problem)

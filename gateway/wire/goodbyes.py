@@ -10,12 +10,15 @@ acknowledged all of it is let go, who takes none of it for too long also, and wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+
+from gateway.wire.outlet import socket_of
 
 PATIENCE = 3600.0  # seconds a loop waits: nobody is cut by it
 _INFO = struct.Struct("=24xI92xQ16xI")  # of struct tcp_info, <linux/tcp.h>: unacked, bytes_acked, notsent_bytes
@@ -40,7 +43,8 @@ class Goodbyes:
 
     def follow(self, guest: asyncio.Transport) -> None:
         """Look after a connection that was handed over, for as long as it is open."""
-        self._guests[guest] = guest.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            self._guests[guest] = socket_of(guest)
 
     def look(self, ours: Iterable[asyncio.Transport], now: float) -> None:
         """Look at those that are closing, and end whom there is no reason to wait for.
@@ -55,7 +59,10 @@ class Goodbyes:
 
     def _look(self, raw: asyncio.Transport, last: _Look | None, now: float) -> None:
         """Look at one: it ends when all has arrived, seen twice, or its client takes nothing."""
-        descriptor = (self._guests.get(raw) or raw.get_extra_info("socket")).fileno()
+        try:
+            descriptor = (self._guests.get(raw) or socket_of(raw)).fileno()
+        except OSError:  # gone: its client is told in this round or the next
+            return
         if descriptor < 0:
             return
         borrowed = socket.socket(fileno=descriptor)

@@ -10,6 +10,7 @@ all of them go through its outlet.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Iterable
@@ -183,6 +184,14 @@ class Outlet:
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what the transport knows about itself."""
         return self.raw.get_extra_info(name, default)
+
+
+def socket_of(transport: asyncio.Transport | Outlet) -> socket.socket:
+    """Return a transport's socket. Raises OSError: a connection that has gone has none, a moment before its protocol is told."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return sock
 
 
 def is_plain(transport: asyncio.Transport | Outlet) -> bool:

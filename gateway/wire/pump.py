@@ -27,7 +27,7 @@ from enum import Enum, auto
 
 from gateway.wire.carriers import PIPES, Buffer, Carrier
 from gateway.wire.near import bound_window
-from gateway.wire.outlet import Outlet, is_plain
+from gateway.wire.outlet import Outlet, is_plain, socket_of
 from gateway.wire.sieve import ROUNDS as SIEVED
 from gateway.wire.sieve import Refused, Sieve
 
@@ -126,7 +126,7 @@ class Pump:
         self._handle = None
         try:
             self._look()
-            bound_window(self._source.get_extra_info("socket"))
+            bound_window(socket_of(self._source))
             self._fds.append(duplicate(self._source))
             self._fds.append(duplicate(self._target))
         except OSError as problem:
@@ -296,7 +296,7 @@ class Pump:
 
 def duplicate(transport: Transport) -> int:
     """Return a descriptor of our own for a transport's socket. Raises OSError."""
-    return os.dup(transport.get_extra_info("socket").fileno())
+    return os.dup(socket_of(transport).fileno())
 
 
 def unread(transport: Transport) -> int:

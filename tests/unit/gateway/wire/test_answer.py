@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 
@@ -38,6 +39,24 @@ async def test_a_short_answer_never_looks_whole(wire: Wire):
         assert minor == b"1" or b"Length" in framing
         assert rest in {b"", b"half", b"4\r\nhalf\r\n"}
     assert all(turn.traffic.cut for turn in wire.turns)
+
+
+@story
+async def test_an_answer_breaks_off_whose_client_has_just_gone(wire: Wire):
+    """Client and backend end in one round: that there is no connection left to cut is no error, and the log says why it was."""
+    client = await wire.client(b"GET /o HTTP/1.0\r\n\r\n")
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+    await client.head()
+    (one,) = wire.plane.clients
+    exchange, ended = one.exchange, one.transport.raw
+    ended.abort()
+    for _ in range(2):
+        await asyncio.sleep(0)  # uvloop closes in a round of its own
+        exchange.answer.cut("both at once")
+    await until(lambda: one.lost)
+    assert wire.turns[0].traffic.cut == "both at once"
 
 
 @story

@@ -115,6 +115,37 @@ async def test_what_the_control_surface_answered_lets_go_of_its_connection(wire:
 
 
 @story
+async def test_who_has_just_gone_does_not_stop_a_drain(wire: Secure):
+    """A connection whose end its protocol has not been told yet has no socket to look at: in no round of the loop is that an error."""
+    wire.begin = lambda turn: Say(OK, b"ok")
+    client = await wire.client(b"GET / HTTP/1.1\r\n\r\n")
+    await client.head()
+    (one,) = wire.plane.clients
+    one.transport.raw.abort()
+    while not one.lost:
+        wire.plane.drain()
+        await asyncio.sleep(0)
+    assert not wire.plane.clients
+
+
+@story
+async def test_a_guest_that_has_gone_is_not_followed(wire: Secure):
+    """A connection that ends while it is handed over is none to look after."""
+    await wire.client()
+    await until(lambda: wire.plane.clients)
+    (one,) = wire.plane.clients
+    departing = goodbyes.Goodbyes(silence=60)
+    one.transport.raw.abort()
+    while not one.lost:
+        departing.follow(one.transport.raw)
+        departing.look([], 0)
+        await asyncio.sleep(0)
+    departing.follow(one.transport.raw)
+    departing.look([], 0)
+    assert not departing._guests
+
+
+@story
 async def test_who_reads_slowly_gets_the_whole_answer(wire: Secure):
     """The last answer of a connection is whole, though its process drains meanwhile and the client takes none of it for long."""
     body = os.urandom(1 << 20)
