@@ -73,6 +73,9 @@ def test_a_machine_without_a_compiler_gets_a_package_all_the_same(tmp_path):
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no compiler here")
 def test_a_machine_with_a_compiler_gets_it_compiled(tmp_path):
     """Each of the modules is an extension beside its source, and what starts says so."""
+    hasty = tmp_path / "cc"  # that it runs is what `make test-compiled` tests, of one that was optimized
+    hasty.write_text('#!/bin/sh\nexec gcc "$@" -O0\n')
+    hasty.chmod(0o700)
     command = [
         sys.executable,
         "-m",
@@ -83,7 +86,9 @@ def test_a_machine_with_a_compiler_gets_it_compiled(tmp_path):
         str(tmp_path / "site"),
         str(source(tmp_path)),
     ]
-    subprocess.run(command, env={**os.environ, "MINIOGW_COMPILE": "must"}, check=True, capture_output=True)
+    subprocess.run(
+        command, env={**os.environ, "MINIOGW_COMPILE": "must", "CC": str(hasty)}, check=True, capture_output=True
+    )
     site = tmp_path / "site"
     built = {
         str(path.relative_to(site)).partition(".")[0]
