@@ -117,6 +117,8 @@ class Client:
         if end < 0:
             if len(inbox) >= MAX_HEAD:
                 self._malformed("head too long", too_large=True)
+            elif self._ended:
+                self._malformed("the head ends in the middle", too_large=False)
             elif b"\n\n" in inbox or b"\n\r\n" in inbox.replace(b"\r\n", b""):
                 self._malformed("bare LF", too_large=False)
             return False
@@ -150,6 +152,7 @@ class Client:
 
     def _say_and_close(self, say: Say) -> None:
         framing = f"Content-Length: {len(say.body)}\r\nConnection: close\r\n\r\n".encode()
+        self._inbox = b""
         self.transport.write(say.head + framing + say.body)
         self.close(unread=True)
 
@@ -161,7 +164,7 @@ class Client:
         exchange = self.exchange
         if exchange is None:
             return b"Connection: close\r\n"
-        if not exchange.body.done or self.plane.draining:
+        if not exchange.body.done or self.plane.draining or self._has_ended:
             self.keeps = False
         if not self.keeps:
             return b"Connection: close\r\n"
@@ -174,8 +177,8 @@ class Client:
             return
         exchange.turn.finish()
         self.seen = self.plane.pool.now  # from now on it is idle
-        if not self.keeps or self.lost:
-            self.close(unread=not exchange.body.done)
+        if not self.keeps or self.lost or self._has_ended:
+            self.close(unread=not exchange.body.done or bool(self._inbox))
             return
         if self.transport.paused:
             self.resume()
@@ -218,15 +221,20 @@ class Client:
     def eof_received(self) -> bool:
         """The client sends no more; it may still be reading (asyncio)."""
         self._ended = True
+        if self.secure:  # it ends both ways at once: what has come is answered now or never
+            self.full = False
         if self._lingers_until or (self.exchange is None and not self._inbox):
             self.transport.close()  # by the outlet, where the last answer may wait: a loop that closes does not know of it
-            return not self.secure
-        if self.exchange is None:
-            self._malformed("the head ends in the middle", too_large=False)
+        elif self.exchange is None:
+            self._run()
         else:
-            self.keeps = False
             self.exchange.eof()
-        return not self.secure  # TLS ends both ways at once
+        return not self.secure
+
+    @property
+    def _has_ended(self) -> bool:
+        """Return whether the client has sent its last request."""
+        return self._ended and not self._inbox
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """The client is gone (asyncio)."""
@@ -252,7 +260,7 @@ class Client:
             self.exchange.read_more(please=True)
         elif not self._lingers_until:
             self.resume()
-            self._run()
+            self.plane.pool.soon(self._run)  # asyncio's loop ends a connection twice that is closed in here
 
     def stop(self, why: str) -> None:
         """End the connection at once, and say why in the log."""
@@ -279,7 +287,7 @@ class Client:
             return
         if self._lingers_until:
             if now > self._lingers_until:
-                self.transport.abort()
+                self.transport.close() if self.secure else self.transport.abort()  # under TLS our end is still to be said
             return
         exchange, times = self.exchange, self.plane.times
         if self._stuck and self._takes():

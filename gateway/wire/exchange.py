@@ -136,8 +136,8 @@ class Exchange:
     def _pull(self, step: Pull) -> None:
         """Let somebody pull the body."""
         pieces = Pieces(self.client)
+        self._wait(lambda: step.work(pieces.next))  # first: what is here already may be refused, and end it
         self.want(pieces.take, pieces.end)
-        self._wait(lambda: step.work(pieces.next))
 
     def want(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
         """Have the body brought from now on."""

@@ -128,6 +128,13 @@ class Outlet:
         else:
             self.raw.writelines(pieces)
 
+    def holds(self, data: bytes) -> bool:
+        """Return whether this, as it was given to be written, still waits for the end of the round."""
+        for waiting in self._waiting:  # noqa: SIM110 - a generator is made for each any()
+            if waiting is data:
+                return True
+        return False
+
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait for room."""
         self.flush()
@@ -144,7 +151,10 @@ class Outlet:
     def write_eof(self) -> None:
         """Write what waits, and say that it is all."""
         self.flush()
-        self.raw.write_eof()
+        try:
+            self.raw.write_eof()
+        except OSError:  # asyncio's tells of a connection that has broken
+            self.raw.abort()
 
     def close(self) -> None:
         """Write what waits, and close, once: asyncio's TLS tells nothing of a transport that was closed twice, not even its end."""

@@ -199,9 +199,9 @@ class Pool:
             ):
                 raw.setsockopt(socket.IPPROTO_TCP, option, value)
 
-    def soon(self, call: Callable[[str], None], reason: str) -> None:
+    def soon(self, call: Callable[..., None], *what: object) -> None:
         """Call back once the caller is done."""
-        self._loop.call_soon(call, reason)
+        self._loop.call_soon(call, *what)
 
     def later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
         """Call back after a while."""

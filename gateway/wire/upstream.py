@@ -1,7 +1,7 @@
 """One connection to a backend: one request and its answer at a time, kept alive between them in the pool (pool.py).
 
 A connection goes back to the pool only when its answer was whole, its request was sent whole, and nothing unasked for came
-after it; one that speaks unasked is closed. It is never returned paused: the next answer would not arrive.
+after it; one that speaks unasked, or before its request has left, is closed. It is never returned paused: the next answer would not arrive.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Taker(Protocol):
 class Upstream:
     """One connection to a backend: an asyncio.Protocol by its methods, as the client's is."""
 
-    __slots__ = ("_buffer", "_chunks", "_head", "_kept", "_left", "_method", "_pool", "_remembers", "_taker", "address", "fresh",
+    __slots__ = ("_asked", "_buffer", "_chunks", "_head", "_kept", "_left", "_method", "_pool", "_remembers", "_taker", "address", "fresh",
                  "seen", "settled", "transport", "whole")  # fmt: skip
 
     def __init__(self, pool: Pool, address: Address) -> None:
@@ -66,6 +66,7 @@ class Upstream:
         self._pool = pool
         self._remembers = isinstance(address.group.origin.tls, ResumingContext)
         self._taker: Taker | None = None
+        self._asked: bytes | None = None  # the beginning of the request, from when it is given to be written
         self._buffer = b""
         self._head: ResponseHead | None = None
         self._chunks: ChunkedReader | None = None
@@ -83,7 +84,7 @@ class Upstream:
 
     def reserve(self, taker: Taker) -> None:
         """Belong to a request whose first bytes are still to come."""
-        self._taker, self._head, self._buffer, self.whole = taker, None, b"", False
+        self._taker, self._asked, self._head, self._buffer, self.whole = taker, None, None, b"", False
         self.seen = self._pool.now
 
     def release(self) -> None:
@@ -93,7 +94,7 @@ class Upstream:
 
     def send(self, taker: Taker, method: str, data: bytes, *, whole: bool) -> None:
         """Send a request's head and as much of its body as there is; `whole` when that is all."""
-        self._taker, self._method, self.whole = taker, method, whole
+        self._taker, self._asked, self._method, self.whole = taker, data, method, whole
         self._head, self._chunks, self._buffer, self._left = None, None, b"", 0
         self.seen = self._pool.now
         if self.transport.is_closing():  # it ended while it was held for this request: nobody else will say so
@@ -135,10 +136,13 @@ class Upstream:
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (asyncio)."""
-        self.seen, self.fresh = self._pool.now, True  # whatever becomes of the answer, it has begun
         if self._taker is None:
             self.transport.abort()  # an answer that nobody asked for
             return
+        if self._asked is None or self.transport.holds(self._asked):
+            self.broke("an answer to nothing")  # it would be taken for this one's, and this one's for the next one's
+            return
+        self.seen, self.fresh = self._pool.now, True  # whatever becomes of the answer, it has begun
         try:
             if self._head is not None:
                 self._body(data)

@@ -241,3 +241,39 @@ async def test_an_answer_that_waits_for_its_round_outlives_the_clients_end(wire:
     if not one.eof_received():
         one.transport.raw.close()  # as the loop does, which knows of no outlet
     assert (await client.rest()).endswith(b"body")
+
+
+@story
+async def test_who_ends_its_side_has_all_its_requests_answered(wire: Wire):
+    """Pipelined requests are whole when the client ends behind them: each is answered, by the backend too, and then it is over."""
+    client = await wire.client(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(3)))
+    client.writer.write_eof()
+    backend = await wire.backend()
+    for number in range(3):
+        assert (await backend.head()).startswith(b"GET /%d " % number)
+        backend.say(OK + b"Content-Length: 1\r\n\r\n%d" % number)
+        head = await client.head()
+        assert await client.read(1) == b"%d" % number
+        assert (b"Connection: close" in head) is (number == 2)
+    assert await client.rest() == b""
+
+
+@story
+async def test_what_is_left_of_a_client_that_ended_is_answered_in_its_turn(wire: Wire):
+    """Behind an answer that a client has no room for wait a whole request and half a one: the first is answered, the other refused."""
+    wire.narrow()
+    wire.begin = lambda turn: Say(OK, b"x" * 3_000_000)
+    client = await wire.client(b"GET /a HTTP/1.1\r\n\r\n", buffer=4096)
+    client.writer.transport.pause_reading()
+    await until(lambda: wire.turns and wire.turns[0].finished)
+    client.say(b"GET /b HTTP/1.1\r\n\r\nGET /")
+    client.writer.write_eof()
+    (one,) = wire.plane.clients
+    await until(lambda: one._ended)
+    assert one.full
+    client.writer.transport.resume_reading()
+    for _ in range(2):
+        assert (await client.head()).startswith(OK[:12])
+        await client.read(3_000_000)
+    assert (await client.head()).startswith(b"HTTP/1.1 400 Malformed")
+    assert await client.rest() == b"the head ends in the middle"

@@ -93,7 +93,7 @@ async def test_a_client_that_only_half_closes_gets_its_answer(wire: Wire):
     backend = await wire.backend()
     await backend.head()
     one = next(iter(wire.plane.clients))
-    await until(lambda: not one.keeps)
+    await until(lambda: one._ended)
     backend.say(OK + b"Content-Length: 2\r\n\r\nok")
     assert (await client.rest()).endswith(b"ok")
     assert not one._lingers_until  # nothing is left to drain

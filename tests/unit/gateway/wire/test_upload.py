@@ -383,3 +383,17 @@ async def test_a_source_that_raises_leaves_nothing_whole(wire: Wire):
     client = await wire.client(b"PUT /o HTTP/1.1\r\n\r\n")
     assert (await client.head()).startswith(b"HTTP/1.1 400")
     assert not (await (await wire.backend()).rest()).endswith(b"0\r\n\r\n")
+
+
+@story
+async def test_a_pulled_body_that_is_none_from_the_start_leaves_nobody_waiting(wire: Wire):
+    """Chunks that are garbage, and came with the head: the client is told, and no task waits for the rest for ever."""
+
+    async def work(following):
+        await following()
+
+    wire.begin = lambda turn: Pull(work)
+    client = await wire.client(b"POST /form HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    assert isinstance(wire.turns[0].refused[0], CutShort)
+    await until(lambda: not wire.plane._tasks)

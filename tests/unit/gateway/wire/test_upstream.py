@@ -95,6 +95,33 @@ async def test_answers_that_are_none_are_503(wire: Wire):
 
 
 @story
+async def test_what_was_said_before_its_request_left_answers_nothing(wire: Wire):
+    """A kept connection that speaks as it is taken: nobody gets that, nor the next one this one's answer; another connection serves.
+
+    So a server ends idle connections ("408 Request Timeout"), and so answers come to be one behind.
+    """
+    blurt = b"HTTP/1.1 408 Idle\r\nContent-Length: 0\r\n\r\n"
+    client, backend = await wire.kept()
+    client.say(GET)
+    backend.say(blurt)  # both are there when the loop looks next
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(EMPTY)
+    assert (await client.head()).startswith(b"HTTP/1.1 200")
+    client.say(b"PUT /o HTTP/1.1\r\nContent-Length: 3\r\n\r\n")
+    exchange = await wire.exchange()
+    assert exchange.upload.unsent
+    backend.say(blurt)
+    backend = await wire.backend()
+    client.say(b"abc")
+    assert (await backend.head()).startswith(b"PUT /o")
+    assert await backend.read(3) == b"abc"
+    backend.say(EMPTY)
+    assert (await client.head()).startswith(b"HTTP/1.1 200")
+    assert len(wire.idle) == 1
+
+
+@story
 async def test_answers_come_byte_by_byte(wire: Wire):
     """An answer may arrive in any pieces, interim ones before it."""
     client = await wire.client(GET)
