@@ -136,6 +136,8 @@ class Client:
             exchange.body.feed(early)  # kept: nobody has asked for it yet
             exchange.turn.traffic.received += len(early)
             exchange.start()
+        if self._ended and self.exchange is exchange:
+            exchange.eof()
         return True
 
     def _turn(self, raw: bytes) -> Turn | None:

@@ -277,3 +277,23 @@ async def test_what_is_left_of_a_client_that_ended_is_answered_in_its_turn(wire:
         await client.read(3_000_000)
     assert (await client.head()).startswith(b"HTTP/1.1 400 Malformed")
     assert await client.rest() == b"the head ends in the middle"
+
+
+@story
+async def test_a_body_that_was_cut_short_behind_an_answer_is_refused(wire: Wire):
+    """Behind an answer that a client has no room for waits half a body, and it ended there: nobody waits for the other half."""
+    wire.narrow()
+    wire.begin = lambda turn: Say(OK, b"x" * 3_000_000) if turn.head.method == "GET" else wire.forward(turn)
+    client = await wire.client(b"GET /a HTTP/1.1\r\n\r\n", buffer=4096)
+    client.writer.transport.pause_reading()
+    await until(lambda: wire.turns and wire.turns[0].finished)
+    client.say(b"PUT /b HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf")
+    client.writer.write_eof()
+    (one,) = wire.plane.clients
+    await until(lambda: one._ended)
+    assert one.full
+    client.writer.transport.resume_reading()
+    await client.head()
+    await client.read(3_000_000)
+    assert (await client.head()).startswith(b"HTTP/1.1 400")
+    assert await client.rest() == b"CutShort"
