@@ -130,6 +130,11 @@ class Answer:
             self._client.transport.write(self._out + end)
             self._out = b""
 
+    @property
+    def ends_open(self) -> bool:
+        """Return whether it has begun, and only the connection's end says where it ends."""
+        return self.started and self._size is None and not self._head.minor
+
     def cut(self, reason: str) -> None:
         """A short body must not look whole: the client sees its connection end."""
         self._traffic.cut = reason

@@ -8,6 +8,8 @@ from gateway.wire.chunks import BadChunk, ChunkedReader, read_whole
 from gateway.wire.heads import RequestHead
 from gateway.wire.steps import BodyTooLarge
 
+_ENDLESS = 1 << 62  # bytes, of a body that is thrown away
+
 
 def _nothing() -> None:
     """End without consequence."""
@@ -116,8 +118,14 @@ class Body:
         chunks = self._chunks
         if chunks is None:
             raise BadChunk("no chunks")
-        for piece in chunks.feed(data):
-            (self.take or take)(piece)
+        try:
+            for piece in chunks.feed(data):
+                (self.take or take)(piece)
+        except BadChunk:
+            if self.take is not _away:
+                raise
+            self._chunks, self._left = None, _ENDLESS  # nobody wants it: it has no end now, and the answer goes on
+            return b""
         if chunks.done:
             self.done = True
             self._finish()

@@ -55,6 +55,15 @@ def test_what_nobody_wants_waits_and_can_be_thrown_away():
     assert one.done
 
 
+def test_garbage_in_what_is_thrown_away_disturbs_nobody():
+    """Chunks that are none have no end: of a body that nobody wants all is thrown away from there on, a request behind it too."""
+    one = body(None)
+    one.discard()
+    assert one.feed(b"3\r\nabc\r\nzz\r\n") == b""
+    assert one.feed(b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n") == b""
+    assert not one.done
+
+
 def test_early_bytes_are_given_away_once():
     """Who takes the connection over gets what came early, once."""
     one = body(5)

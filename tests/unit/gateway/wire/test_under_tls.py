@@ -16,6 +16,7 @@ from gateway.wire.steps import CutShort, Late
 from gateway.wire.tap import Tap
 from gateway.wire.upstream import HIGH
 from tests.servers.certificates import certificate
+from tests.unit.gateway.wire.anybody import Peer
 from tests.unit.gateway.wire.bench import LOOPS, OK, SECONDS, End, Wire, no_descriptors, until
 from tests.unit.gateway.wire.test_upload import BIG, GET, PUT
 
@@ -289,3 +290,21 @@ async def test_a_body_that_stops_under_the_tap_is_late(wire: Secure):
     assert (await client.head()).startswith(b"HTTP/1.1 400")
     assert isinstance(wire.turns[0].refused[0], Late)
     wire.later(5)
+
+
+@story
+async def test_an_answer_without_a_length_is_not_ended_by_its_reader(wire: Secure):
+    """A client of HTTP/1.0 that says goodbye in the middle of an answer that only our goodbye ends is not told ours: it would look whole."""
+    trust = ssl.create_default_context(cafile=wire.folder / "public.crt")
+    client = Peer(socket.create_connection(("127.0.0.1", wire.port)), trust)
+    client.say(b"GET /o HTTP/1.0\r\n\r\n")
+    pushing = asyncio.ensure_future(until(lambda: client.look() or b"half" in client.got))  # noqa: TID251 - awaited below
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(OK + b"\r\nhalf")
+    await pushing
+    client.goodbye()
+    await until(lambda: client.look() or client.over)
+    assert client.broken
+    assert not client.ended
+    client.close()
