@@ -267,7 +267,7 @@ class Client:
     def stop(self, why: str) -> None:
         """End the connection at once, and say why in the log."""
         if self.exchange is not None:
-            self.exchange.turn.traffic.cut = why
+            self.exchange.answer.cut(why)
         self.transport.abort()
 
     def hand_over(self) -> None:

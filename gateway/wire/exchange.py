@@ -183,7 +183,7 @@ class Exchange:
         """The client sends no more."""
         if not self.body.done and not self.body.is_here:
             self.fail(CutShort("the client closed"))
-        elif self.client.secure and self.answer.ends_open:  # the loop says our end too, and what is missing would look whole
+        elif self.client.secure and self.answer.ends_open:  # the loop would say our end too
             self._cut("client")
 
     # ---- to the backend

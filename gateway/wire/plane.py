@@ -184,7 +184,7 @@ class Plane:
         if self._timer is not None:
             self._timer.cancel()
         for client in list(self.clients):
-            client.transport.abort()
+            client.stop("shutdown")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

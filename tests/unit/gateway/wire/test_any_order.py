@@ -271,7 +271,7 @@ class Story:
 
     def client_is_aborted(self) -> None:
         if self.wire.plane.clients:
-            next(iter(self.wire.plane.clients)).transport.raw.abort()
+            next(iter(self.wire.plane.clients)).stop("drawn")
 
     def backend_is_aborted(self) -> None:
         if self.wire.connections:

@@ -297,3 +297,19 @@ async def test_a_body_that_was_cut_short_behind_an_answer_is_refused(wire: Wire)
     await client.read(3_000_000)
     assert (await client.head()).startswith(b"HTTP/1.1 400")
     assert await client.rest() == b"CutShort"
+
+
+@story
+async def test_an_answer_that_only_the_end_ends_is_never_ended_by_force(wire: Wire):
+    """HTTP/1.0 clients whose answer has no length see an error, no end, when the plane closes in the middle of it."""
+    client = await wire.client(b"GET /o HTTP/1.0\r\n\r\n")
+    backend = await wire.backend()
+    await backend.head()
+    backend.say(OK + b"\r\nhalf")
+    await client.head()
+    assert await client.read(4) == b"half"
+    (one,) = wire.plane.clients
+    one.stop("shutdown")
+    with pytest.raises(ConnectionResetError):
+        await client.rest()
+    assert wire.turns[0].traffic.cut == "shutdown"
