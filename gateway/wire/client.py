@@ -136,8 +136,8 @@ class Client:
             exchange.body.feed(early)  # kept: nobody has asked for it yet
             exchange.turn.traffic.received += len(early)
             exchange.start()
-        if self._ended and self.exchange is exchange:
-            exchange.eof()
+        if self._ended:
+            self._tell_the_end()
         return True
 
     def _turn(self, raw: bytes) -> Turn | None:
@@ -230,8 +230,13 @@ class Client:
         elif self.exchange is None:
             self._run()
         else:
-            self.exchange.eof()
+            self._tell_the_end()
         return not self.secure
+
+    def _tell_the_end(self) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.eof()
 
     @property
     def _has_ended(self) -> bool:
