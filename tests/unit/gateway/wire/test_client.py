@@ -9,7 +9,7 @@ import pytest
 from gateway.wire.client import HIGH, PIPELINED
 from gateway.wire.outlet import LARGE
 from gateway.wire.steps import Later, Say
-from tests.unit.gateway.wire.bench import OK, Wire, story, until
+from tests.unit.gateway.wire.bench import OK, End, Wire, story, until
 
 
 def echo(turn) -> Say:
@@ -258,23 +258,30 @@ async def test_who_ends_its_side_has_all_its_requests_answered(wire: Wire):
     assert await client.rest() == b""
 
 
-@story
-async def test_what_is_left_of_a_client_that_ended_is_answered_in_its_turn(wire: Wire):
-    """Behind an answer that a client has no room for wait a whole request and half a one: the first is answered, the other refused."""
+async def ended_behind_an_answer(wire: Wire, said: bytes) -> End:
+    """Return a client that has ended its side behind an answer that it had no room for, and has taken that answer since."""
     wire.narrow()
-    wire.begin = lambda turn: Say(OK, b"x" * 3_000_000)
     client = await wire.client(b"GET /a HTTP/1.1\r\n\r\n", buffer=4096)
     client.writer.transport.pause_reading()
     await until(lambda: wire.turns and wire.turns[0].finished)
-    client.say(b"GET /b HTTP/1.1\r\n\r\nGET /")
+    client.say(said)
     client.writer.write_eof()
     (one,) = wire.plane.clients
     await until(lambda: one._ended)
     assert one.full
     client.writer.transport.resume_reading()
-    for _ in range(2):
-        assert (await client.head()).startswith(OK[:12])
-        await client.read(3_000_000)
+    assert (await client.head()).startswith(OK[:12])
+    await client.read(3_000_000)
+    return client
+
+
+@story
+async def test_what_is_left_of_a_client_that_ended_is_answered_in_its_turn(wire: Wire):
+    """Behind an answer that a client has no room for wait a whole request and half a one: the first is answered, the other refused."""
+    wire.begin = lambda turn: Say(OK, b"x" * 3_000_000)
+    client = await ended_behind_an_answer(wire, b"GET /b HTTP/1.1\r\n\r\nGET /")
+    assert (await client.head()).startswith(OK[:12])
+    await client.read(3_000_000)
     assert (await client.head()).startswith(b"HTTP/1.1 400 Malformed")
     assert await client.rest() == b"the head ends in the middle"
 
@@ -282,19 +289,8 @@ async def test_what_is_left_of_a_client_that_ended_is_answered_in_its_turn(wire:
 @story
 async def test_a_body_that_was_cut_short_behind_an_answer_is_refused(wire: Wire):
     """Behind an answer that a client has no room for waits half a body, and it ended there: nobody waits for the other half."""
-    wire.narrow()
     wire.begin = lambda turn: Say(OK, b"x" * 3_000_000) if turn.head.method == "GET" else wire.forward(turn)
-    client = await wire.client(b"GET /a HTTP/1.1\r\n\r\n", buffer=4096)
-    client.writer.transport.pause_reading()
-    await until(lambda: wire.turns and wire.turns[0].finished)
-    client.say(b"PUT /b HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf")
-    client.writer.write_eof()
-    (one,) = wire.plane.clients
-    await until(lambda: one._ended)
-    assert one.full
-    client.writer.transport.resume_reading()
-    await client.head()
-    await client.read(3_000_000)
+    client = await ended_behind_an_answer(wire, b"PUT /b HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf")
     assert (await client.head()).startswith(b"HTTP/1.1 400")
     assert await client.rest() == b"CutShort"
 
