@@ -191,7 +191,7 @@ class Story:
             last=chance.random() < 0.1, way=way, answer=body_of(-number, chance.choice(SIZES)),
             framing=chance.choice(("length", "length", "chunks", "end")),
             early=has_body and way == "forward" and chance.random() < 0.15,
-            bad=has_body and bool(size) and way == "verify" and chance.random() < 0.3,
+            bad=has_body and bool(size) and way == "verify" and chance.random() < 0.6,
         )  # fmt: skip
 
     def happen(self) -> None:
