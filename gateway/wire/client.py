@@ -154,7 +154,6 @@ class Client:
 
     def _say_and_close(self, say: Say) -> None:
         framing = f"Content-Length: {len(say.body)}\r\nConnection: close\r\n\r\n".encode()
-        self._inbox = b""
         self.transport.write(say.head + framing + say.body)
         self.close(unread=True)
 
@@ -208,7 +207,11 @@ class Client:
             self.transport.resume_reading()
 
     def close(self, *, unread: bool) -> None:
-        """Close; with bytes unread drain them first for a moment, or the client might never see the answer."""
+        """Close; with bytes unread drain them first for a moment, or the client might never see the answer.
+
+        What has come behind the last answer is no request any more (RFC 9112 section 9.6).
+        """
+        self._inbox = b""
         if self.transport.is_closing():
             return
         ends_half = not self._ended and self.transport.can_write_eof()
@@ -273,7 +276,8 @@ class Client:
         """End the connection at once, and say why in the log."""
         if self.exchange is not None:
             self.exchange.answer.cut(why)
-        self.transport.abort()
+        else:
+            self.transport.abort()
 
     def hand_over(self) -> None:
         """Give the connection, and the request that it has just brought, to the control surface."""

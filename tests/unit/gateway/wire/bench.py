@@ -247,6 +247,16 @@ class Wire:
         assert await client.read(2) == b"ok"
         return client, backend
 
+    async def half_answered(self) -> tuple[End, End]:
+        """Return a client of HTTP/1.0 in the middle of an answer that only its end ends, and the backend that gives it."""
+        client = await self.client(b"GET /o HTTP/1.0\r\n\r\n")
+        backend = await self.backend()
+        await backend.head()
+        backend.say(OK + b"\r\nhalf")
+        await client.head()
+        assert await client.read(4) == b"half"
+        return client, backend
+
     async def exchange(self):
         """Return the request that is being answered."""
         await until(lambda: any(client.exchange for client in self.plane.clients))

@@ -44,11 +44,7 @@ async def test_a_short_answer_never_looks_whole(wire: Wire):
 @story
 async def test_an_answer_breaks_off_whose_client_has_just_gone(wire: Wire):
     """Client and backend end in one round: that there is no connection left to cut is no error, and the log says why it was."""
-    client = await wire.client(b"GET /o HTTP/1.0\r\n\r\n")
-    backend = await wire.backend()
-    await backend.head()
-    backend.say(OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
-    await client.head()
+    await wire.half_answered()
     (one,) = wire.plane.clients
     exchange, ended = one.exchange, one.transport.raw
     ended.abort()

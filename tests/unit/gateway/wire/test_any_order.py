@@ -21,6 +21,7 @@ from gateway.wire.steps import Ask, Collect, Drop, Later, Origin, Pull, Read, Sa
 from tests.servers.certificates import certificate
 from tests.unit.gateway.wire.anybody import Client, Errand, Peer, Served, body_of
 from tests.unit.gateway.wire.bench import LOOPS, OK, SECONDS, Asked, Wire
+from tests.unit.gateway.wire.test_upload import Grumpy
 
 SIZES = (0, 1, 700, 20_000, 70_000, 600_000)
 WAYS = ("forward", "forward", "forward", "later", "ask", "collect", "read", "say", "drop", "pull", "verify", "verify", "slow")  # fmt: skip
@@ -30,35 +31,17 @@ BAD = {
     "client_ends": 2, "client_closes": 1, "client_vanishes": 1, "backend_ends": 1, "backend_closes": 1, "backend_vanishes": 1,
     "backend_blurts": 2, "time_passes": 2, "client_is_aborted": 0.5, "backend_is_aborted": 0.5, "drains": 0.3,
 }  # fmt: skip
-
-
 IDLE = b"HTTP/1.1 408 Idle\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"  # as some servers say it
 
 
-class Verified:
-    """A relay that finds out in the end what a body is."""
+class Verified(Grumpy):
+    """A relay that keeps the length, and finds out in the end what a body is."""
 
     keeps_length = True
-
-    def __init__(self, *, good: bool) -> None:
-        self._good = good
-
-    def feed(self, data: bytes) -> bytes:
-        """Let it through."""
-        return data
 
     def sift(self, data: memoryview) -> list[memoryview]:
         """Let it through."""
         return [data]
-
-    def fits(self, room: int) -> int:
-        """Take what there is room for."""
-        return room
-
-    def finish(self) -> None:
-        """Raise when it was not good."""
-        if not self._good:
-            raise ValueError("not what was signed")
 
 
 @dataclass
@@ -109,7 +92,7 @@ class Story:
         return Read(1 << 20, then)
 
     def _verify(self, turn: Asked, errand: Errand):
-        relay = Verified(good=not errand.bad) if turn.head.has_body else None
+        relay = Verified(ends=not errand.bad) if turn.head.has_body else None
         return self.wire.forward(turn, relay=relay)
 
     def _slow(self, turn: Asked, errand: Errand):

@@ -287,6 +287,17 @@ async def test_what_is_left_of_a_client_that_ended_is_answered_in_its_turn(wire:
 
 
 @story
+async def test_nothing_behind_the_last_request_is_carried_out(wire: Wire):
+    """Who says that a request is the last, and sends another one behind it, has that one not carried out, however it comes to be read."""
+    wire.begin = lambda turn: Say(OK, b"x" * 3_000_000)
+    last = b"GET /b HTTP/1.1\r\nConnection: close\r\n\r\n"
+    client = await ended_behind_an_answer(wire, last + b"DELETE /c HTTP/1.1\r\n\r\n")
+    assert b"Connection: close" in await client.head()
+    assert len(await client.rest()) == 3_000_000
+    assert [turn.head.target for turn in wire.turns] == ["/a", "/b"]
+
+
+@story
 async def test_a_body_that_was_cut_short_behind_an_answer_is_refused(wire: Wire):
     """Behind an answer that a client has no room for waits half a body, and it ended there: nobody waits for the other half."""
     wire.begin = lambda turn: Say(OK, b"x" * 3_000_000) if turn.head.method == "GET" else wire.forward(turn)
@@ -298,12 +309,7 @@ async def test_a_body_that_was_cut_short_behind_an_answer_is_refused(wire: Wire)
 @story
 async def test_an_answer_that_only_the_end_ends_is_never_ended_by_force(wire: Wire):
     """HTTP/1.0 clients whose answer has no length see an error, no end, when the plane closes in the middle of it."""
-    client = await wire.client(b"GET /o HTTP/1.0\r\n\r\n")
-    backend = await wire.backend()
-    await backend.head()
-    backend.say(OK + b"\r\nhalf")
-    await client.head()
-    assert await client.read(4) == b"half"
+    client, _ = await wire.half_answered()
     (one,) = wire.plane.clients
     one.stop("shutdown")
     with pytest.raises(ConnectionResetError):
