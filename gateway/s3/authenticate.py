@@ -115,7 +115,7 @@ def authenticate(
     if claim is None:
         return _anonymous(request)
     check_scope(claim, service, region)
-    token = _token(request, claim) if request.query else request.headers.get("x-amz-security-token", "")
+    token = token_of(request, claim) if request.query else request.headers.get("x-amz-security-token", "")
     credentials, principal = lookup(claim.access_key_id, token)
     check_time(claim, now)
     _check_all_signed(request, claim)
@@ -185,8 +185,11 @@ def check_scope(claim: SignatureClaim, service: str, region: str) -> None:
         )  # SDKs read <Region> and sign again
 
 
-def _token(request: S3Request, claim: SignatureClaim) -> str:
-    """Return the session token: in the query of a presigned request, else in the header. Both are covered."""
+def token_of(request: S3Request, claim: SignatureClaim) -> str:
+    """Return the session token: in the query of a presigned request, else in the header. Both are covered.
+
+    Raises InvalidRequest when it stands elsewhere, or twice.
+    """
     header, query = request.header("x-amz-security-token"), request.parameters.get("X-Amz-Security-Token", "")
     if header and query:
         raise InvalidRequest("The session token was given twice.", reason="token in header and query")

@@ -52,6 +52,7 @@ _KINDS: dict[str, Kind] = {
         (("Key", "NextKeyMarker"), ("UploadId", "NextUploadIdMarker")),
     ),
 }  # fmt: skip
+OF_KEYS = frozenset(_KINDS)  # the operations of `list_keys`
 _TOP_LEVEL = (("prefix", ""), ("delimiter", "/"))
 #: Elements that repeat what the client asked for; of a later page they would tell where the hidden ones are.
 _ECHOES = ("Marker", "ContinuationToken", "StartAfter", "KeyMarker", "VersionIdMarker", "UploadIdMarker")

@@ -31,10 +31,7 @@ _STORIES = {
     "CopyObject": copying.copy_object,
     "DeleteObjects": deletion.delete_objects,
     "ListBuckets": listings.list_buckets,
-    "ListObjects": listings.list_keys,
-    "ListObjectsV2": listings.list_keys,
-    "ListObjectVersions": listings.list_keys,
-    "ListMultipartUploads": listings.list_keys,
+    **dict.fromkeys(listings.OF_KEYS, listings.list_keys),
 }
 
 

@@ -15,10 +15,11 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.backends.backend import Backend
 from gateway.errors import S3Error
-from gateway.s3.authenticate import MAX_DECODED_LENGTH, Caller
+from gateway.s3.authenticate import MAX_DECODED_LENGTH, Caller, token_of
 from gateway.s3.context import RequestContext
 from gateway.s3.decoding import incoming, trailer_names
 from gateway.s3.request import MAX_KEY_BYTES, S3Request, decoded_key
+from gateway.signing import sigv4
 from gateway.signing.chunk_chain import ChunkChain
 from gateway.signing.chunked import SignedRelay, UnsignedRelay
 from gateway.signing.digests import sha256_hex
@@ -27,16 +28,18 @@ from gateway.stories import forward
 from gateway.stories.case import Case, World
 from gateway.stories.plans import Forward, names_of
 from gateway.stories.story import needs_of
+from gateway.turns.parameters import SIGNATURE, Parameters, date_of, in_order, is_value
 from gateway.turns.questions import QuestionTemplate, stand_in
 from gateway.wire.forms import Form, Template, mark
 from gateway.wire.heads import RequestHead
 from gateway.wire.steps import Send
 from iam.model import AccessRequest, Context, Credentials
+from iam.opa_questions import question_of
 
-PATH, SIGNATURE = ":path", ":signature"  # names of the two holes that are no field's whole value
+PATH = ":path"  # the hole of the key
 LENGTHS = ("content-length", "x-amz-decoded-content-length")
-#: What stands for a length while a template is being written, since it is read as a number: longer than a hole's may be
-#: (habits.py), so that it is no length of a client's. What else looks like it fails the proof that every habit is put to.
+#: What stands for a length or a parameter while a template is being written, since it is read as a number or encoded: longer than
+#: a length's hole may be (habits.py), so that it is no length of a client's. What else looks like it fails every habit's proof.
 _NUMERAL = 700_100_200_300_400
 Relay = UnsignedRelay | SignedRelay
 
@@ -118,10 +121,11 @@ class Habit:
         self._trailers = trailer_names(plan.request, caller.mode) if caller.mode.chunked else ()
         self._head = replace(told.head, target="", listed=[], named=None, names=(), raw=b"")
         self._prefix = "/" if self.path.virtual_host else f"/{self.path.bucket}/"
+        self._claim, self._target_told = claim, caller.target
         self._target = told.backend.regions.target(self.path.bucket)
         self._backend_credentials = told.credentials
         self.origin = told.backend.origin(forward.place(plan.request, caller, self._target)[0])
-        self._token = plan.request.header("x-amz-security-token")
+        self._token = token_of(plan.request, claim)
         self._access_key_id = claim.access_key_id
         self._credentials, self._principal = world.lookup(claim.access_key_id, self._token)
         needs = needs_of(plan.operation, plan.request, world)
@@ -130,37 +134,47 @@ class Habit:
         self._to_sign = f"{ALGORITHM}\n%b\n{claim.scope.text.replace('%', '%%')}\n%b".encode()
         self._day = claim.scope.date.encode()
         self._at = {name: place for place, name in enumerate(names)}
-        self._path_at, self._date_at, self._signature_at = (self._at[n] for n in (PATH, "x-amz-date", SIGNATURE))
-        self._length_at, self._decoded_at = (self._at.get(name, -1) for name in LENGTHS)
+        self._date_at, self._signature_at = self._at[date_of(claim)], self._at[SIGNATURE]
+        self._path_at, self._length_at, self._decoded_at = (self._at.get(name, -1) for name in (PATH, *LENGTHS))
+        self._parameters = Parameters(plan.request.query, self._at)
         self._write(told)
         self._question: QuestionTemplate | None = None
         asked = self.access_of(told)
-        if len(needs) == 1 and world.authorizer.decide_now(asked) is None:
+        self._is_asked = len(needs) == 1 and world.authorizer.decide_now(asked) is None
+        if self._is_asked and not plan.request.query:
             self._question = self._write_question(asked)
 
     def _write(self, told: Told) -> None:
         """Have the functions that told the story write its templates, about marks in place of words."""
         plan, caller, world = told.plan, told.plan.caller, self._world
         assert caller.claim is not None  # noqa: S101 - __init__ looked
-        marks = {n: str(_NUMERAL + i) if n in LENGTHS else mark(i) for n, i in self._at.items()}
+        marks = {n: str(_NUMERAL + i) if n in LENGTHS or is_value(n) else mark(i) for n, i in self._at.items()}
         headers = self._headers(marks)
         payload = marks.get("x-amz-content-sha256", caller.payload_hash)
-        target = self._prefix + marks[PATH]
+        target = self._target_with(marks)
+        query = self._parameters.marked(marks)
         signed = caller.claim.signed_headers
-        self._canonical = self._template(canonical_request(plan.request.method, target, "", headers, signed, payload))
+        self._canonical = self._template(
+            canonical_request(plan.request.method, target, sigv4.canonical_query(query), headers, signed, payload)
+        )
         _, scope = forward.moment(told.now, self._target.region)
         self._scope = scope
         self._backend_key = world.keys.get(told.credentials.secret.reveal(), scope)
         self._backend_to_sign = f"{ALGORITHM}\n%b\n{scope.text.replace('%', '%%')}\n%b".encode()
         built = forward.build(
-            S3Request(plan.request.method, target, self.path._replace(key=marks[PATH]), (), headers, "", plan.request.secure),
+            S3Request(
+                plan.request.method, target, self.path._replace(key=marks.get(PATH, "")), query, headers, "",
+                plan.request.secure,
+            ),
             plan.operation, caller._replace(target=target, payload_hash=payload),
             target=self._target, credentials=told.credentials, keys=world.keys, now=told.now,
         )  # fmt: skip
         sent = {**built.headers, "x-amz-date": mark(len(marks))}
         authorization = sent.pop("authorization")
-        path = built.url[built.url.index("/", 8) :]
-        self._backend_canonical = self._template(canonical_request(built.method, path, "", sent, sorted(sent), payload))
+        path, _, asked = built.url[built.url.index("/", 8) :].partition("?")
+        self._backend_canonical = self._template(
+            canonical_request(built.method, path, in_order(asked), sent, sorted(sent), payload)
+        )
         sent["authorization"] = authorization[:-64] + mark(len(marks) + 1)
         self._sent = self._template(forward.wire_head(built._replace(headers=sent), streams=told.streams).decode())
 
@@ -171,15 +185,17 @@ class Habit:
         return QuestionTemplate(asked, asked.context._replace(headers=self._headers(marks)), len(self._holes))
 
     def _template(self, text: str) -> Template:
-        for name in LENGTHS:
-            if name in self._at:
-                text = text.replace(str(_NUMERAL + self._at[name]), mark(self._at[name]))
+        for name, place in self._at.items():
+            if name in LENGTHS or is_value(name):
+                text = text.replace(str(_NUMERAL + place), mark(place))
         return Template(text.encode())
 
     def _headers(self, words: dict[str, str]) -> dict[str, str]:
         """Return the request's headers with these words in their places."""
-        headers = {**self.plan.request.headers, **{n: w for n, w in words.items() if n not in {PATH, SIGNATURE}}}
-        headers["authorization"] = headers["authorization"][:-64] + words[SIGNATURE]
+        told = self.plan.request.headers
+        headers = {**told, **{n: w for n, w in words.items() if n in told}}
+        if not self._claim.presigned:
+            headers["authorization"] = headers["authorization"][:-64] + words[SIGNATURE]
         return headers
 
     def is_current(self, told: Told) -> bool:
@@ -200,11 +216,13 @@ class Habit:
     def again(self, raw: bytes, now: int, source_ip: str) -> Again | None:
         """Return the story of a head like ours, None when it must be told whole. `now` in epoch seconds."""
         words = self._form.words(raw) if self._form is not None else None
-        if words is None or not self._is_signed(words, now) or not self._is_session():
+        if words is None or not self._parameters.fit(raw, words):
             return None
-        key = self._key_of(words[self._path_at])
+        if not self._is_signed(words, now) or not self._is_session():
+            return None
+        key = self._key_of(words)
         again = Again(self, words, now, source_ip)
-        if not key or not self._may(again, key, now):
+        if key is None or not self._may(again, key, now):
             return None
         again.asked = head = self._head_of(words)
         if self._chunked and not self._may_be_chunked(words, head):
@@ -227,12 +245,19 @@ class Habit:
         """Return whether the signature is of now, and covers these words."""
         date = words[self._date_at]
         try:
-            if date[:8] != self._day or is_skewed(date.decode(), now):
+            if date[:8] != self._day or not self._is_of_its_time(date.decode(), now):
                 return False
         except S3Error:
             return False
         digest = sha256_hex(self._canonical.fill(words)).encode()
         return matches(self._key.sign(self._to_sign % (date, digest)), words[self._signature_at].decode())
+
+    def _is_of_its_time(self, timestamp: str, now: int) -> bool:
+        """Return whether what was signed then is good now. Raises S3Error when it is a URL that is not."""
+        if self._claim.expires is None:
+            return not is_skewed(timestamp, now)
+        sigv4.check_time(self._claim._replace(timestamp=timestamp), now)
+        return True
 
     def _is_session(self) -> bool:
         """Return whether the access key and its token are still good, and those that they were."""
@@ -242,19 +267,21 @@ class Habit:
             return False
         return principal is self._principal and credentials is self._credentials
 
-    def _key_of(self, word: bytes) -> str:
-        """Return the key that a path names, "" when only the whole way can tell."""
-        text = word.decode("ascii")
+    def _key_of(self, words: tuple[bytes, ...]) -> str | None:
+        """Return the key that a path names, "" for a bucket's, None when only the whole way can tell."""
+        if self._path_at < 0:
+            return ""
+        text = words[self._path_at].decode("ascii")
         if self.path.virtual_host and text.startswith(("minio/", "minio-gw/")):  # ours, perhaps
-            return ""
+            return None
         if "%" not in text:
-            return text if len(text) <= MAX_KEY_BYTES else ""
+            return text if len(text) <= MAX_KEY_BYTES else None
         if uri_encode(unquote_to_bytes(text), slash=False) != text:
-            return ""
+            return None
         try:
-            return decoded_key(text)
+            return decoded_key(text) or None
         except S3Error:
-            return ""
+            return None
 
     def _may(self, again: Again, key: str, now: int) -> bool:
         """Return whether the policies allow it, or it can be asked elsewhere.
@@ -265,18 +292,21 @@ class Habit:
         for action in self._actions:
             request = AccessRequest(principal, action, bucket, key, again)
             decision = decide(request)
-            if decision is None and self._question is not None:
-                return self._asks(self._question, request, again, now)
+            if decision is None and self._is_asked:
+                return self._asks(request, again, now)
             if not decision:
                 return False
         return True
 
-    def _asks(self, question: QuestionTemplate, request: AccessRequest, again: Again, now: int) -> bool:
+    def _asks(self, request: AccessRequest, again: Again, now: int) -> bool:
         """Have it asked elsewhere, unless an object's tags belong to the question."""
-        if self._world.authorizer.wants_existing_tags(request):
+        if request.key and self._world.authorizer.wants_existing_tags(request):
             return False
+        if self._question is None:
+            again.question = question_of(again.access())
+            return True
         age = age_ms(again.words[self._date_at].decode(), now)
-        again.question = question.about(again.words, request.key, again.source_ip, now, age)
+        again.question = self._question.about(again.words, request.key, again.source_ip, now, age)
         return True
 
     def _is_backend(self) -> bool:
@@ -326,16 +356,17 @@ class Habit:
 
     def target_of(self, words: tuple[bytes, ...]) -> str:
         """Return the target of a request with these words."""
-        return self._prefix + words[self._path_at].decode()
+        return self._prefix + words[self._path_at].decode() if self._path_at >= 0 else self._target_told
+
+    def _target_with(self, texts: dict[str, str]) -> str:
+        return self._prefix + texts[PATH] if PATH in texts else self._target_told
 
     def _caller(self, words: tuple[bytes, ...]) -> Caller:
-        caller, claim = self.plan.caller, self.plan.caller.claim
-        assert claim is not None  # noqa: S101 - __init__ looked
-        texts = self._texts(words)
+        caller, claim, texts = self.plan.caller, self._claim, self._texts(words)
         return caller._replace(
             payload_hash=texts.get("x-amz-content-sha256", caller.payload_hash),
-            target=self._prefix + texts[PATH],
-            claim=claim._replace(signature=texts[SIGNATURE], timestamp=texts["x-amz-date"]),
+            target=self._target_with(texts),
+            claim=claim._replace(signature=texts[SIGNATURE], timestamp=words[self._date_at].decode()),
             decoded_length=self._decoded_length(words) if caller.mode.chunked else None,
         )
 
@@ -346,8 +377,8 @@ class Habit:
         """Return the plan about these words."""
         texts, told = self._texts(words), self.plan.request
         request = S3Request(
-            told.method, self._prefix + texts[PATH], self.path._replace(key=self._key_of(words[self._path_at])), (),
-            self._headers(texts), source_ip, told.secure,
+            told.method, self._target_with(texts), self.path._replace(key=self._key_of(words) or ""),
+            self._parameters.of(words), self._headers(texts), source_ip, told.secure,
         )  # fmt: skip
         return self.plan._replace(request=request, caller=self._caller(words))
 

@@ -7,15 +7,19 @@ decided at once, and when what it sent is what the habit sends for the same head
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from gateway.s3.authenticate import Caller
 from gateway.s3.request import S3Request
 from gateway.s3.reserved import BUCKETS
-from gateway.signing.sigv4 import TIMESTAMP
+from gateway.signing.sigv4 import TIMESTAMP, SignatureClaim
+from gateway.stories import listings
 from gateway.stories.case import World
 from gateway.stories.story import is_plain, needs_of
-from gateway.turns.habit import PATH, SIGNATURE, Again, Habit, Told
+from gateway.turns import parameters
+from gateway.turns.habit import PATH, Again, Habit, Told
+from gateway.turns.parameters import SIGNATURE, date_of
 from gateway.turns.questions import has_stand_in
 from gateway.wire.forms import Form, Hole
 from gateway.wire.heads import RequestHead
@@ -25,7 +29,7 @@ from iam.opa_questions import question_of
 _KEPT = 1024  # habits of all clients, of about six kilobytes each
 _SEEN = 4096  # clients that were seen
 _TRIES = 32  # habits of one client: whose heads are never the same has none
-_OF_A_GUEST = 4  # habits of one connection
+_OF_A_GUEST = 6  # habits of one connection
 _LONGEST = 8192  # bytes of a head
 
 _WORD = rb"[!-~]{1,1024}"
@@ -47,6 +51,7 @@ _ALPHABETS: dict[str, bytes] = {
     "if-none-match": _WORD,
     **dict.fromkeys([f"x-amz-checksum-{n}" for n in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")], _BASE64),
 }  # fmt: skip
+_OF_A_SIGNATURE = frozenset({"authorization", "x-amz-content-sha256", "x-amz-date"})
 _METADATA = "x-amz-meta-"
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
@@ -88,17 +93,22 @@ class Habits:
         request, claim = told.plan.request, told.plan.caller.claim
         if claim is None or not _may_repeat(told):
             return
-        like = (told.head.names, request.method, claim.access_key_id, claim.scope, request.path.bucket)
+        like = (
+            told.head.names, request.method, claim.access_key_id, claim.scope, request.path.bucket,
+            tuple(request.parameters), bool(request.path.key),
+        )  # fmt: skip
         times = self._seen.get(like, 0)
         if len(self._seen) >= _SEEN:
             self._seen.clear()
         self._seen[like] = max(times, 1)
         if self._after <= times <= _TRIES:
-            self._know(guest, told, like)
+            self._know(guest, told, claim, like)
 
-    def _know(self, guest: Guest, told: Told, like: tuple[object, ...]) -> None:
+    def _know(self, guest: Guest, told: Told, claim: SignatureClaim, like: tuple[object, ...]) -> None:
         request = told.plan.request
         holes = _holes(told)
+        if not {SIGNATURE, date_of(claim)} <= {name for name, _ in holes}:
+            return  # written in a way that nobody writes
         form = Form(told.head.raw, [hole for _, hole in holes])
         what = (*like, form.fixed, request.secure)
         habit = self._kept.get(what)
@@ -139,20 +149,17 @@ def _asks(again: Again, access: AccessRequest) -> bool:
 
 
 def _may_repeat(told: Told) -> bool:
-    """Return whether a story could be told again: of one object, by its header signature, sent as it came."""
+    """Return whether a story could be told again: of one object or bucket, signed in its header or URL, sent as it came."""
     head, plan = told.head, told.plan
     request, caller = plan.request, plan.caller
     return (
         head.named is not None
         and head.keep_alive
         and len(head.raw) <= _LONGEST
-        and head.target == request.target == caller.target
-        and not request.query
-        and bool(request.path.key)
-        and request.path.bucket not in BUCKETS
-        and (request.path.virtual_host or request.target.startswith(f"/{request.path.bucket}/"))
-        and _is_header_signed(request, plan.caller)
-        and is_plain(plan.operation)
+        and head.target.partition("?")[0] == request.target == caller.target
+        and _is_of_its_bucket(request)
+        and _is_signed_so(request, caller)
+        and (is_plain(plan.operation) or plan.operation.name in listings.OF_KEYS)
         and plan.body is None
         and not any((plan.edit, plan.then, plan.mend))
         and not request.names.customer_keys
@@ -160,31 +167,49 @@ def _may_repeat(told: Told) -> bool:
     )
 
 
-def _is_header_signed(request: S3Request, caller: Caller) -> bool:
-    """Return whether the signature stands at the end of the Authorization header, and its time in x-amz-date."""
+def _is_of_its_bucket(request: S3Request) -> bool:
+    """Return whether the target is nothing but a bucket's, or a key's behind its bucket, and no path of ours."""
+    bucket, key, hosted = request.path
+    if not bucket or bucket in BUCKETS:
+        return False
+    if key:
+        return hosted or request.target.startswith(f"/{bucket}/")
+    return request.target in ({"/"} if hosted else {f"/{bucket}", f"/{bucket}/"})
+
+
+def _is_signed_so(request: S3Request, caller: Caller) -> bool:
+    """Return whether a signature stands in the query, or at the end of the Authorization header, its time in x-amz-date."""
     claim = caller.claim
-    return (
-        claim is not None
-        and not claim.presigned
-        and not claim.form
-        and request.header("authorization").endswith(f"Signature={claim.signature}")
+    if claim is None or claim.form:
+        return False
+    return claim.presigned or (
+        request.header("authorization").endswith(f"Signature={claim.signature}")
         and request.header("x-amz-date") == claim.timestamp
     )
 
 
 def _holes(told: Told) -> list[tuple[str, Hole]]:
-    """Return the holes of a head by name, in their order."""
-    head, path = told.head, told.plan.request.path
-    prefix = len(head.method) + (2 if path.virtual_host else len(path.bucket) + 3)
-    end = len(head.method) + 1 + len(head.target)
-    found, start = [(PATH, Hole(prefix, end, _KEY))], 0
+    """Return the holes of a head by name, in their order; none when its query is not read as it stands there."""
+    head, request = told.head, told.plan.request
+    path, begin = request.path, len(head.method) + 1
+    end = begin + len(request.target)
+    query = parameters.holes(head.target[len(request.target) + 1 :], request.query, end + 1)
+    if query is None:
+        return []
+    prefix = begin + (1 if path.virtual_host else len(path.bucket) + 2)
+    found = [(PATH, Hole(prefix, end, _KEY))] if path.key else []
+    return [*found, *query, *_of_fields(told)]
+
+
+def _of_fields(told: Told) -> Iterator[tuple[str, Hole]]:
+    """Yield the holes in a head's fields by name, in their order. What a URL signs is in its query."""
+    head, claim, start = told.head, told.plan.caller.claim, 0
     for line in head.raw.split(b"\r\n"):
         name = line.partition(b":")[0].decode().lower()
         hole = _hole(head, name, line, start) if start else None
-        if hole is not None:
-            found.append((SIGNATURE if name == "authorization" else name, hole))
+        if hole is not None and not (claim and claim.presigned and name in _OF_A_SIGNATURE):
+            yield SIGNATURE if name == "authorization" else name, hole
         start += len(line) + 2
-    return found
 
 
 def _hole(head: RequestHead, name: str, line: bytes, start: int) -> Hole | None:

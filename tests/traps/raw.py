@@ -137,16 +137,10 @@ def signed(
     return {"Host": host, **dict(request.headers.items())}
 
 
-class _Signer(SigV4Auth):
-    """botocore's signer as S3 uses it: the path as it is, the payload hash as it stands, a clock of the test's."""
+class _Dated:
+    """A clock of the test's before one of botocore's signers."""
 
     date = ""
-
-    def _normalize_url_path(self, path):
-        return path
-
-    def payload(self, request):
-        return request.headers["X-Amz-Content-SHA256"]
 
     def _modify_request_before_signing(self, request):
         if self.date:
@@ -154,10 +148,28 @@ class _Signer(SigV4Auth):
         super()._modify_request_before_signing(request)
 
 
-def presigned(edge, method: str, target: str, who: Credentials = ROOT_KEYS, *, expires: int = 60) -> str:
-    """Return the target of a request that botocore presigned."""
+class _Signer(_Dated, SigV4Auth):
+    """botocore's signer as S3 uses it: the path as it is, the payload hash as it stands."""
+
+    def _normalize_url_path(self, path):
+        return path
+
+    def payload(self, request):
+        return request.headers["X-Amz-Content-SHA256"]
+
+
+class _Presigner(_Dated, S3SigV4QueryAuth):
+    """botocore's presigner."""
+
+
+def presigned(
+    edge, method: str, target: str, who: Credentials = ROOT_KEYS, *, expires: int = 60, date: str = ""
+) -> str:
+    """Return the target of a request that botocore presigned; `date` (YYYYMMDDTHHMMSSZ) instead of now."""
     request = AWSRequest(method, f"{edge.endpoint}{target}")
-    S3SigV4QueryAuth(who, "s3", "us-east-1", expires=expires).add_auth(request)
+    signer = _Presigner(who, "s3", "us-east-1", expires=expires)
+    signer.date = date
+    signer.add_auth(request)
     parts = urlsplit(request.url)
     return f"{parts.path}?{parts.query}"
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.credentials import Credentials
 
-from tests.traps.raw import Wire, corrupt, signed, written
+from tests.traps.raw import Wire, corrupt, presigned, signed, written
 
 
 @pytest.fixture
@@ -80,19 +80,79 @@ PUTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("hostile", PUTS.values(), ids=PUTS)
-def test_trap_37_a_known_client_is_refused_as_a_stranger_is(edge, who, recorded, known, hostile):
-    """The same status and code as on a new connection of a client that was never seen, and nothing reaches the store."""
+def refused(edge, recorded, known, data: bytes) -> None:
+    """Hold that a known client gets what a client gets that was never seen, an error, and that nothing reaches the store."""
     before = len(recorded())
-    head = written("PUT", "/bkt/k", good(edge, "PUT", "/bkt/k", who), b"x")
-    data = hostile(edge, who, head)
-    assert data != head
     answer = known.send(data).answer()
     with Wire(edge.port) as stranger:
         expected = stranger.send(data).answer()
     assert answer.status >= 400
     assert (answer.status, answer.code) == (expected.status, expected.code)
     assert len(recorded()) == before
+
+
+@pytest.mark.parametrize("hostile", PUTS.values(), ids=PUTS)
+def test_trap_37_a_known_client_is_refused_as_a_stranger_is(edge, who, recorded, known, hostile):
+    """The same status and code as on a new connection of a client that was never seen, and nothing reaches the store."""
+    head = written("PUT", "/bkt/k", good(edge, "PUT", "/bkt/k", who), b"x")
+    data = hostile(edge, who, head)
+    assert data != head
+    refused(edge, recorded, known, data)
+
+
+LIST = "/bkt?list-type=2&prefix=a%2Fb&max-keys=7"
+LISTINGS = {
+    "another prefix": (b"a%2Fb", b"a%2Fc"), "a needless escape of another": (b"a%2Fb", b"%63%2Fb"), "a lower-case escape of another": (b"a%2Fb", b"a%2fc"),
+    "a broken escape": (b"a%2Fb", b"a%2"), "no UTF-8": (b"a%2Fb", b"a%FF"), "a plus": (b"a%2Fb", b"a+b"), "an equals sign": (b"a%2Fb", b"a=b"),
+    "a parameter more": (b"a%2Fb", b"a%2Fb&delimiter=%2F"), "a parameter twice": (b"a%2Fb", b"a%2Fb&prefix=c"), "another name": (b"prefix=", b"prefixa="),
+    "no value": (b"prefix=a%2Fb", b"prefix"), "a name behind a name": (b"prefix=a%2Fb", b"prefixa%2Fb"), "another operation": (b"list-type=2", b"versions"),
+    "a fragment": (b"max-keys=7", b"max-keys=7#"), "another number": (b"max-keys=7", b"max-keys=8"), "no number": (b"max-keys=7", b"max-keys=x"),
+    "another bucket": (b"/bkt?", b"/bkz?"), "a key": (b"/bkt?", b"/bkt/k?"), "another sort of list": (b"list-type=2", b"list-type=1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new"), LISTINGS.values(), ids=LISTINGS)
+def test_trap_37_who_has_listed_is_refused_as_a_stranger_is(edge, who, recorded, old, new):
+    """One listing says nothing about another: of each the parameters are covered by its own signature, in one spelling."""
+    with Wire(edge.port) as wire:
+        for number in range(3):
+            target = LIST.replace("%2Fb", f"%2F{number}")
+            wire.send(written("GET", target, good(edge, "GET", target, who)))
+            assert wire.answer().status == 200
+        refused(edge, recorded, wire, but(written("GET", LIST, good(edge, "GET", LIST, who)), old, new))
+
+
+URLS = {
+    "another key": lambda edge, who, head: but(head, b"/bkt/k?", b"/bkt/l?"),
+    "another type of answer": lambda edge, who, head: but(head, b"text%2Fplain", b"text%2Fhtml"),
+    "a longer time": lambda edge, who, head: but(head, b"Expires=60", b"Expires=90"),
+    "another signature": lambda edge, who, head: re.sub(rb"Signature=\w{8}", b"Signature=00000000", head),
+    "no signature": lambda edge, who, head: re.sub(rb"&X-Amz-Signature=\w*", b"", head),
+    "a method": lambda edge, who, head: but(head, b"GET ", b"HEAD "),
+    "a parameter more": lambda edge, who, head: but(head, b"/bkt/k?", b"/bkt/k?acl&"),
+    "a header of the store's": lambda edge, who, head: but(head, b"User-Agent", b"x-amz-acl: public-read\r\nUser-Agent"),
+    "a header that is a parameter": lambda edge, who, head: but(head, b"&X-Amz-Expires", b"&x-amz-acl=public-read&X-Amz-Expires"),
+    "another host": lambda edge, who, head: but(head, b"Host: 127", b"Host: 128"),
+    "another token": lambda edge, who, head: re.sub(rb"Security-Token=\w\w", b"Security-Token=AB", head),
+    "expired": lambda edge, who, head: asked(edge, presigned(edge, "GET", "/bkt/k?response-content-type=text%2Fplain", who, date=late(-1))),
+    "for later": lambda edge, who, head: asked(edge, presigned(edge, "GET", "/bkt/k?response-content-type=text%2Fplain", who, date=late(1))),
+}  # fmt: skip
+
+
+def asked(edge, target: str) -> bytes:
+    return written("GET", target, {"Host": f"127.0.0.1:{edge.port}", "User-Agent": "browser/1"})
+
+
+@pytest.mark.parametrize("hostile", URLS.values(), ids=URLS)
+def test_trap_37_who_has_followed_a_url_is_refused_as_a_stranger_is(edge, who, recorded, hostile):
+    """A URL is good for what it was presigned for, and for its time, on whichever connection it is followed."""
+    with Wire(edge.port) as wire:
+        for key in ("a", "b", "k"):
+            head = asked(edge, presigned(edge, "GET", f"/bkt/{key}?response-content-type=text%2Fplain", who))
+            assert wire.send(head).answer().status == 200
+        data = hostile(edge, who, head)
+        assert data != head
+        refused(edge, recorded, wire, data)
 
 
 def test_a_known_client_is_served_as_a_stranger_is(edge, who, recorded, known):
@@ -108,3 +168,21 @@ def test_a_known_client_is_served_as_a_stranger_is(edge, who, recorded, known):
         n: v for n, v in second.headers.items() if n not in volatile
     }
     assert first.body == second.body == b"xyz"
+
+
+@pytest.mark.parametrize("in_url", [False, True], ids=["signed", "presigned"])
+def test_who_has_listed_is_served_as_a_stranger_is(edge, who, recorded, in_url):
+    """What reaches the store names this listing's prefix and page, in canonical spelling, and nothing that the client signed with."""
+    with Wire(edge.port) as wire:
+        for number in range(4):
+            target = f"/bkt?list-type=2&prefix=%C3%A9%2F{number}&continuation-token={number}%2B%3D&max-keys={number}"
+            sent = presigned(edge, "GET", target, who) if in_url else target
+            headers = {"Host": f"127.0.0.1:{edge.port}"} if in_url else good(edge, "GET", target, who)
+            data = written("GET", sent, headers)
+            assert wire.send(data).answer().status == 200
+            with Wire(edge.port) as stranger:
+                assert stranger.send(data).answer().status == 200
+            first, second = recorded()[-2:]
+            assert first.line == second.line == f"GET {target} HTTP/1.1"
+            assert first.headers.keys() == second.headers.keys()
+            assert "X-Amz" not in first.line

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, quote, urlencode
+
 from hypothesis import strategies as st
+
+from tests.unit.gateway.told import head, url
 
 TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -37,3 +41,65 @@ def pairs(draw):
             (method, f"/{draw(st.sampled_from(['ann', 'ann', 'ann', 'eve', 'minio']))}/{draw(KEYS)}", values, sent)
         )
     return found
+
+
+def as_sent(method: str, path: str, query: str) -> bytes:
+    """Return a head signed over its query as it is sent, as SDKs do."""
+    return head(method, f"{path}?{query}")
+
+
+def as_read(method: str, path: str, query: str) -> bytes:
+    """Return a head signed over its query as it is read, as AWS does."""
+    canonical = urlencode(
+        parse_qsl(query, keep_blank_values=True, errors="surrogateescape"),
+        quote_via=quote,
+        safe="-._~",
+        errors="surrogateescape",
+    )
+    return head(method, f"{path}?{canonical}", sent=f"{path}?{query}")
+
+
+def in_url(method: str, path: str, query: str) -> bytes:
+    """Return the head of a request for such a URL."""
+    return url(method, f"{path}?{query}")
+
+
+SPELLINGS = [as_sent, as_read, in_url]
+LIST = ["prefix", "delimiter", "start-after", "max-keys", "encoding-type", "continuation-token", "fetch-owner"]
+#: What clients ask: a method, a path, what is always in the query and what may be.
+ASKED = st.sampled_from([
+    ("GET", "/ann", ["list-type=2"], LIST), ("GET", "/ann/", ["list-type=2"], LIST), ("GET", "/ann", [], ["prefix", "marker", "max-keys", "delimiter"]),
+    ("GET", "/ann", ["versions"], ["prefix", "key-marker", "version-id-marker"]), ("GET", "/ann", ["uploads"], ["prefix", "upload-id-marker"]),
+    ("PUT", "/ann/k", ["partNumber=1", "uploadId=a"], []), ("GET", "/ann/k", ["uploadId=a"], ["max-parts", "part-number-marker"]), ("DELETE", "/ann/k", ["uploadId=a"], []),
+    ("GET", "/ann/k", [], ["response-content-type", "response-expires", "x-id", "partNumber", "versionId"]), ("GET", "/ann/k", ["tagging"], ["versionId"]),
+    ("GET", "/ann", ["location"], []), ("POST", "/ann/k", ["uploads"], []), ("HEAD", "/ann/k", [], ["versionId", "partNumber", "x-amz-acl", "X-Amz-Date"]),
+])  # fmt: skip
+GOOD = st.sampled_from(["", "a", "7", "a%2Fb", "%C3%A9", "url", "a%20b"])
+VALUES = GOOD | st.sampled_from([
+    "2", "%2F", "a%2fb", "a/b", "%61", "%FF", "%00", "%zz", "%", "a+b", "a=b", "a;b", "~-._", "700100200300403", "x" * 1024, "x" * 1025, "9" * 11, "%252F", "%E2%82", "",
+])  # fmt: skip
+
+
+@st.composite
+def queries(draw):
+    """Draw two requests of one client with a query: names in one order, the values of the second mostly others, some nasty."""
+    method, path, always, also = draw(ASKED)
+    pieces = [*always, *draw(st.lists(st.sampled_from(also), unique=True, max_size=3) if also else st.just([]))]
+    pieces = draw(
+        st.permutations(
+            [
+                *pieces,
+                *draw(st.just([]) | st.sampled_from([["prefix"], ["x-amz-acl"], ["acl"], ["pre%66ix"], ["", "x"]])),
+            ]
+        )
+    )
+    first, second = [], []
+    for piece in pieces:
+        name, equals, _ = piece.partition("=")
+        first.append(piece if piece in always else f"{name}={draw(GOOD)}" if name else "")
+        other = draw(
+            st.sampled_from([first[-1], f"{name}={draw(VALUES)}"]) if piece not in always or equals else st.just(piece)
+        )
+        second.append(draw(st.sampled_from([other] * 9 + [name, f"{name}b", f"{name}=b"])))
+    paths = [path, draw(st.sampled_from([path, path, path + "x", path.replace("ann", "eve"), path + "%2F"]))]
+    return [(method, where, "&".join(query)) for where, query in zip(paths, (first, second), strict=True)]

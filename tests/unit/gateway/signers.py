@@ -72,7 +72,7 @@ def signed(
     return read(method, target, sent | dict(unsigned or {})), epoch(sent["X-Amz-Date"])
 
 
-def presigned(
+def presigned_target(
     method: str,
     target: str,
     headers: Mapping[str, str] | None = None,
@@ -80,15 +80,20 @@ def presigned(
     who: Credentials = ROOT,
     expires: int = 60,
     payload: str = UNSIGNED,
-) -> tuple[S3Request, int]:
-    """Return a request that botocore presigned, and the second at which it was."""
+) -> str:
+    """Return the path and query of a URL that botocore presigned."""
     request = AWSRequest(method, f"http://{HOST}{target}", headers=dict(headers or {}))
     signer = S3SigV4QueryAuth(boto(who), "s3", REGION, expires=expires)
     signer.payload = lambda request: payload
     signer.add_auth(request)
     parts = urlsplit(request.url)
-    found = read(method, f"{parts.path}?{parts.query}", headers)
-    return found, epoch(dict(parse_qsl(parts.query))["X-Amz-Date"])
+    return f"{parts.path}?{parts.query}"
+
+
+def presigned(method: str, target: str, headers: Mapping[str, str] | None = None, **how) -> tuple[S3Request, int]:
+    """Return a request that botocore presigned (`how`: as `presigned_target`), and the second at which it was."""
+    found = presigned_target(method, target, headers, **how)
+    return read(method, found, headers), epoch(dict(parse_qsl(urlsplit(found).query))["X-Amz-Date"])
 
 
 def whole_target(request: S3Request) -> str:

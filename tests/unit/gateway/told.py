@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 from gateway.backends.backend import Backend
@@ -25,7 +25,7 @@ from iam.authorize import AllOf, IamPolicies
 from iam.opa import OpaAuthorizer, OpaSettings
 from iam.policy import parse
 from tests.servers.processes import BACKEND
-from tests.unit.gateway.signers import ANN, lookup, sign
+from tests.unit.gateway.signers import ANN, HOST, lookup, presigned_target, sign
 
 MAY = {"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::ann", "arn:aws:s3:::ann/*"]}
 PEER = "192.0.2.7"
@@ -55,10 +55,21 @@ def make(
     return desk
 
 
-def head(method: str, target: str, headers: Mapping[str, str] | None = None, *, unsigned=None, who=ANN, **how) -> bytes:
-    """Return a signed head, as a client sends it."""
-    signed = sign(method, target, headers, who=who, **how) | dict(unsigned or {})
-    lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+def head(
+    method: str, target: str, headers: Mapping[str, str] | None = None, *, unsigned=None, who=ANN, sent: str = "", **how
+) -> bytes:
+    """Return a signed head, as a client sends it; `sent` is another spelling of its target."""
+    return _written(method, sent or target, sign(method, target, headers, who=who, **how) | dict(unsigned or {}))
+
+
+def url(method: str, target: str, headers: Mapping[str, str] | None = None, *, unsigned=None, who=ANN, **how) -> bytes:
+    """Return the head of a request for a URL that botocore presigned."""
+    found = presigned_target(method, target, headers, who=who, **how)
+    return _written(method, found, {"Host": HOST, **(headers or {}), **(unsigned or {})})
+
+
+def _written(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
 
 
@@ -109,8 +120,12 @@ def again(desk: Desk, raw: bytes, who):
 
 def must_agree(desk: Desk, heads) -> None:
     """Hold that heads of one client are told again only as they are told whole; the first is learnt from."""
+    must_agree_on(desk, [head(method, target, values, payload=payload) for method, target, values, payload in heads])
+
+
+def must_agree_on(desk: Desk, raws: Sequence[bytes]) -> None:
+    """Hold it of these heads."""
     who = guest(desk)
-    raws = [head(method, target, values, payload=payload) for method, target, values, payload in heads]
     whole(desk, raws[0], who)
     for raw in raws:
         expected, found = both(desk, raw, who)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from gateway.errors import ExpiredToken, InvalidAccessKeyId
 from iam.model import Secret
 from tests.unit.gateway import told
-from tests.unit.gateway.pairs import CHUNKS, TRAILER, pairs
+from tests.unit.gateway.pairs import CHUNKS, SPELLINGS, TRAILER, as_read, as_sent, in_url, pairs, queries
 from tests.unit.gateway.signers import ANN, EVE, ROOT, lookup
-from tests.unit.gateway.told import MAY, again, both, guest, head, make, must_agree, policies, whole
+from tests.unit.gateway.told import MAY, again, both, guest, head, make, must_agree, must_agree_on, policies, url, whole
 
 
 @settings(max_examples=400)
@@ -26,19 +26,36 @@ def test_told_again_and_told_whole_send_the_same(heads):
     must_agree(make(), heads)
 
 
-@settings(max_examples=300)
-@given(st.data())
-def test_a_changed_head_is_told_again_only_as_it_would_be_told_whole(data):
+@settings(max_examples=600)
+@given(queries(), st.sampled_from(SPELLINGS))
+@example([("GET", "/ann", "prefix&list-type=2"), ("GET", "/ann", "prefix=a&list-type=2")], as_sent)
+@example([("GET", "/ann", "list-type=2&prefix="), ("GET", "/ann", "list-type=2&prefix=a%2Fb")], as_read)
+@example([("GET", "/ann", "list-type=2&prefix=a%2Fb"), ("GET", "/ann", "list-type=2&prefix=a%2fb")], as_read)
+@example([("PUT", "/ann/k", "uploadId=a&partNumber=1"), ("PUT", "/ann/l", "uploadId=b&partNumber=2")], in_url)
+def test_parameters_told_again_and_told_whole_send_the_same(requests, spelt):
+    """So with a query, signed in the header as it is sent or as it is read, or presigned."""
+    must_agree_on(make(), [spelt(*request) for request in requests])
+
+
+@settings(max_examples=600)
+@given(st.data(), st.sampled_from([
+    (head, "PUT", "/ann/key", {"Content-Length": "7", "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==", "x-amz-meta-a": "b"}),
+    (head, "GET", "/ann?list-type=2&prefix=a%2Fb&delimiter=%2F&encoding-type=url&max-keys=7", {}),
+    (head, "PUT", "/ann/key?partNumber=2&uploadId=abc.def", {"Content-Length": "7"}),
+    (url, "GET", "/ann/key?response-content-type=text%2Fplain", {"x-amz-meta-a": "b"}),
+]))  # fmt: skip
+def test_a_changed_head_is_told_again_only_as_it_would_be_told_whole(data, said):
     """No byte that is changed, left out or put in is overlooked."""
+    sign, *request = said
+    raw = sign(*request)
     desk = make()
     who = guest(desk)
-    raw = head(
-        "PUT", "/ann/key", {"Content-Length": "7", "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==", "x-amz-meta-a": "b"}
-    )
     whole(desk, raw, who)
     assert again(desk, raw, who)
     at = data.draw(st.integers(0, len(raw) - 1))
-    put = data.draw(st.binary(max_size=3) | st.sampled_from([b"\r\n", b"\n", b"\r\nx-amz-acl: a", b" ", b"\x00", b"%"]))
+    put = data.draw(st.binary(max_size=3) | st.sampled_from(
+        [b"\r\n", b"\n", b"\r\nx-amz-acl: a", b" ", b"\x00", b"%", b"&", b"=", b"+", b"?", b"#", b"&acl", b"&prefix=b", b"%2f", b"%2F"]
+    ))  # fmt: skip
     changed = raw[:at] + put + raw[at + data.draw(st.integers(0, 3)) :]
     expected, found = both(desk, changed, who)
     assert found in (None, expected)
@@ -69,6 +86,87 @@ def test_what_clients_do_all_day_is_told_again(method, headers, payload, who):
         expected, found = both(desk, raw, connection)
         assert found == expected
         assert isinstance(found[0], bytes)
+
+
+@pytest.mark.parametrize(("method", "targets", "headers"), [
+    ("GET", ["/ann?list-type=2&prefix=a&delimiter=%2F&encoding-type=url", "/ann?list-type=2&prefix=b%2F%C3%A9&delimiter=&encoding-type=url"], {}),
+    ("GET", ["/ann/?prefix=a&marker=b&max-keys=7", "/ann/?prefix=&marker=c%2Fd&max-keys=1000"], {}), ("GET", ["/ann?versions", "/ann?versions"], {}),
+    ("GET", ["/ann?list-type=2&continuation-token=a", "/ann?list-type=2&continuation-token=1%2B%2F%3D%3D"], {}),
+    ("GET", ["/ann?uploads&prefix=a", "/ann?uploads&prefix=b"], {}), ("HEAD", ["/ann", "/ann"], {}), ("GET", ["/ann?location", "/ann?location"], {}),
+    ("PUT", ["/ann/k?partNumber=1&uploadId=a", "/ann/l%20m?partNumber=10000&uploadId=b.c~"], {"Content-Length": "7"}),
+    ("GET", ["/ann/k?x-id=GetObject", "/ann/l?x-id=GetObject"], {}), ("GET", ["/ann/k?uploadId=a&max-parts=9", "/ann/l?uploadId=b&max-parts=1"], {}),
+    ("GET", ["/ann/k?response-content-disposition=a", "/ann/l?response-content-disposition=inline%3B%20filename%3D%22b%22"], {}), ("GET", ["/ann/k?tagging", "/ann/l?tagging"], {}),
+])  # fmt: skip
+@pytest.mark.parametrize("signed", [head, url])
+@pytest.mark.parametrize("who", [ANN, ROOT], ids=["session", "root"])
+def test_what_clients_ask_with_parameters_is_told_again(method, targets, headers, signed, who):
+    """Listings, parts of uploads, and whatever a URL was presigned for: of any key, page or part."""
+    desk = make()
+    connection = guest(desk)
+    whole(desk, signed(method, targets[0], headers, who=who), connection)
+    for target in targets:
+        expected, found = both(desk, signed(method, target, headers, who=who), connection)
+        assert isinstance(expected, tuple)
+        assert found == expected
+
+
+def test_a_name_without_a_value_is_no_word():
+    """What is put behind it would be another name: `prefix` and a word make `prefixb`."""
+    desk = make()
+    who = guest(desk)
+    whole(desk, head("GET", "/ann?list-type=2&prefix"), who)
+    assert again(desk, head("GET", "/ann?list-type=2&prefix"), who)
+    for signed in ("prefixb", "prefix=b"):
+        assert again(desk, head("GET", f"/ann?list-type=2&{signed}"), who) is None
+        assert again(desk, head("GET", f"/ann?list-type=2&{signed}", sent="/ann?list-type=2&prefixb"), who) is None
+
+
+@pytest.mark.parametrize("signed", [head, url])
+def test_trap_37_a_policy_sees_the_prefix_of_this_listing(signed):
+    """Who may list one folder may not list another one, because he has listed his own."""
+    mine = {
+        "Effect": "Allow",
+        "Action": "s3:ListBucket",
+        "Resource": "*",
+        "Condition": {"StringLike": {"s3:prefix": "mine/*"}},
+    }
+    known = policies(mine)
+    desk = make(lambda: known)
+    who = guest(desk)
+    whole(desk, signed("GET", "/ann?list-type=2&prefix=mine%2Fa"), who)
+    assert again(desk, signed("GET", "/ann?list-type=2&prefix=mine%2Fb"), who)
+    for prefix in ("", "mine", "mine2%2F", "yours%2Fa"):
+        raw = signed("GET", f"/ann?list-type=2&prefix={prefix}")
+        assert both(desk, raw, who) == ("AccessDenied", None)
+
+
+def test_a_url_is_told_again_for_its_time_only():
+    """Not after it has expired, nor before it was made; and its signature is of its own parameters."""
+    desk = make()
+    who = guest(desk)
+    raw, now = url("GET", "/ann/k", expires=600), time.time()
+    whole(desk, raw, who)
+    for late, good in ((0, True), (590, True), (610, False), (-890, True), (-920, False)):
+        desk.clock = lambda late=late: now + late
+        expected, found = both(desk, raw, who)
+        assert found == (expected if good else None)
+        assert isinstance(expected, tuple) is good
+    desk.clock = time.time
+    for old, new in (
+        (b"Expires=600", b"Expires=900"),
+        (b"/ann/k", b"/ann/l"),
+        (b"ANNKEY", b"EVEKEY"),
+        (b"ann-token", b"eve-token"),
+    ):
+        assert old in raw
+        assert both(desk, raw.replace(old, new), who)[1] is None
+    for other in (
+        url("GET", "/ann/l", expires=600, who=EVE),
+        url("PUT", "/ann/l", expires=600),
+        url("GET", "/ann/l", expires=601),
+    ):
+        assert again(desk, other, who) is None
+    assert again(desk, url("GET", "/ann/l", expires=600), who)
 
 
 def test_a_virtual_hosts_story_is_told_again():

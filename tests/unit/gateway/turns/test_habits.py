@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.turns import habits
 from gateway.turns.habits import Habits
 from tests.unit.gateway.signers import ROOT
-from tests.unit.gateway.told import again, guest, head, make, whole
+from tests.unit.gateway.told import again, guest, head, make, url, whole
 
 
 @pytest.mark.parametrize(
     ("method", "target", "headers"),
     [
-        ("GET", "/ann/k?versionId=7", {}), ("GET", "/ann", {}), ("GET", "/ann/", {}), ("GET", "/", {}), ("GET", "/ann?list-type=2", {}),
-        ("PUT", "/ann/k?partNumber=1&uploadId=a", {"Content-Length": "1"}), ("PUT", "/ann/k?acl", {"Content-Length": "0"}),
-        ("PUT", "/ann/k", {"x-amz-copy-source": "/ann/other"}), ("POST", "/ann/k?uploads", {}), ("GET", "/minio/k", {}), ("GET", "/minio-gw/k", {}),
+        ("GET", "/ann/k?versionId=7", {}), ("GET", "/", {}), ("GET", "/?prefix=a", {}), ("PUT", "/ann/k?tagging", {"Content-Length": "0"}),
+        ("POST", "/ann/k?uploadId=a", {"Content-Length": "1"}), ("POST", "/ann?delete", {"Content-Length": "1"}), ("GET", "/ann?list-type=2&&prefix=a", {}),
+        ("GET", "/ann?list-type=2&%70refix=a", {}), ("GET", "/minio?list-type=2", {}), ("GET", "/%61nn?list-type=2", {}), ("GET", "/ann//?list-type=2", {}),
+        ("PUT", "/ann/k", {"x-amz-copy-source": "/ann/other"}), ("GET", "/minio/k", {}), ("GET", "/minio-gw/k", {}),
         ("GET", "/ann/k", {"Connection": "close"}), ("PUT", "/ann/k", {"x-amz-server-side-encryption-customer-key": "a"}),
         ("GET", "/%61nn/k", {}), ("GET", "/ann/k%2Fl", {}), ("GET", "http://gw.example.test/ann/k", {}),
     ],
@@ -29,6 +32,38 @@ def test_what_its_words_decide_is_told_whole(method, target, headers):
         whole(desk, raw, who)
     assert who.known == []
     assert again(desk, raw, who) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "learnt"), [("&x-amz-acl=private", False), (f"&X-Amz-Content-Sha256={'a' * 64}", True)]
+)
+def test_of_a_url_only_its_parameters_are_words(more, learnt):
+    """What moves to a header ends in no habit; what a URL says of its body is not said by a header in another way."""
+    desk = make()
+    who = guest(desk)
+    whole(
+        desk,
+        url("PUT", f"/ann/k?partNumber=1&uploadId=a{more}", {"x-amz-content-sha256": "a" * 64}, payload="a" * 64),
+        who,
+    )
+    assert bool(who.known) is learnt
+    assert all("x-amz-content-sha256" not in known.habit._holes for known in who.known)
+
+
+def test_what_is_done_with_an_answer_is_told_whole():
+    """A listing that is filtered, and a document in which the gateway stands for the store."""
+    for raw, world in (
+        (head("GET", "/ann?list-type=2"), {"filter_listings": True}),
+        (head("GET", "/ann?location"), {"region": "us-east-1"}),
+    ):
+        desk = make()
+        plain, other = guest(desk), guest(desk)
+        whole(desk, raw, plain)
+        assert plain.known
+        desk.world = replace(desk.world, **world)
+        desk.habits = Habits(desk.world, after=0)
+        whole(desk, raw, other)
+        assert other.known == []
 
 
 def test_a_client_that_comes_once_costs_nothing():
@@ -66,7 +101,8 @@ def test_a_connection_knows_a_few_habits_the_latest_first():
         "HeadObject",
         "GetObject",
     ]
-    whole(desk, head("GET", "/ann/a", {"User-Agent": "another"}), who)
+    for another in ("one", "two", "another"):
+        whole(desk, head("GET", "/ann/a", {"User-Agent": another}), who)
     assert len(who.known) == habits._OF_A_GUEST
     assert again(desk, head("GET", "/ann/b", {"User-Agent": "another"}), who)
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from gateway.errors import AccessDenied
 from gateway.turns.questions import stand_in
 from iam.opa import OpaSettings
 from iam.opa_questions import judged
-from tests.unit.gateway.pairs import CHUNKS, TRAILER, pairs
+from tests.unit.gateway.pairs import CHUNKS, SPELLINGS, TRAILER, pairs, queries
 from tests.unit.gateway.signers import ANN, EVE, ROOT, lookup
-from tests.unit.gateway.told import again, both, guest, head, make, must_agree, whole
+from tests.unit.gateway.told import again, both, guest, head, make, must_agree, must_agree_on, url, whole
 
 OPA = OpaSettings("http://127.0.0.1:1/v1/data/authz")
 ALL = json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
@@ -39,6 +40,25 @@ def test_told_again_and_told_whole_ask_the_same(heads):
     """Whatever words two heads of a client have: question and request are those of the whole way, whoever sees credentials."""
     for raw_headers in (False, True):
         must_agree(make(opa=replace(OPA, raw_headers=raw_headers)), heads)
+
+
+@settings(max_examples=300)
+@given(queries(), st.sampled_from(SPELLINGS))
+def test_parameters_told_again_and_told_whole_ask_the_same(requests, spelt):
+    """So with a query, whose values are facts of the question."""
+    must_agree_on(make(opa=OPA), [spelt(*request) for request in requests])
+
+
+@pytest.mark.parametrize("signed", [head, url])
+def test_a_question_about_a_listing_has_its_own_prefix(signed):
+    """It is told again, and what is asked is where this listing is narrowed to."""
+    desk = make(opa=OPA)
+    connection = guest(desk)
+    whole(desk, signed("GET", "/ann?list-type=2&prefix=a"), connection)
+    for prefix, text in (("b", "b"), ("", ""), ("%22%5C%C3%A9%2F", '"\\é/')):
+        expected, found = both(desk, signed("GET", f"/ann?list-type=2&prefix={prefix}"), connection)
+        assert found == expected
+        assert asked_of(found)["conditions"]["prefix"] == [text]
 
 
 @pytest.mark.parametrize(("method", "headers", "payload"), [
