@@ -15,12 +15,13 @@ from gateway.backends.exchange import Exchange
 from gateway.backends.stores import Stores
 from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, RequestTimeout, S3Error, SlowDown, render
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
-from gateway.peer import is_secure, lines, source_ip
+from gateway.peer import lines
 from gateway.s3.context import Tags
 from gateway.stories.case import World
 from gateway.turns.denials import Denials
+from gateway.turns.guest import Guest
 from gateway.turns.habit import Told
-from gateway.turns.habits import Guest, Habits
+from gateway.turns.habits import Habits
 from gateway.turns.policy_service import PolicyService
 from gateway.turns.retold import Retold
 from gateway.turns.turn import S3Turn
@@ -56,41 +57,32 @@ class Desk:
 
     def __post_init__(self) -> None:
         """Begin without habits."""
-        self.habits = Habits(self.world)
+        self.habits = Habits(self.world, hosted=bool(self.domains))
 
     def meet(self, peer: str, *, secure: bool) -> Guest:
         """Return what is known of a new connection."""
-        return Guest(peer, secure=secure)
+        return Guest(peer, secure=secure, proxies=self.trusted_proxies)
 
     def again(self, guest: Guest, raw: bytes) -> S3Turn | None:
-        """Return the turn of a head that says again what this connection has said before, None for any other."""
+        """Return the turn of a head that says again what somebody has said before, None for any other."""
         if self.inflight >= self.max_inflight:
             return None
-        now = int(self.clock())
-        for known in guest.known:
-            try:
-                again = known.habit.again(raw, now, known.source_ip)
-            except Exception:  # noqa: BLE001 - a mistake of ours: the whole way is there
-                _log.exception("a habit failed")
-                known.habit.forget()
-                return None
-            if again is not None:
-                return Retold(self, guest, again, known.source_ip, secure=known.secure)
-        return None
+        again = self.habits.again(guest, raw, int(self.clock()))
+        return Retold(self, guest, again) if again is not None else None
 
     def learn(self, guest: Guest, told: Told) -> None:
         """Learn from a story that was told; that nothing is learnt must not stop it."""
         try:
             self.habits.learn(guest, told)
-        except Exception:  # noqa: BLE001 - as above
+        except Exception:  # noqa: BLE001 - a mistake of ours, and nobody's request
             _log.exception("a habit was not learnt")
 
     def turn(self, guest: Guest, head: RequestHead) -> S3Turn:
         """Return the turn of a request; who is asking is the peer, or whom a listed proxy speaks for."""
-        address, secure = guest.peer, guest.secure
+        forwarded = ("", "")
         if self.trusted_proxies:
-            address = source_ip(guest.peer, lines(head.fields, "x-forwarded-for"), self.trusted_proxies)
-            secure = is_secure(guest.peer, lines(head.fields, "x-forwarded-proto"), self.trusted_proxies, tls=secure)
+            forwarded = lines(head.fields, "x-forwarded-for"), lines(head.fields, "x-forwarded-proto")
+        address, secure = guest.source_ip(forwarded[0]), guest.is_secure(forwarded[1])
         return S3Turn(self, guest, head, head.target.partition("?")[0], address, secure=secure)
 
     async def tags_of(self, objects: Sequence[tuple[str, str, str]]) -> Sequence[Tags | None]:

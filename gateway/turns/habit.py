@@ -28,20 +28,21 @@ from gateway.stories import forward
 from gateway.stories.case import Case, World
 from gateway.stories.plans import Forward, names_of
 from gateway.stories.story import needs_of
+from gateway.turns.again import Again, Relay
+from gateway.turns.guest import Guest
 from gateway.turns.parameters import SIGNATURE, Parameters, date_of, in_order, is_value
 from gateway.turns.questions import QuestionTemplate, stand_in
 from gateway.wire.forms import Form, Template, mark
 from gateway.wire.heads import RequestHead
-from gateway.wire.steps import Send
-from iam.model import AccessRequest, Context, Credentials
+from iam.model import AccessRequest, Credentials
 from iam.opa_questions import question_of
 
 PATH = ":path"  # the hole of the key
+FORWARDED = "x-forwarded-for"
 LENGTHS = ("content-length", "x-amz-decoded-content-length")
 #: What stands for a length or a parameter while a template is being written, since it is read as a number or encoded: longer than
 #: a length's hole may be (habits.py), so that it is no length of a client's. What else looks like it fails every habit's proof.
 _NUMERAL = 700_100_200_300_400
-Relay = UnsignedRelay | SignedRelay
 
 
 class Told(NamedTuple):
@@ -56,52 +57,6 @@ class Told(NamedTuple):
     sent: bytes
 
 
-class Again(Send):
-    """A story told again: the step that sends it; `words` are those of its holes, `asked` is the head that was sent to us.
-
-    It is also what a policy asks about the request: the facts are found when it does, and most ask nothing (iam.model.Context).
-    With a `question` it is a step only when a policy service has said yes to that, and `Habit.send` has made it one.
-    """
-
-    __slots__ = ("_facts", "_now", "asked", "habit", "question", "source_ip", "words")
-
-    def __init__(self, habit: Habit, words: tuple[bytes, ...], now: int, source_ip: str) -> None:
-        self.habit = habit
-        self.words = words
-        self._now, self.source_ip = now, source_ip
-        self._facts: Context | None = None
-        self.question = b""  # what must be asked elsewhere first
-        self.asked: RequestHead
-
-    def send(self, data: bytes, relay: Relay | None) -> None:
-        """Be the step that sends this; who made it says what becomes of its answer."""
-        asked = self.asked
-        self.origin, self.method, self.head, self.relay = self.habit.origin, asked.method, data, relay
-        self.body, self.source, self.streams, self.chunked = b"", None, asked.has_body, asked.chunked
-
-    @property
-    def path(self) -> str:
-        """Return the path of the request's target."""
-        return self.habit.target_of(self.words)
-
-    def values(self, key: str) -> tuple[str, ...] | None:
-        """Return the values of a condition key. Raises UnknownFact."""
-        return self._context().values(key)
-
-    def document(self) -> dict[str, list[str]]:
-        """Return MinIO's `conditions` document."""
-        return self._context().document()
-
-    def access(self) -> AccessRequest:
-        """Return what is asked about the request, in full."""
-        return self.habit.access(self.words, self._now, self.source_ip)
-
-    def _context(self) -> Context:
-        if self._facts is None:
-            self._facts = self.access().context
-        return self._facts
-
-
 class Habit:
     """One story. `form` recognizes heads like its own, `names` are those of the holes, in their order."""
 
@@ -111,9 +66,9 @@ class Habit:
             raise ValueError("a story without a signature")
         self.plan = plan
         self.backend = told.backend
-        self.path = plan.request.path
+        self.path, self.secure = plan.request.path, plan.request.secure
         self.names = names_of(plan)
-        self._form: Form | None = form
+        self._form, self.failed = form, False
         self._holes = tuple(names)
         self._world = world
         self._second, self._moment = -1, b""
@@ -136,6 +91,8 @@ class Habit:
         self._at = {name: place for place, name in enumerate(names)}
         self._date_at, self._signature_at = self._at[date_of(claim)], self._at[SIGNATURE]
         self._path_at, self._length_at, self._decoded_at = (self._at.get(name, -1) for name in (PATH, *LENGTHS))
+        self._forwarded_at, self._forwarded = self._at.get(FORWARDED, -1), plan.request.header(FORWARDED)
+        self._proto = plan.request.header("x-forwarded-proto")
         self._parameters = Parameters(plan.request.query, self._at)
         self._write(told)
         self._question: QuestionTemplate | None = None
@@ -207,21 +164,25 @@ class Habit:
             and self._scope == forward.moment(told.now, self._target.region)[1]
         )
 
-    def forget(self) -> None:
-        """Recognize nothing any more."""
-        self._form = None
+    def recognizes(self, guest: Guest, raw: bytes) -> bool:
+        """Return whether a head is like ours, and its client's connection too."""
+        return self._is_of(guest) and self._form.words(raw) is not None
+
+    def _is_of(self, guest: Guest) -> bool:
+        """Return whether what we say of the client's connection is so for this guest."""
+        return guest.is_secure(self._proto) is self.secure
 
     # ---- telling it again
 
-    def again(self, raw: bytes, now: int, source_ip: str) -> Again | None:
+    def again(self, guest: Guest, raw: bytes, now: int) -> Again | None:
         """Return the story of a head like ours, None when it must be told whole. `now` in epoch seconds."""
-        words = self._form.words(raw) if self._form is not None else None
+        words = self._form.words(raw) if self._is_of(guest) else None
         if words is None or not self._parameters.fit(raw, words):
             return None
         if not self._is_signed(words, now) or not self._is_session():
             return None
         key = self._key_of(words)
-        again = Again(self, words, now, source_ip)
+        again = Again(self, words, now, guest.source_ip(self._forwarded_for(words)))
         if key is None or not self._may(again, key, now):
             return None
         again.asked = head = self._head_of(words)
@@ -258,6 +219,10 @@ class Habit:
             return not is_skewed(timestamp, now)
         sigv4.check_time(self._claim._replace(timestamp=timestamp), now)
         return True
+
+    def _forwarded_for(self, words: tuple[bytes, ...]) -> str:
+        """Return what the head says whom it is for."""
+        return words[self._forwarded_at].decode() if self._forwarded_at >= 0 else self._forwarded
 
     def _is_session(self) -> bool:
         """Return whether the access key and its token are still good, and those that they were."""

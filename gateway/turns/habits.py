@@ -6,9 +6,9 @@ decided at once, and when what it sent is what the habit sends for the same head
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from gateway.s3.authenticate import Caller
 from gateway.s3.request import S3Request
@@ -18,7 +18,9 @@ from gateway.stories import listings
 from gateway.stories.case import World
 from gateway.stories.story import is_plain, needs_of
 from gateway.turns import parameters
-from gateway.turns.habit import PATH, Again, Habit, Told
+from gateway.turns.again import Again
+from gateway.turns.guest import Guest
+from gateway.turns.habit import FORWARDED, PATH, Habit, Told
 from gateway.turns.parameters import SIGNATURE, date_of
 from gateway.turns.questions import has_stand_in
 from gateway.wire.forms import Form, Hole
@@ -26,10 +28,11 @@ from gateway.wire.heads import RequestHead
 from iam.model import AccessRequest
 from iam.opa_questions import question_of
 
-_KEPT = 1024  # habits of all clients, of about six kilobytes each
+_KEPT = 2048  # places of habits, which are of about six kilobytes each
+_OF_A_PLACE = 8  # habits at one place: heads that begin alike
 _SEEN = 4096  # clients that were seen
 _TRIES = 32  # habits of one client: whose heads are never the same has none
-_OF_A_GUEST = 6  # habits of one connection
+_NAME = len("Credential=") + 20  # as many characters as an access key of a session has
 _LONGEST = 8192  # bytes of a head
 
 _WORD = rb"[!-~]{1,1024}"
@@ -37,6 +40,8 @@ _NUMBER = rb"(?:0|[1-9][0-9]{0,12})"
 _BASE64 = rb"[A-Za-z0-9+/]{1,88}={0,2}"
 _KEY = rb"[A-Za-z0-9\-._~/%]{1,3072}"
 _HEX = rb"[0-9a-f]{64}"
+_HTTP_DATE = rb"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
+_MEDIA_TYPE = rb"[!-~]{1,256}(?: [!-~]{1,256}){0,3}"
 #: Fields that may hold another word each time. None of them chooses an operation, an action, a caller or the message's framing,
 #: but for the lengths, which are read again.
 _ALPHABETS: dict[str, bytes] = {
@@ -47,49 +52,63 @@ _ALPHABETS: dict[str, bytes] = {
     "content-md5": _BASE64,
     "amz-sdk-invocation-id": rb"[0-9A-Za-z\-]{1,64}",
     "range": rb"bytes=[0-9]*-[0-9]*",
+    FORWARDED: rb"[0-9A-Za-z.:\[\]]{1,64}(?:, ?[0-9A-Za-z.:\[\]]{1,64}){0,16}",
+    **dict.fromkeys(("if-modified-since", "if-unmodified-since"), _HTTP_DATE),
     "if-match": _WORD,
     "if-none-match": _WORD,
+    **dict.fromkeys((
+        "b3", "cf-ray", "forwarded", "traceparent", "tracestate", "uber-trace-id", "x-amzn-trace-id", "x-b3-parentspanid",
+        "x-b3-spanid", "x-b3-traceid", "x-cloud-trace-context", "x-correlation-id", "x-datadog-parent-id", "x-datadog-trace-id",
+        "x-real-ip", "x-request-id",
+    ), _WORD),
     **dict.fromkeys([f"x-amz-checksum-{n}" for n in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")], _BASE64),
 }  # fmt: skip
+_METHOD, _METHOD_AND_BUCKET = re.compile(rb"[A-Z]+ "), re.compile(rb"[A-Z]+ /[^/? ]*")
+_Place = tuple[bytes, bytes, int, int]
+_NONE: list[Habit] = []
+_log = logging.getLogger("minio_gw.habits")
 _OF_A_SIGNATURE = frozenset({"authorization", "x-amz-content-sha256", "x-amz-date"})
 _METADATA = "x-amz-meta-"
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
-class Known(NamedTuple):
-    """A habit of one connection, and where its requests are from."""
-
-    habit: Habit
-    source_ip: str
-    secure: bool
-
-
-class Guest:
-    """One connection: its other end, and its habits, the latest first."""
-
-    __slots__ = ("known", "peer", "secure")
-
-    def __init__(self, peer: str, *, secure: bool) -> None:
-        self.peer = peer
-        self.secure = secure
-        self.known: list[Known] = []
-
-    def learn(self, known: Known) -> None:
-        """Know one habit more."""
-        self.known = [known, *(other for other in self.known if other.habit is not known.habit)][:_OF_A_GUEST]
-
-
 class Habits:
-    """The habits of all clients. Many clients come once: a habit is made `after` as many stories like it."""
+    """The habits of all clients. Many clients come once: a habit is made `after` as many stories like it.
 
-    def __init__(self, world: World, after: int = 1) -> None:
+    `hosted`: a bucket may be in the host, so that a path need not begin with one.
+    """
+
+    def __init__(self, world: World, after: int = 1, *, hosted: bool = False) -> None:
         self._world = world
         self._after = after
+        self._begin = _METHOD if hosted else _METHOD_AND_BUCKET
         self._seen: dict[tuple[object, ...], int] = {}
-        self._kept: dict[tuple[object, ...], Habit] = {}
+        self._kept: dict[_Place, list[Habit]] = {}  # the last used first
+
+    def again(self, guest: Guest, raw: bytes, now: int) -> Again | None:
+        """Return the story of a head like one that was told before, None when there is none. `now` in epoch seconds."""
+        kept = self._kept.get(self._place(raw), _NONE)
+        for number, habit in enumerate(kept):
+            try:
+                again = habit.again(guest, raw, now) if not habit.failed else None
+            except Exception:  # noqa: BLE001 - a mistake of ours: the whole way is there
+                _log.exception("a habit failed")
+                habit.failed = True  # kept, so that it is not made anew
+                return None
+            if again is not None:
+                if number:
+                    kept.insert(0, kept.pop(number))
+                return again
+        return None
+
+    def _place(self, raw: bytes) -> _Place:
+        """Return where the habits of heads like this one are kept: an index, of what anybody may write."""
+        begin, name = self._begin.match(raw), raw.find(b"Credential=")
+        fields, parameters = raw.count(b"\r\n"), raw.count(b"&", 0, raw.find(b"\r\n"))
+        return begin[0] if begin else b"", raw[name : name + _NAME], fields, parameters
 
     def learn(self, guest: Guest, told: Told) -> None:
-        """Learn from a story, for its connection and for those like it."""
+        """Learn from a story, for all that are like it."""
         request, claim = told.plan.request, told.plan.caller.claim
         if claim is None or not _may_repeat(told):
             return
@@ -101,46 +120,40 @@ class Habits:
         if len(self._seen) >= _SEEN:
             self._seen.clear()
         self._seen[like] = max(times, 1)
-        if self._after <= times <= _TRIES:
-            self._know(guest, told, claim, like)
+        if self._after <= times <= _TRIES and not self._is_known(guest, told):
+            self._seen[like] += 1
+            self._keep(guest, told, claim)
 
-    def _know(self, guest: Guest, told: Told, claim: SignatureClaim, like: tuple[object, ...]) -> None:
-        request = told.plan.request
+    def _is_known(self, guest: Guest, told: Told) -> bool:
+        raw = told.head.raw
+        kept = self._kept.get(self._place(raw), _NONE)
+        return any(habit.is_current(told) and habit.recognizes(guest, raw) for habit in kept)
+
+    def _keep(self, guest: Guest, told: Told, claim: SignatureClaim) -> None:
         holes = _holes(told)
         if not {SIGNATURE, date_of(claim)} <= {name for name, _ in holes}:
             return  # written in a way that nobody writes
-        form = Form(told.head.raw, [hole for _, hole in holes])
-        what = (*like, form.fixed, request.secure)
-        habit = self._kept.get(what)
-        if habit is None or not habit.is_current(told):
-            self._seen[like] += 1
-            habit = self._made(form, tuple(name for name, _ in holes), told)
-            if habit is None:
-                return
-            if len(self._kept) >= _KEPT:
-                self._forget()
-            self._kept[what] = habit
-        elif any(known.habit is habit for known in guest.known):
-            self._seen[like] += 1  # it knew, and the head went the whole way all the same: not worth many tries
-        guest.learn(Known(habit, request.source_ip, request.secure))
+        habit = self._made(
+            guest, Form(told.head.raw, [hole for _, hole in holes]), tuple([name for name, _ in holes]), told
+        )
+        if habit is None:
+            return
+        while len(self._kept) >= _KEPT:
+            del self._kept[next(iter(self._kept))]
+        place = self._place(told.head.raw)
+        self._kept[place] = [habit, *self._kept.pop(place, _NONE)][:_OF_A_PLACE]
 
-    def _made(self, form: Form, names: tuple[str, ...], told: Told) -> Habit | None:
+    def _made(self, guest: Guest, form: Form, names: tuple[str, ...], told: Told) -> Habit | None:
         """Return a habit that has proved to send what the story sent."""
         request = told.plan.request
         needs = needs_of(told.plan.operation, request, self._world)
         if any((need.bucket, need.key, need.version) != (*request.path[:2], "") for need in needs):
             return None
         habit = Habit(form, names, told, self._world)
-        again = habit.again(told.head.raw, told.now, request.source_ip)
+        again = habit.again(guest, told.head.raw, told.now)
         if again is None or (again.question and not habit.send(again, told.now)):
             return None
         return habit if again.head == told.sent and _asks(again, habit.access_of(told)) else None
-
-    def _forget(self) -> None:
-        """Empty everything, also what connections still hold."""
-        for habit in self._kept.values():
-            habit.forget()
-        self._kept.clear()
 
 
 def _asks(again: Again, access: AccessRequest) -> bool:
@@ -218,6 +231,8 @@ def _hole(head: RequestHead, name: str, line: bytes, start: int) -> Hole | None:
     if name == "authorization":
         return Hole(end - 64, end, _HEX)
     alphabet = _WORD if name.startswith(_METADATA) else _ALPHABETS.get(name)
+    if name == "content-type" and head.method == "PUT":  # behind a POST it may choose
+        alphabet = _MEDIA_TYPE
     if alphabet is None or (name == "content-length" and head.method in _BODILESS):
         return None
     value = (head.named or {})[name].encode()

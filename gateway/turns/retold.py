@@ -11,8 +11,8 @@ from gateway.backends.regions import REDIRECTS
 from gateway.errors import AccessDenied
 from gateway.stories import answers
 from gateway.stories.plans import Forward
-from gateway.turns.habit import Again
-from gateway.turns.habits import Guest
+from gateway.turns.again import Again
+from gateway.turns.guest import Guest
 from gateway.turns.turn import S3Turn, Sent, status_line
 from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.steps import Pass, Step
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Retold(S3Turn):
     """One request whose story is told again."""
 
-    def __init__(self, desk: Desk, guest: Guest, again: Again, source_ip: str, *, secure: bool) -> None:
-        super().__init__(desk, guest, again.asked, again.path, source_ip, secure=secure)
+    def __init__(self, desk: Desk, guest: Guest, again: Again) -> None:
+        super().__init__(desk, guest, again.asked, again.path, again.source_ip, secure=again.habit.secure)
         self._again = again
         self._line.named(*again.habit.names)
 

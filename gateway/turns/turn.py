@@ -42,8 +42,8 @@ from gateway.stories.plans import (
 )
 from gateway.turns.decisions import decide_all
 from gateway.turns.form_upload import FormUpload
+from gateway.turns.guest import Guest
 from gateway.turns.habit import Told
-from gateway.turns.habits import Guest
 from gateway.turns.refusals import as_s3
 from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.heads import RequestHead

@@ -28,7 +28,8 @@ from gateway.settings.config import BackendSettings
 from gateway.signing.sigv4 import SigningKeys
 from gateway.stories.case import World
 from gateway.turns.desk import Desk
-from gateway.turns.habits import Guest, Habits, Known
+from gateway.turns.guest import Guest
+from gateway.turns.habits import Habits
 from gateway.turns.policy_service import PolicyService
 from gateway.turns.turn import S3Turn
 from gateway.wire.heads import RequestReader
@@ -107,7 +108,7 @@ class Front:
 
 
 class Doubting:
-    """Stands before a desk: every connection has all habits, and what is told again is told whole too, and compared."""
+    """Stands before a desk: what is told again is told whole too, and compared."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -118,9 +119,6 @@ class Doubting:
 
     def again(self, guest: Guest, raw: bytes) -> S3Turn | None:
         desk = self._desk
-        if not desk.trusted_proxies:
-            kept = [habit for habit in desk.habits._kept.values() if habit.plan.request.secure == guest.secure]
-            guest.known = [Known(habit, guest.peer, guest.secure) for habit in kept]
         turn = desk.again(guest, raw)
         if turn is not None:
             again, whole = _sent(turn), self._whole(guest, raw)
@@ -132,7 +130,7 @@ class Doubting:
     def _whole(self, guest: Guest, raw: bytes) -> object:
         """Return what is sent for a head that goes the whole way, leaving no trace."""
         desk = self._desk
-        turn = desk.turn(desk.meet(guest.peer, secure=guest.secure), RequestReader().read(raw))
+        turn = desk.turn(guest, RequestReader().read(raw))
         try:
             return _sent(turn)
         except S3Error as error:
@@ -180,7 +178,7 @@ async def serve(
     world = World(who, AllOf(authorizer or IamPolicies(lambda: POLICIES)), keys)
     log = io.StringIO()
     desk = Desk(world, backend, AccessLog(as_json=True, quiet=False, out=log), RequestIds(), **how)
-    desk.habits = Habits(world, after=0)
+    desk.habits = Habits(world, after=0, hosted=bool(desk.domains))
     doubting = Doubting(desk)
     stack.callback(doubting.must_agree)
     signed = SignedCaller()

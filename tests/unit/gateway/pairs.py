@@ -13,10 +13,12 @@ CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 KEYS = st.text("aZ09-._~/", min_size=1, max_size=12) | st.sampled_from(
     ["a%20b", "%C3%A9", "a%2Fb", "a%2fb", "%7E", "%zz", "a+b", "a=b", "..", "../x", "/", "//", "a/../b", "%00", "%FF", "k" * 1024, "k" * 1025, "%41", "health/live", "a?b"]
 )  # fmt: skip
-WORDS = st.sampled_from(["a", "", "a b", "a  b", " a", '"e"', "*", "é", "bytes=0-9", "bytes=-5", "7", "x" * 1000, "AAAAAA==", "a,b", "%s", "%", "\t", "a;b"])  # fmt: skip
+WORDS = st.sampled_from(["a", "", "a b", "a  b", " a", '"e"', "*", "é", "bytes=0-9", "bytes=-5", "7", "x" * 1000, "AAAAAA==", "a,b", "%s", "%", "\t", "a;b",
+     "text/plain; charset=utf-8", "multipart/form-data; boundary=x", "Sun, 06 Nov 1994 08:49:37 GMT", "192.0.2.1", "192.0.2.1, 2001:db8::1", "192.0.2.1,  192.0.2.2"])  # fmt: skip
 NAMES = st.sampled_from(
     ["Range", "If-None-Match", "If-Match", "x-amz-meta-a", "x-amz-meta-%s", "Content-MD5", "x-amz-checksum-crc32", "amz-sdk-invocation-id", "Content-Type",
-     "x-amz-acl", "x-amz-tagging", "Cache-Control", "User-Agent", "x-amz-storage-class", "If-Modified-Since", "x-amz-bypass-governance-retention"]
+     "x-amz-acl", "x-amz-tagging", "Cache-Control", "User-Agent", "x-amz-storage-class", "If-Modified-Since", "x-amz-bypass-governance-retention",
+     "X-Forwarded-For", "traceparent", "X-Amzn-Trace-Id", "Referer"]
 )  # fmt: skip
 PAYLOADS = st.sampled_from(["UNSIGNED-PAYLOAD", "a" * 64, "b" * 64, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "A" * 64, TRAILER, CHUNKS, None])  # fmt: skip
 METHODS = st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "POST"])

@@ -110,6 +110,54 @@ def test_what_clients_ask_with_parameters_is_told_again(method, targets, headers
         assert found == expected
 
 
+ADDED = {
+    "X-Forwarded-For": ("192.0.2.1", "198.51.100.7, 10.0.0.1", "2001:db8::1,[2001:db8::2]:443"), "X-Amzn-Trace-Id": ("Root=1-a-b", "Self=1-2-3;Root=1-67891233-abcdef012345678912345678"),
+    "traceparent": ("00-a-b-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), "X-Request-ID": ("a", "7b7c7d5e"), "Content-Type": ("a/b", "text/plain; charset=utf-8", "image/png"),
+    "If-Unmodified-Since": ("Sun, 06 Nov 1994 08:49:37 GMT", "Mon, 30 Nov 2026 19:00:00 GMT"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("name", "words"), ADDED.items(), ids=ADDED)
+def test_what_differs_with_every_request_is_a_word(name, words, signed):
+    """What a balancer or a tracing agent adds, and what is put: else nobody behind one would be told again."""
+    desk, who = make(), guest(make())
+    made = [
+        head(
+            "PUT",
+            "/ann/k",
+            {"Content-Length": "1", **({name: word} if signed else {})},
+            unsigned=None if signed else {name: word},
+        )
+        for word in words
+    ]
+    whole(desk, made[0], who)
+    for raw in made:
+        expected, found = both(desk, raw, who)
+        assert isinstance(expected, tuple)
+        assert found == expected
+
+
+@pytest.mark.parametrize("word", ["a  b", "a\tb", " a", "a ", "a b c d e f", "é"])
+def test_what_is_folded_when_it_is_signed_is_no_word(word):
+    """Two spaces are one in a signature: the whole way knows, and a template does not."""
+    desk, who = make(), guest(make())
+    whole(desk, head("PUT", "/ann/k", {"Content-Length": "1"}, unsigned={"Content-Type": "a b"}), who)
+    for how in ({"unsigned": {"Content-Type": word}}, {"unsigned": {"Content-Type": word.strip()}}):
+        expected, found = both(desk, head("PUT", "/ann/k", {"Content-Length": "1"}, **how), who)
+        assert found in (None, expected)
+
+
+def test_the_type_of_a_form_chooses():
+    """Behind a POST it is no word."""
+    desk, who = make(), guest(make())
+    post = {"Content-Length": "0"}
+    whole(desk, head("POST", "/ann/k?uploads", post, unsigned={"Content-Type": "text/plain"}), who)
+    assert again(desk, head("POST", "/ann/k?uploads", post, unsigned={"Content-Type": "text/plain"}), who)
+    for other in ("multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/html"):
+        assert again(desk, head("POST", "/ann/k?uploads", post, unsigned={"Content-Type": other}), who) is None
+
+
 def test_a_name_without_a_value_is_no_word():
     """What is put behind it would be another name: `prefix` and a word make `prefixb`."""
     desk = make()

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
 from gateway.turns import habits
 from gateway.turns.habits import Habits
+from gateway.wire.heads import RequestReader
+from iam.opa import OpaSettings
 from tests.unit.gateway.signers import ROOT
-from tests.unit.gateway.told import again, guest, head, make, url, whole
+from tests.unit.gateway.told import MAY, again, both, guest, head, make, policies, url, whole
+
+
+def known(desk):
+    """Return the habits of everybody, by place."""
+    return [habit for kept in desk.habits._kept.values() for habit in kept]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +38,7 @@ def test_what_its_words_decide_is_told_whole(method, target, headers):
     raw = head(method, target, headers, who=ROOT)
     for _ in range(3):
         whole(desk, raw, who)
-    assert who.known == []
+    assert known(desk) == []
     assert again(desk, raw, who) is None
 
 
@@ -46,8 +54,8 @@ def test_of_a_url_only_its_parameters_are_words(more, learnt):
         url("PUT", f"/ann/k?partNumber=1&uploadId=a{more}", {"x-amz-content-sha256": "a" * 64}, payload="a" * 64),
         who,
     )
-    assert bool(who.known) is learnt
-    assert all("x-amz-content-sha256" not in known.habit._holes for known in who.known)
+    assert bool(known(desk)) is learnt
+    assert all("x-amz-content-sha256" not in habit._holes for habit in known(desk))
 
 
 def test_what_is_done_with_an_answer_is_told_whole():
@@ -57,76 +65,136 @@ def test_what_is_done_with_an_answer_is_told_whole():
         (head("GET", "/ann?location"), {"region": "us-east-1"}),
     ):
         desk = make()
-        plain, other = guest(desk), guest(desk)
-        whole(desk, raw, plain)
-        assert plain.known
+        whole(desk, raw)
+        assert known(desk)
         desk.world = replace(desk.world, **world)
         desk.habits = Habits(desk.world, after=0)
-        whole(desk, raw, other)
-        assert other.known == []
+        whole(desk, raw)
+        assert known(desk) == []
 
 
 def test_a_client_that_comes_once_costs_nothing():
-    """A habit is made of the second story that is like another, whichever connection brings it."""
+    """A habit is made of the second story that is like another, and is everybody's: also of a connection that was never seen."""
     desk = make()
     desk.habits = Habits(desk.world)
-    first, second, third = guest(desk), guest(desk), guest(desk)
-    whole(desk, head("GET", "/ann/a"), first)
-    assert first.known == []
-    whole(desk, head("GET", "/ann/b"), second)
-    assert len(second.known) == 1
-    whole(desk, head("GET", "/ann/c"), third)
-    assert third.known[0].habit is second.known[0].habit
+    whole(desk, head("GET", "/ann/a"))
+    assert known(desk) == []
+    whole(desk, head("GET", "/ann/b"))
+    assert len(known(desk)) == 1
+    assert again(desk, head("GET", "/ann/c"), guest(desk))
+    whole(desk, head("GET", "/ann/c"))
+    assert len(known(desk)) == 1
 
 
 def test_what_connections_speak_is_part_of_a_habit():
     """What was said in the clear and what was said over TLS are two stories."""
     desk = make()
-    plain, secure = guest(desk), guest(desk, secure=True)
-    for who in (plain, secure):
-        whole(desk, head("GET", "/ann/a"), who)
-        assert again(desk, head("GET", "/ann/b"), who)
-    assert plain.known[0].habit is not secure.known[0].habit
+    whole(desk, head("GET", "/ann/a"), guest(desk))
+    assert again(desk, head("GET", "/ann/b"), guest(desk, secure=True)) is None
+    whole(desk, head("GET", "/ann/a"), guest(desk, secure=True))
+    assert [habit.secure for habit in known(desk)] == [True, False]
+    for secure in (False, True):
+        assert again(desk, head("GET", "/ann/b"), guest(desk, secure=secure))
 
 
-def test_a_connection_knows_a_few_habits_the_latest_first():
-    """Clients mix reads, writes and deletes on one connection."""
+PROXIES = (ip_network("192.0.2.0/24"),)
+
+
+def said(value):
+    """Return a head as a balancer passes it on."""
+    return head("GET", "/ann/k", unsigned={"X-Forwarded-For": value, "X-Request-Id": value.replace(" ", "")})
+
+
+@pytest.mark.parametrize("opa", [None, OpaSettings("http://127.0.0.1:1/")], ids=["policies", "opa"])
+def test_trap_19_where_a_request_is_from_is_said_by_its_own_head(opa):
+    """A balancer's connection carries everybody: each request is from whom this head names, and a peer that is not listed names nobody."""
+    near = {
+        "Effect": "Deny",
+        "Action": "*",
+        "Resource": "*",
+        "Condition": {"IpAddress": {"aws:SourceIp": "198.51.100.7"}},
+    }
+    desk = make(lambda: policies(MAY, near), opa=opa, trusted_proxies=PROXIES)
+    balancer, stranger = guest(desk), desk.meet("203.0.113.5", secure=False)
+    whole(desk, said("198.51.100.1"), balancer)
+    for value in (
+        "198.51.100.2",
+        "198.51.100.7",
+        "198.51.100.7, 192.0.2.9",
+        "198.51.100.7, 198.51.100.3",
+        "2001:db8::1",
+        "::ffff:198.51.100.7",
+    ):
+        for connection in (balancer, stranger):
+            expected, found = both(desk, said(value), connection)
+            assert found == (None if expected == "AccessDenied" else expected)
+            turn = desk.turn(connection, RequestReader().read(said(value)))
+            assert opa or turn._line.source_ip != "198.51.100.7" or expected == "AccessDenied"
+            turn.finish()
+
+
+def test_trap_18_what_a_proxy_says_of_tls_is_part_of_a_habit():
+    """Its word is kept as it is, and means what it means for this peer."""
+    desk = make(trusted_proxies=PROXIES)
+    balancer, stranger = guest(desk), desk.meet("203.0.113.5", secure=False)
+
+    def said(value):
+        return head("GET", "/ann/k", unsigned={"X-Forwarded-Proto": value})
+
+    whole(desk, said("https"), balancer)
+    assert again(desk, said("https"), balancer)
+    assert again(desk, said("https"), stranger) is None
+    assert again(desk, said("http"), balancer) is None
+    assert again(desk, said("http,"), balancer) is None
+    whole(desk, said("https"), stranger)
+    assert again(desk, said("https"), stranger)
+    assert [habit.secure for habit in known(desk)] == [False, True]
+
+
+def test_the_last_used_of_a_place_is_tried_first():
+    """Heads that begin alike share a place in the index, of which there are a few; who begins otherwise has another."""
     desk = make()
-    who = guest(desk)
-    for method in ("GET", "HEAD", "PUT", "DELETE"):
-        whole(desk, head(method, "/ann/a", {"Content-Length": "1"} if method == "PUT" else {}), who)
-    assert [known.habit.plan.operation.name for known in who.known] == [
-        "DeleteObject",
-        "PutObject",
-        "HeadObject",
-        "GetObject",
-    ]
-    for another in ("one", "two", "another"):
-        whole(desk, head("GET", "/ann/a", {"User-Agent": another}), who)
-    assert len(who.known) == habits._OF_A_GUEST
-    assert again(desk, head("GET", "/ann/b", {"User-Agent": "another"}), who)
+    agents = [str(number) for number in range(2 * habits._OF_A_PLACE)]
+    for agent in agents:
+        whole(desk, head("GET", "/ann/a", {"User-Agent": agent}))
+    (place,) = desk.habits._kept.values()
+    assert len(place) == habits._OF_A_PLACE
+    assert again(desk, head("GET", "/ann/b", {"User-Agent": agents[-3]}), guest(desk))
+    assert place[0].plan.request.header("user-agent") == agents[-3]
+    assert again(desk, head("GET", "/ann/b", {"User-Agent": agents[0]}), guest(desk)) is None
+    for other in (head("HEAD", "/ann/a"), head("GET", "/ann?list-type=2"), head("GET", "/ann/a", who=ROOT)):
+        whole(desk, other, guest(desk))
+    assert len(desk.habits._kept) == 4
 
 
-def test_a_client_whose_heads_are_never_alike_stops_making_habits():
+def test_buckets_in_hosts_share_places():
+    """Where a bucket may be in the host, a path begins with any key."""
+    desk = make(domains=("gw.test",))
+    whole(desk, head("GET", "/a/b", host="ann.gw.test"))
+    assert again(desk, head("GET", "/c/d", host="ann.gw.test"), guest(desk))
+    assert len(desk.habits._kept) == 1
+
+
+def test_a_client_whose_heads_are_never_alike_stops_making_habits(monkeypatch):
     """Who varies a field that is no hole makes a bounded number of habits."""
+    made, make_one = [], Habits._keep
+    monkeypatch.setattr(Habits, "_keep", lambda *given: made.append(given) or make_one(*given))
     desk = make()
     for number in range(3 * habits._TRIES):
         whole(desk, head("GET", "/ann/a", {"User-Agent": str(number)}), guest(desk))
-    assert len(desk.habits._kept) <= habits._TRIES + 1
+    assert len(made) <= habits._TRIES + 1
 
 
-def test_forgotten_habits_hold_nothing(monkeypatch):
-    """When there are too many all are emptied, also those that connections still know."""
+def test_when_there_are_too_many_the_oldest_go(monkeypatch):
+    """What is kept is bounded, and who is forgotten is learnt again."""
     monkeypatch.setattr(habits, "_KEPT", 2)
     desk = make()
-    first = guest(desk)
-    whole(desk, head("GET", "/ann/a"), first)
-    for method in ("HEAD", "DELETE"):
-        whole(desk, head(method, "/ann/a"), guest(desk))
-    assert again(desk, head("GET", "/ann/b"), first) is None
-    assert len(desk.habits._kept) == 1
-    whole(desk, head("GET", "/ann/b"), first)
-    assert again(desk, head("GET", "/ann/b"), first)
+    for method in ("GET", "HEAD", "DELETE"):
+        whole(desk, head(method, "/ann/a"))
+    assert again(desk, head("GET", "/ann/b"), guest(desk)) is None
+    assert [habit.plan.request.method for habit in known(desk)] == ["HEAD", "DELETE"]
+    whole(desk, head("GET", "/ann/b"))
+    assert again(desk, head("GET", "/ann/b"), guest(desk))
 
 
 def test_too_many_requests_are_refused_by_the_whole_way():
