@@ -18,8 +18,8 @@ COMPILED = [
     f"{name}.py"
     for name in (
         "gateway/observe", "gateway/backends/regions", "gateway/signing/chunk_chain", "gateway/signing/chunked", "gateway/signing/sigv4",
-        "gateway/stories/answers", "gateway/turns/desk", "gateway/turns/habit", "gateway/turns/habits", "gateway/turns/identities",
-        "gateway/turns/policy_service", "gateway/turns/questions", "gateway/turns/retold", "gateway/turns/turn",
+        "gateway/stories/answers", "gateway/turns/again", "gateway/turns/desk", "gateway/turns/guest", "gateway/turns/habit", "gateway/turns/habits",
+        "gateway/turns/identities", "gateway/turns/parameters", "gateway/turns/policy_service", "gateway/turns/questions", "gateway/turns/retold", "gateway/turns/turn",
         "gateway/wire/answer", "gateway/wire/answer_heads", "gateway/wire/body", "gateway/wire/chunks", "gateway/wire/client",
         "gateway/wire/exchange", "gateway/wire/forms", "gateway/wire/group", "gateway/wire/heads", "gateway/wire/outlet",
         "gateway/wire/pool", "gateway/wire/question", "gateway/wire/steps", "gateway/wire/stream", "gateway/wire/upload", "gateway/wire/upstream",

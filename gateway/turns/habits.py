@@ -103,7 +103,7 @@ class Habits:
 
     def _place(self, raw: bytes) -> _Place:
         """Return where the habits of heads like this one are kept: an index, of what anybody may write."""
-        begin, name = self._begin.match(raw), raw.find(b"Credential=")
+        begin, name = self._begin.match(raw), max(raw.find(b"Credential="), 0)
         fields, parameters = raw.count(b"\r\n"), raw.count(b"&", 0, raw.find(b"\r\n"))
         return begin[0] if begin else b"", raw[name : name + _NAME], fields, parameters
 
