@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gateway.errors import AccessDenied, InternalError, MalformedXML
 from gateway.s3.actions import Need, copy_source
-from gateway.s3.authenticate import Caller, Lookup
+from gateway.s3.authenticate import Caller, Lookup, token_of
 from gateway.s3.context import RequestContext, Tags
 from gateway.s3.operations import Operation
 from gateway.s3.request import S3Request
@@ -21,6 +21,8 @@ from gateway.stories import answers
 from gateway.stories.plans import Answer, Forward, NeedsDecisions, NeedsTags, Plan, Reply
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision, Deny
+
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,34 @@ class Case(NamedTuple):
             known = tuple(_tagged(q, tags) for q, gone in zip(questions, lost, strict=True) if not gone)
             return self._decide(known, lambda decisions: then(_with_refusals(decisions, lost)))
 
-        return NeedsTags(self.operation, self.caller, objects, read)
+        return NeedsTags(self.operation, self.caller, objects, self.after(read))
 
     def _decide(self, questions: tuple[AccessRequest, ...], then: Callable[[Sequence[Decision]], Plan]) -> Plan:
         decisions = []
         for question in questions:
             decision = self.world.authorizer.decide_now(question)
             if decision is None:
-                return NeedsDecisions(self.operation, self.caller, questions, then)
+                return NeedsDecisions(self.operation, self.caller, questions, self.after(then))
             decisions.append(decision)
         return then(decisions)
+
+    def after(self, then: Callable[[Given], Plan]) -> Callable[[Given], Plan]:
+        """Return how the story goes on after a wait: only for who may still ask. A wait may be long, and a session end in it.
+
+        A form's session is not asked again: what is waited for is decided within seconds, its file is read later.
+        """
+
+        def waited(given: Given) -> Plan:
+            self._still()
+            return then(given)
+
+        return waited
+
+    def _still(self) -> None:
+        """Hold that the caller's session has not ended. Raises as `authenticate`."""
+        claim = self.caller.claim
+        if claim is not None and not claim.form:
+            self.world.lookup(claim.access_key_id, token_of(self.request, claim))
 
     def must(self, needs: Sequence[Need], then: Callable[[], Plan]) -> Plan:
         """Go on when every need is allowed. Raises AccessDenied, now or when the decisions are there."""

@@ -21,7 +21,7 @@ MAX_DOCUMENT = 2 * 2**20  # bytes
 
 def delete_objects(case: Case) -> Plan:
     """Read the document first: only it says what is to be deleted."""
-    return NeedsBody(case.operation, case.caller, MAX_DOCUMENT, lambda body: _judge(case, body))
+    return NeedsBody(case.operation, case.caller, MAX_DOCUMENT, case.after(lambda body: _judge(case, body)))
 
 
 def _judge(case: Case, body: bytes) -> Plan:

@@ -77,7 +77,7 @@ def with_document(case: Case) -> Plan:
     """Read the document before anybody is asked; a request without one is as most requests are."""
     if not case.request.content_length and not case.caller.mode.chunked:
         return _judged(case, None)
-    return NeedsBody(case.operation, case.caller, MAX_DOCUMENT, lambda body: _read(case, body))
+    return NeedsBody(case.operation, case.caller, MAX_DOCUMENT, case.after(lambda body: _read(case, body)))
 
 
 def _read(case: Case, body: bytes) -> Plan:

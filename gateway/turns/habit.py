@@ -34,7 +34,7 @@ from gateway.turns.parameters import SIGNATURE, Parameters, date_of, in_order, i
 from gateway.turns.questions import QuestionTemplate, stand_in
 from gateway.wire.forms import Form, Template, mark
 from gateway.wire.heads import RequestHead
-from iam.model import AccessRequest, Credentials
+from iam.model import AccessRequest, Credentials, Principal
 from iam.opa_questions import question_of
 
 PATH = ":path"  # the hole of the key
@@ -82,7 +82,7 @@ class Habit:
         self.origin = told.backend.origin(forward.place(plan.request, caller, self._target)[0])
         self._token = token_of(plan.request, claim)
         self._access_key_id = claim.access_key_id
-        self._credentials, self._principal = world.lookup(claim.access_key_id, self._token)
+        self._credentials, self._principal = self.still()
         needs = needs_of(plan.operation, plan.request, world)
         self._need, self._actions = needs[0], tuple([need.action for need in needs])
         self._key = caller.signing_key
@@ -224,10 +224,14 @@ class Habit:
         """Return what the head says whom it is for."""
         return words[self._forwarded_at].decode() if self._forwarded_at >= 0 else self._forwarded
 
+    def still(self) -> tuple[Credentials, Principal]:
+        """Return who asks, as long as he may. Raises S3Error when the session has ended."""
+        return self._world.lookup(self._access_key_id, self._token)
+
     def _is_session(self) -> bool:
         """Return whether the access key and its token are still good, and those that they were."""
         try:
-            credentials, principal = self._world.lookup(self._access_key_id, self._token)
+            credentials, principal = self.still()
         except S3Error:
             return False
         return principal is self._principal and credentials is self._credentials
@@ -297,7 +301,7 @@ class Habit:
         length = int(words[self._length_at])
         if length == told.length:
             return told
-        return RequestHead(told.method, "", [], told.minor, True, length, told.chunked, told.expects)
+        return RequestHead(told.method, "", [], told.minor, told.keep_alive, length, told.chunked, told.expects)
 
     # ---- bodies in aws-chunked framing
 

@@ -167,7 +167,6 @@ def _may_repeat(told: Told) -> bool:
     request, caller = plan.request, plan.caller
     return (
         head.named is not None
-        and head.keep_alive
         and len(head.raw) <= _LONGEST
         and head.target.partition("?")[0] == request.target == caller.target
         and _is_of_its_bucket(request)

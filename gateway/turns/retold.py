@@ -43,6 +43,7 @@ class Retold(S3Turn):
         if not decision:
             raise AccessDenied(reason=decision.reason, asked=self._again.access())
         again = self._again
+        again.habit.still()
         if again.habit.send(again, int(self.desk.clock())):
             return self._sent_again()
         return self._forward(self._asked_for())  # the backend's keys or region have changed meanwhile

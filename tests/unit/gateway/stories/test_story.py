@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.errors import AccessDenied, S3Error, render
+from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId, S3Error, render
 from gateway.s3.xml import parse_delete
 from gateway.signing.sigv4 import SigningKeys
 from gateway.stories.case import World
-from gateway.stories.plans import Forward, NeedsDecisions, NeedsTags
+from gateway.stories.plans import Forward, NeedsBody, NeedsDecisions, NeedsTags
 from iam.authorize import AllOf, IamPolicies
 from iam.model import Allow, Deny
 from iam.opa import OpaAuthorizer, OpaSettings
 from iam.policy import parse
 from tests.unit.gateway.signers import ANN, EVE, PRINCIPALS, lookup, presigned, read, signed
-from tests.unit.gateway.storied import delete, plan_of, refusal, world
+from tests.unit.gateway.storied import LOCAL, delete, plan_of, refusal, world
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,50 @@ def test_decisions_from_elsewhere_are_asked_for(remote):
         with pytest.raises(S3Error) as refused:
             plan.then(answers)
         assert (refused.value.code, refused.value.reason) == ("AccessDenied", "no")
+
+
+class Ending:
+    """Sessions that end: `error` is what the lookup raises from then on."""
+
+    error: S3Error | None = None
+
+    def __call__(self, key, token):
+        if self.error is not None:
+            raise self.error
+        return lookup(key, token)
+
+
+@pytest.mark.parametrize("error", [ExpiredToken(), InvalidAccessKeyId()], ids=["expired", "revoked"])
+@pytest.mark.parametrize("signed", [signed, presigned], ids=["header", "url"])
+def test_a_session_that_ends_while_something_is_waited_for_sends_nothing(remote, signed, error):
+    """Of a decision, tags, and a body: whatever they say, who asked may not ask any more."""
+    for authorizer, request, given, kind in (
+        (remote.authorizer, signed("GET", "/ann/k", who=ANN), [Allow()], NeedsDecisions),
+        (tagged(*READ_BUT_SECRET).authorizer, signed("GET", "/ann/k", who=ANN), [RED], NeedsTags),
+        (LOCAL, signed("PUT", "/ann/k?tagging", {"Content-Length": "9"}, who=ANN), b"<Tagging/>", NeedsBody),
+        (LOCAL, signed("POST", "/ann?delete=", {"Content-Length": "9"}, who=ANN), b"<Delete/>", NeedsBody),
+    ):
+        sessions = Ending()
+        plan = plan_of(*request, World(sessions, authorizer, SigningKeys()))
+        assert isinstance(plan, kind)
+        sessions.error = error
+        with pytest.raises(type(error)):
+            plan.then(given)
+
+
+def test_who_signs_nothing_has_no_session_that_ends():
+    """What an anonymous request waits for is enough: nobody is looked up."""
+    sessions = Ending()
+    sessions.error = ExpiredToken()
+    plan = plan_of(
+        read("POST", "/pub?delete=", {"Content-Length": "9"}),
+        0,
+        World(sessions, LOCAL, SigningKeys(), anonymous_policies=("open",)),
+    )
+    assert isinstance(plan, NeedsBody)
+    with pytest.raises(S3Error) as refused:
+        plan.then(b"<Delete/>")
+    assert refused.value.code == "MalformedXML"
 
 
 def test_a_session_policy_refuses_without_asking(remote):

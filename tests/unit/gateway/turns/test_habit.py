@@ -68,7 +68,7 @@ def test_a_changed_head_is_told_again_only_as_it_would_be_told_whole(data, said)
         ("DELETE", {}, "a" * 64), ("PUT", {"Content-Length": "7", "x-amz-meta-a": "b", "x-amz-acl": "private"}, "a" * 64),
         ("PUT", {"Content-Length": "50", "x-amz-decoded-content-length": "7", "x-amz-trailer": "x-amz-checksum-crc32", "Content-Encoding": "aws-chunked"}, TRAILER),
         ("PUT", {"Content-Length": "190", "x-amz-decoded-content-length": "7", "Content-Encoding": "aws-chunked"}, CHUNKS),
-        ("PUT", {"Content-Length": "7", "Expect": "100-continue"}, "UNSIGNED-PAYLOAD"), ("PUT", {"Transfer-Encoding": "chunked", "x-amz-decoded-content-length": "7"}, TRAILER),
+        ("GET", {"Connection": "close"}, "UNSIGNED-PAYLOAD"), ("PUT", {"Content-Length": "7", "Expect": "100-continue"}, "UNSIGNED-PAYLOAD"), ("PUT", {"Transfer-Encoding": "chunked", "x-amz-decoded-content-length": "7"}, TRAILER),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("who", [ANN, ROOT], ids=["session", "root"])
@@ -156,6 +156,17 @@ def test_the_type_of_a_form_chooses():
     assert again(desk, head("POST", "/ann/k?uploads", post, unsigned={"Content-Type": "text/plain"}), who)
     for other in ("multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/html"):
         assert again(desk, head("POST", "/ann/k?uploads", post, unsigned={"Content-Type": other}), who) is None
+
+
+@pytest.mark.parametrize("length", ["1", "2"])
+@pytest.mark.parametrize(("word", "kept"), [("close", False), ("keep-alive", True)])
+def test_what_becomes_of_the_connection_is_told_again_too(word, kept, length):
+    """Who says that this is his last request on it is believed, whatever else is other."""
+    desk, who = make(), guest(make())
+    whole(desk, head("PUT", "/ann/k", {"Content-Length": "1"}, unsigned={"Connection": word}), who)
+    turn = desk.again(who, head("PUT", "/ann/l", {"Content-Length": length}, unsigned={"Connection": word}))
+    assert turn.head.keep_alive is kept
+    turn.finish()
 
 
 def test_a_name_without_a_value_is_no_word():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import AccessDenied
+from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId
 from gateway.turns.questions import stand_in
 from iam.opa import OpaSettings
 from iam.opa_questions import judged
@@ -125,6 +125,29 @@ def test_trap_31_a_no_is_what_it_is_on_the_whole_way(answer):
     assert one.reason == other.reason == judged(*answer).reason
     assert one.asked._replace(context=None) == other.asked._replace(context=None)
     assert one.asked.context.document().keys() == other.asked.context.document().keys()
+
+
+@pytest.mark.parametrize("error", [ExpiredToken(), InvalidAccessKeyId()], ids=["expired", "revoked"])
+def test_a_session_that_ends_while_its_question_is_out_sends_nothing(error):
+    """A yes comes too late then, told again as told whole."""
+    ended = False
+
+    def ending(key, token):
+        if ended:
+            raise error
+        return lookup(key, token)
+
+    desk = make(who=ending, opa=OPA)
+    connection, raw = guest(desk), head("GET", "/ann/a")
+    whole(desk, raw, connection)
+    for turn in (desk.again(connection, raw), desk.turn(connection, _read(raw))):
+        ended = False
+        step = turn.begin()
+        ended = True
+        with pytest.raises(type(error)):
+            step.then(200, b'{"result": true}')
+        turn.finish()
+        ended = False
 
 
 def test_trouble_on_the_way_is_a_no():
