@@ -7,6 +7,7 @@ from bench.report import Goal
 
 CPU, RATE, PER_GIB = "µs CPU", "requests/s", "CPU s/GiB"
 SMALL_GET, SMALL_PUT, MIDDLE_GET = "GET 1 KiB", "PUT 1 KiB", "GET 64 KiB"
+LISTING, URL, PART, CLOSING = "a listing", "GET 1 KiB by a URL", "a part of 1 KiB", "GET 1 KiB, a connection each"
 WORKERS, STEADY, MEMORY = "GET 1 KiB, one and two workers", "GET 1 KiB at half load", "memory"
 SHARED = f"{WORKERS}, on both CPUs with load and store"
 BIG_GET, BIG_PUT, TLS_GET, TLS_PUT = "GET 64 MiB", "PUT 64 MiB", "GET 64 MiB, TLS", "PUT 64 MiB, TLS"
@@ -41,6 +42,7 @@ GOALS = (
     _cpu("1 KiB GET, µs CPU", SMALL_GET, CADDY, 0.45),
     _rate(WEED, 3.0), _rate(OSP, 1.0),
     _cpu("1 KiB PUT (SDK default), µs CPU", SMALL_PUT, NGINX, 3.0),
+    *(_cpu(f"{load}, µs CPU", load, GO, 1.0) for load in (LISTING, URL, PART, CLOSING)),
     _cpu("64 MiB GET, CPU s/GiB", BIG_GET, NGINX_LARGE, 0.9, PER_GIB),
     _cpu("64 MiB PUT, CPU s/GiB", BIG_PUT, NGINX_LARGE, 0.9, PER_GIB),
     _cpu("64 MiB GET, CPU s/GiB", BIG_GET, HAPROXY, 1.05, PER_GIB),

@@ -33,6 +33,7 @@ from bench.goals import GOALS  # noqa: E402
 from bench.peers import certificate  # noqa: E402
 from bench.plan import Plan, layout  # noqa: E402
 from bench.report import Results, placed, report  # noqa: E402
+from bench.section_kinds import kinds  # noqa: E402
 from bench.section_large import large, tls  # noqa: E402
 from bench.section_memory import memory  # noqa: E402
 from bench.section_small import KEYS, small  # noqa: E402
@@ -43,7 +44,7 @@ from tests.servers.opa import opa_kind  # noqa: E402
 from tests.servers.processes import DevIssuer, GatewayProcess  # noqa: E402
 
 SECTIONS: dict[str, Callable[[Lab, Plan], None]] = {
-    "small": small, "latency": latency, "large": large, "tls": tls, "memory": memory, "sts": sts,
+    "small": small, "kinds": kinds, "latency": latency, "large": large, "tls": tls, "memory": memory, "sts": sts,
 }  # fmt: skip
 OPA_KINDS = {"opa": "its binary", "engine": "its engine from PyPI", "none": "none"}
 RESULTS = ROOT / "bench/results"

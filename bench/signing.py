@@ -28,6 +28,8 @@ from botocore.credentials import Credentials
 BUCKET, REGION = "bench", "us-east-1"
 CHUNK = 64 << 10
 _LEFT_OUT = {"expect"}
+_BROWSER = ("User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Accept: */*",
+            "Accept-Language: en-US,en;q=0.5", "Accept-Encoding: gzip, deflate", "Connection: keep-alive")  # fmt: skip
 _ALGORITHM = "AWS4-HMAC-SHA256-PAYLOAD"
 _EMPTY = hashlib.sha256(b"").hexdigest()
 
@@ -60,13 +62,39 @@ class Signer:
         self._client = boto3.client(
             "s3", endpoint_url=f"https://{host}", region_name=REGION, aws_access_key_id=credentials.access_key,
             aws_secret_access_key=credentials.secret_key, aws_session_token=credentials.token,
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
         )  # fmt: skip
         self._client.meta.events.register("before-send.s3", _stop)
 
     def get(self, size: int, name: object) -> Shot:
         """Return GetObject of `size` bytes."""
         return Shot(wire(self._captured("get_object", Key=key(size, name))), size)
+
+    def closing(self, size: int, name: object) -> Shot:
+        """Return GetObject from a client that has a connection for each request."""
+        request = self._captured("get_object", Key=key(size, name))
+        request.headers["Connection"] = "close"
+        return Shot(wire(request), size)
+
+    def listing(self, prefix: str, length: int) -> Shot:
+        """Return ListObjectsV2 of a folder; `length` bytes are answered."""
+        return Shot(wire(self._captured("list_objects_v2", Prefix=prefix, Delimiter="/")), length)
+
+    def part(self, body: bytes, name: object, number: int) -> Shot:
+        """Return UploadPart in boto3's default mode."""
+        upload = f"{number:032x}"
+        return Shot(
+            wire(
+                self._captured("upload_part", Key=key(len(body), name), Body=body, PartNumber=number, UploadId=upload)
+            ),
+            0,
+        )
+
+    def url(self, size: int, name: object) -> Shot:
+        """Return the request of a browser for a GetObject that was presigned, good for an hour."""
+        target = self._client.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": key(size, name)}, 3600)
+        lines = [f"GET /{target.split('/', 3)[3]} HTTP/1.1", f"Host: {self.host}", *_BROWSER, "", ""]
+        return Shot("\r\n".join(lines).encode(), size)
 
     def put(self, body: bytes, name: object) -> Shot:
         """Return PutObject in boto3's default mode."""

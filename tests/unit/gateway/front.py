@@ -29,8 +29,10 @@ from gateway.signing.sigv4 import SigningKeys
 from gateway.stories.case import World
 from gateway.turns.desk import Desk
 from gateway.turns.guest import Guest
+from gateway.turns.habit import Habit
 from gateway.turns.habits import Habits
 from gateway.turns.policy_service import PolicyService
+from gateway.turns.retold import Retold
 from gateway.turns.turn import S3Turn
 from gateway.wire.heads import RequestReader
 from gateway.wire.plane import Plane, Times
@@ -108,7 +110,7 @@ class Front:
 
 
 class Doubting:
-    """Stands before a desk: what is told again is told whole too, and compared."""
+    """Stands before a desk: what any habit tells again is told whole too, and compared."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -118,19 +120,23 @@ class Doubting:
         return getattr(self._desk, name)
 
     def again(self, guest: Guest, raw: bytes) -> S3Turn | None:
-        desk = self._desk
-        turn = desk.again(guest, raw)
-        if turn is not None:
-            again, whole = _sent(turn), self._whole(guest, raw)
-            if again != whole and again == _sent(desk.again(guest, raw)):  # in the same second
+        for habit in [habit for kept in self._desk.habits._kept.values() for habit in kept]:
+            again = self._again(habit, guest, raw)
+            whole = self._whole(guest, raw) if again is not None else None
+            if again != whole and again == self._again(habit, guest, raw):  # in the same second
                 self.differ.append((raw, again, whole))
-            desk.inflight -= again != whole
-        return turn
+        return self._desk.again(guest, raw)
+
+    def _again(self, habit: Habit, guest: Guest, raw: bytes) -> object:
+        """Return what a habit sends for a head, leaving no trace; None when it does not know it."""
+        found = habit.again(guest, raw, int(self._desk.clock()))
+        return self._traceless(Retold(self._desk, guest, found)) if found is not None else None
 
     def _whole(self, guest: Guest, raw: bytes) -> object:
         """Return what is sent for a head that goes the whole way, leaving no trace."""
-        desk = self._desk
-        turn = desk.turn(guest, RequestReader().read(raw))
+        return self._traceless(self._desk.turn(guest, RequestReader().read(raw)))
+
+    def _traceless(self, turn: S3Turn) -> object:
         try:
             return _sent(turn)
         except S3Error as error:

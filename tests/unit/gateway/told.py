@@ -89,10 +89,10 @@ def whole(desk: Desk, raw: bytes, who=None):
         turn = desk.turn(who or guest(desk), RequestReader().read(raw))
     except BadHead:
         return "BadHead"
-    return _told(turn)
+    return first_of(turn)
 
 
-def _told(turn: S3Turn, decided: Callable[[Ask], Step] = yes):
+def first_of(turn: S3Turn, decided: Callable[[Ask], Step] = yes):
     """Return what a turn sends, behind what it asks first."""
     asked = ()
     try:
@@ -115,7 +115,7 @@ def again(desk: Desk, raw: bytes, who):
     turn = desk.again(who, raw)
     if turn is None:
         return None
-    return _told(turn)
+    return first_of(turn)
 
 
 def must_agree(desk: Desk, heads) -> None:
