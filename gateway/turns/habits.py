@@ -28,7 +28,7 @@ from gateway.wire.heads import RequestHead
 from iam.model import AccessRequest
 from iam.opa_questions import question_of
 
-_KEPT = 2048  # places of habits, which are of about six kilobytes each
+_KEPT = 2048  # habits, of seven kilobytes and twice their head each
 _OF_A_PLACE = 8  # habits at one place: heads that begin alike
 _SEEN = 4096  # clients that were seen
 _TRIES = 32  # habits of one client: whose heads are never the same has none
@@ -84,6 +84,7 @@ class Habits:
         self._begin = _METHOD if hosted else _METHOD_AND_BUCKET
         self._seen: dict[tuple[object, ...], int] = {}
         self._kept: dict[_Place, list[Habit]] = {}  # the last used first
+        self._number = 0  # of them all
 
     def again(self, guest: Guest, raw: bytes, now: int) -> Again | None:
         """Return the story of a head like one that was told before, None when there is none. `now` in epoch seconds."""
@@ -138,10 +139,12 @@ class Habits:
         )
         if habit is None:
             return
-        while len(self._kept) >= _KEPT:
-            del self._kept[next(iter(self._kept))]
         place = self._place(told.head.raw)
-        self._kept[place] = [habit, *self._kept.pop(place, _NONE)][:_OF_A_PLACE]
+        others = self._kept.pop(place, _NONE)
+        kept = self._kept[place] = [habit, *others][:_OF_A_PLACE]
+        self._number += len(kept) - len(others)
+        while self._number > _KEPT:
+            self._number -= len(self._kept.pop(next(iter(self._kept))))
 
     def _made(self, guest: Guest, form: Form, names: tuple[str, ...], told: Told) -> Habit | None:
         """Return a habit that has proved to send what the story sent."""

@@ -17,6 +17,7 @@ ELSEWHERE = {
     "gateway/wire/feed.py": "tests/unit/gateway/wire/test_under_tls.py",  # one way each under TLS
     "gateway/signing/chunk_chain.py": "tests/unit/gateway/signing/test_chunked.py",  # the signed relay is its only user
     "gateway/wire/shortage.py": "tests/unit/gateway/wire/test_pool.py",  # classes of errors
+    "gateway/turns/again.py": "tests/unit/gateway/turns/test_habit.py",  # a habit makes it
     "gateway/wire/tap.py": "tests/unit/gateway/wire/test_under_tls.py",
     "gateway/handed.py": "tests/unit/gateway/test_control.py",  # a control surface is what it is for
     "gateway/admin/office.py": "tests/unit/gateway/admin/test_surface.py",  # a dataclass

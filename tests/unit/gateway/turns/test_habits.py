@@ -195,6 +195,9 @@ def test_when_there_are_too_many_the_oldest_go(monkeypatch):
     assert [habit.plan.request.method for habit in known(desk)] == ["HEAD", "DELETE"]
     whole(desk, head("GET", "/ann/b"))
     assert again(desk, head("GET", "/ann/b"), guest(desk))
+    for number in range(4):  # all of them at one place
+        whole(desk, head("GET", "/ann/b", {"User-Agent": str(number)}))
+        assert desk.habits._number == len(known(desk)) <= 2
 
 
 def test_too_many_requests_are_refused_by_the_whole_way():
