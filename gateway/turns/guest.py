@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from gateway.peer import Networks, is_secure, source_ip
+from gateway.peer import Networks, is_listed, is_secure, source_ip
 
 
 class Guest:
     """One connection. `peer` is its address, `secure` whether it is our TLS; `proxies` are those that may speak for others."""
 
-    __slots__ = ("_proxies", "_secure", "peer")
+    __slots__ = ("_proxies", "_said", "_secure", "peer")
 
     def __init__(self, peer: str, *, secure: bool, proxies: Networks = ()) -> None:
         self.peer = peer
         self._secure = secure
-        self._proxies = proxies
+        self._proxies = proxies if is_listed(peer, proxies) else ()  # of anybody else nothing is believed
+        self._said = ("", secure)  # by a proxy about its own connection, mostly the same each time
 
     def source_ip(self, forwarded_for: str) -> str:
         """Return the address that a request with this X-Forwarded-For is from."""
@@ -23,4 +24,6 @@ class Guest:
         """Return whether the client of a request with this X-Forwarded-Proto has an encrypted connection."""
         if not self._proxies:
             return self._secure
-        return is_secure(self.peer, forwarded_proto, self._proxies, tls=self._secure)
+        if self._said[0] != forwarded_proto:
+            self._said = forwarded_proto, is_secure(self.peer, forwarded_proto, self._proxies, tls=self._secure)
+        return self._said[1]

@@ -27,3 +27,10 @@ def test_trap_18_a_connection_is_encrypted_by_us_or_by_a_listed_proxy(secure, pe
     """Where no proxy is listed, only our own TLS is any."""
     assert Guest(peer, secure=secure, proxies=PROXIES).is_secure(word) is (word == "https" if listed else secure)
     assert Guest(peer, secure=secure).is_secure(word) is secure
+
+
+def test_a_proxys_word_is_heard_each_time():
+    """One connection carries clients of both kinds."""
+    guest = Guest("10.0.0.1", secure=False, proxies=PROXIES)
+    words = ("", "https", "http", "https", "", "HTTPS", "https, http")
+    assert [guest.is_secure(word) for word in words] == [False, True, False, True, False, True, False]
