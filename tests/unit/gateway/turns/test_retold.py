@@ -62,18 +62,21 @@ def test_an_answer_that_does_not_come_is_503():
     assert raised[0] == raised[1]
 
 
-def test_a_redirected_story_is_followed_with_its_own_words():
-    """A backend that sends us to another region is asked there for the key of this request."""
+@pytest.mark.parametrize(("first", "mine"), [
+    ("/ann/first", "/ann/mine"), ("/ann?list-type=2&prefix=first&max-keys=1", "/ann?list-type=2&prefix=m%2F%C3%A9&max-keys=7"),
+])  # fmt: skip
+def test_a_redirected_story_is_followed_with_its_own_words(first, mine):
+    """A backend that sends us to another region is asked there for the key, or the page, of this request."""
     desk = make()
     who = guest(desk)
-    whole(desk, head("GET", "/ann/first"), who)
-    turn = desk.again(who, head("GET", "/ann/mine"))
+    whole(desk, head("GET", first), who)
+    turn = desk.again(who, head("GET", mine))
     step = turn.begin()
     moved = step.answered(
         read_response(b"HTTP/1.1 301 Moved\r\nx-amz-bucket-region: eu-west-1\r\nContent-Length: 0\r\n\r\n", "GET")
     )
     there = moved.then()
     assert isinstance(there, Send)
-    assert there.head.startswith(b"GET /ann/mine HTTP/1.1\r\n")
+    assert there.head.startswith(f"GET {mine} HTTP/1.1\r\n".encode())
     assert b"eu-west-1" in there.head
     turn.finish()
