@@ -156,6 +156,11 @@ def settled(request: S3Request, operation: Operation) -> S3Request:
     return replace(request, headers={**request.headers, **headers}, query=query)
 
 
+def is_beyond(header: str) -> bool:
+    """Return whether a header's value may make more of an operation than it says."""
+    return header in _BEYOND
+
+
 def is_hoisted(name: str, operation: Operation) -> bool:
     """Return whether a parameter is one of the operation's headers, written into a presigned URL."""
     lower = name.lower()

@@ -8,6 +8,7 @@ only say yes: whatever is not as it was, or is refused, is None, and the head go
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -40,9 +41,14 @@ from iam.opa_questions import question_of
 PATH = ":path"  # the hole of the key
 FORWARDED = "x-forwarded-for"
 LENGTHS = ("content-length", "x-amz-decoded-content-length")
-#: What stands for a length or a parameter while a template is being written, since it is read as a number or encoded: longer than
-#: a length's hole may be (habits.py), so that it is no length of a client's. What else looks like it fails every habit's proof.
-_NUMERAL = 700_100_200_300_400
+#: What stands for a length while a template is being written, since it is read as a number, and for a parameter, which is encoded:
+#: nothing that a client can have written (`has_marks`). Longer than a length's hole may be (habits.py), and other digits in each process.
+_NUMERAL = (10**11 + secrets.randbelow(9 * 10**11)) * 1000
+
+
+def has_marks(raw: bytes) -> bool:
+    """Return whether a head holds what stands for words: whoever wrote that knew what nobody can."""
+    return str(_NUMERAL)[:12].encode() in raw
 
 
 class Told(NamedTuple):
@@ -68,7 +74,7 @@ class Habit:
         self.backend = told.backend
         self.path, self.secure = plan.request.path, plan.request.secure
         self.names = names_of(plan)
-        self._form, self.failed = form, False
+        self._form, self.size, self.failed = form, len(told.head.raw), False
         self._holes = tuple(names)
         self._world = world
         self._second, self._moment = -1, b""
@@ -186,6 +192,8 @@ class Habit:
         if key is None or not self._may(again, key, now):
             return None
         again.asked = head = self._head_of(words)
+        if head.has_body and self.backend.asks_region(self.path.bucket):
+            return None
         if self._chunked and not self._may_be_chunked(words, head):
             return None
         return again if again.question or self.send(again, now) else None

@@ -10,17 +10,19 @@ import logging
 import re
 from collections.abc import Iterator
 
+from gateway.errors import S3Error
 from gateway.s3.authenticate import Caller
+from gateway.s3.operations import is_beyond
 from gateway.s3.request import S3Request
 from gateway.s3.reserved import BUCKETS
-from gateway.signing.sigv4 import TIMESTAMP, SignatureClaim
+from gateway.signing.sigv4 import TIMESTAMP, SignatureClaim, uri_encode
 from gateway.stories import listings
 from gateway.stories.case import World
 from gateway.stories.story import is_plain, needs_of
 from gateway.turns import parameters
 from gateway.turns.again import Again
 from gateway.turns.guest import Guest
-from gateway.turns.habit import FORWARDED, PATH, Habit, Told
+from gateway.turns.habit import FORWARDED, PATH, Habit, Told, has_marks
 from gateway.turns.parameters import SIGNATURE, date_of
 from gateway.turns.questions import has_stand_in
 from gateway.wire.forms import Form, Hole
@@ -32,7 +34,9 @@ _KEPT = 2048  # habits, of seven kilobytes and twice their head each
 _OF_A_PLACE = 8  # habits at one place: heads that begin alike
 _SEEN = 4096  # clients that were seen
 _TRIES = 32  # habits of one client: whose heads are never the same has none
-_NAME = len("Credential=") + 20  # as many characters as an access key of a session has
+_NAME = 20  # as many characters as an access key of a session has
+_HOLES = 32  # of one head: each costs a fraction of a millisecond to learn
+_BYTES = 4 * 2**20  # of all heads that habits were made of
 _LONGEST = 8192  # bytes of a head
 
 _WORD = rb"[!-~]{1,1024}"
@@ -51,7 +55,7 @@ _ALPHABETS: dict[str, bytes] = {
     "x-amz-decoded-content-length": _NUMBER,
     "content-md5": _BASE64,
     "amz-sdk-invocation-id": rb"[0-9A-Za-z\-]{1,64}",
-    "range": rb"bytes=[0-9]*-[0-9]*",
+    "range": rb"bytes=[0-9]{0,19}-[0-9]{0,19}",
     FORWARDED: rb"[0-9A-Za-z.:\[\]]{1,64}(?:, ?[0-9A-Za-z.:\[\]]{1,64}){0,16}",
     **dict.fromkeys(("if-modified-since", "if-unmodified-since"), _HTTP_DATE),
     "if-match": _WORD,
@@ -75,20 +79,32 @@ _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 class Habits:
     """The habits of all clients. Many clients come once: a habit is made `after` as many stories like it.
 
-    `hosted`: a bucket may be in the host, so that a path need not begin with one.
+    `hosted`: a bucket may be in the host, so that a path need not begin with one. Who is used is kept: what was not used since half
+    of the room was filled anew goes.
     """
 
     def __init__(self, world: World, after: int = 1, *, hosted: bool = False) -> None:
         self._world = world
         self._after = after
         self._begin = _METHOD if hosted else _METHOD_AND_BUCKET
-        self._seen: dict[tuple[object, ...], int] = {}
+        self._seen: dict[int, int] = {}
         self._kept: dict[_Place, list[Habit]] = {}  # the last used first
-        self._number = 0  # of them all
+        self._older: dict[_Place, list[Habit]] = {}
+        self._number = self._bytes = 0  # of those in `_kept`
+
+    def all(self) -> list[Habit]:
+        """Return the habits of everybody, the older first."""
+        return [habit for kept in (*self._older.values(), *self._kept.values()) for habit in kept]
 
     def again(self, guest: Guest, raw: bytes, now: int) -> Again | None:
         """Return the story of a head like one that was told before, None when there is none. `now` in epoch seconds."""
-        kept = self._kept.get(self._place(raw), _NONE)
+        place = self._place(raw)
+        kept = self._kept.get(place)
+        if kept is None:
+            kept = self._older.pop(place, None)
+            if kept is None:
+                return None
+            self._put(place, kept)
         for number, habit in enumerate(kept):
             try:
                 again = habit.again(guest, raw, now) if not habit.failed else None
@@ -104,59 +120,73 @@ class Habits:
 
     def _place(self, raw: bytes) -> _Place:
         """Return where the habits of heads like this one are kept: an index, of what anybody may write."""
-        begin, name = self._begin.match(raw), max(raw.find(b"Credential="), 0)
+        begin, name = self._begin.match(raw), raw.find(b"Credential=") + 11
         fields, parameters = raw.count(b"\r\n"), raw.count(b"&", 0, raw.find(b"\r\n"))
         return begin[0] if begin else b"", raw[name : name + _NAME], fields, parameters
+
+    def _put(self, place: _Place, kept: list[Habit]) -> None:
+        self._kept[place] = kept
+        self._number += len(kept)
+        self._bytes += sum([habit.size for habit in kept])
+        if 2 * self._number > _KEPT or 2 * self._bytes > _BYTES:
+            self._older, self._kept = self._kept, {}
+            self._number = self._bytes = 0
 
     def learn(self, guest: Guest, told: Told) -> None:
         """Learn from a story, for all that are like it."""
         request, claim = told.plan.request, told.plan.caller.claim
         if claim is None or not _may_repeat(told):
             return
-        like = (
+        like = hash((
             told.head.names, request.method, claim.access_key_id, claim.scope, request.path.bucket,
             tuple(request.parameters), bool(request.path.key),
-        )  # fmt: skip
+        ))  # fmt: skip
         times = self._seen.get(like, 0)
         if len(self._seen) >= _SEEN:
             self._seen.clear()
         self._seen[like] = max(times, 1)
-        if self._after <= times <= _TRIES and not self._is_known(guest, told):
-            self._seen[like] += 1
-            self._keep(guest, told, claim)
-
-    def _is_known(self, guest: Guest, told: Told) -> bool:
-        raw = told.head.raw
-        kept = self._kept.get(self._place(raw), _NONE)
-        return any(habit.is_current(told) and habit.recognizes(guest, raw) for habit in kept)
-
-    def _keep(self, guest: Guest, told: Told, claim: SignatureClaim) -> None:
-        holes = _holes(told)
-        if not {SIGNATURE, date_of(claim)} <= {name for name, _ in holes}:
-            return  # written in a way that nobody writes
-        habit = self._made(
-            guest, Form(told.head.raw, [hole for _, hole in holes]), tuple([name for name, _ in holes]), told
-        )
-        if habit is None:
+        if not self._after <= times <= _TRIES:
             return
         place = self._place(told.head.raw)
-        others = self._kept.pop(place, _NONE)
-        kept = self._kept[place] = [habit, *others][:_OF_A_PLACE]
-        self._number += len(kept) - len(others)
-        while self._number > _KEPT:
-            self._number -= len(self._kept.pop(next(iter(self._kept))))
+        kept = self._kept.get(place) or self._older.get(place, _NONE)
+        if any(habit.is_current(told) and habit.recognizes(guest, told.head.raw) for habit in kept):
+            return
+        habit = self._made(guest, told, claim) if _is_of(claim, place) else None
+        if habit is None or len(kept) >= _OF_A_PLACE:
+            self._seen[like] += 1  # not worth many tries
+        if habit is not None:
+            self._keep(place, habit)
 
-    def _made(self, guest: Guest, form: Form, names: tuple[str, ...], told: Told) -> Habit | None:
+    def _keep(self, place: _Place, habit: Habit) -> None:
+        others = self._kept.pop(place, _NONE)
+        self._number -= len(others)
+        self._bytes -= sum([other.size for other in others])
+        others = others or self._older.pop(place, _NONE)
+        self._put(place, [habit, *others][:_OF_A_PLACE])
+
+    def _made(self, guest: Guest, told: Told, claim: SignatureClaim) -> Habit | None:
         """Return a habit that has proved to send what the story sent."""
-        request = told.plan.request
+        request, holes = told.plan.request, _holes(told)
+        names = tuple([name for name, _ in holes])
+        if len(holes) > _HOLES or not {SIGNATURE, date_of(claim)} <= set(names) or has_marks(told.head.raw):
+            return None
         needs = needs_of(told.plan.operation, request, self._world)
         if any((need.bucket, need.key, need.version) != (*request.path[:2], "") for need in needs):
             return None
-        habit = Habit(form, names, told, self._world)
+        try:
+            habit = Habit(Form(told.head.raw, [hole for _, hole in holes]), names, told, self._world)
+        except S3Error:  # the session has ended: what was waited for took long
+            return None
         again = habit.again(guest, told.head.raw, told.now)
         if again is None or (again.question and not habit.send(again, told.now)):
             return None
         return habit if again.head == told.sent and _asks(again, habit.access_of(told)) else None
+
+
+def _is_of(claim: SignatureClaim, place: _Place) -> bool:
+    """Return whether a place is the claim's own. What a head says before its signature may name somebody else's."""
+    text = f"{claim.access_key_id}/{claim.scope.text}"
+    return (uri_encode(text, slash=True) if claim.presigned else text).encode().startswith(place[1])
 
 
 def _asks(again: Again, access: AccessRequest) -> bool:
@@ -178,6 +208,7 @@ def _may_repeat(told: Told) -> bool:
         and plan.body is None
         and not any((plan.edit, plan.then, plan.mend))
         and not request.names.customer_keys
+        and not plan.operation.needs_headers
         and (not caller.mode.chunked or told.backend.target.aws_chunked)
     )
 
@@ -232,7 +263,7 @@ def _hole(head: RequestHead, name: str, line: bytes, start: int) -> Hole | None:
     end = start + len(line)
     if name == "authorization":
         return Hole(end - 64, end, _HEX)
-    alphabet = _WORD if name.startswith(_METADATA) else _ALPHABETS.get(name)
+    alphabet = _WORD if name.startswith(_METADATA) and not is_beyond(name) else _ALPHABETS.get(name)
     if name == "content-type" and head.method == "PUT":  # behind a POST it may choose
         alphabet = _MEDIA_TYPE
     if alphabet is None or (name == "content-length" and head.method in _BODILESS):

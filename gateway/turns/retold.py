@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.backends.regions import REDIRECTS
+from gateway.backends.stores import Stores
 from gateway.errors import AccessDenied
 from gateway.stories import answers
 from gateway.stories.plans import Forward
@@ -29,6 +30,8 @@ class Retold(S3Turn):
         super().__init__(desk, guest, again.asked, again.path, again.source_ip, secure=again.habit.secure)
         self._again = again
         self._line.named(*again.habit.names)
+        if isinstance(desk.backend, Stores):
+            self._line.backend = again.habit.backend.name
 
     def begin(self) -> Step:
         """Send what the habit says, when who decides elsewhere has said yes."""
@@ -40,10 +43,10 @@ class Retold(S3Turn):
         return self._asked([again.access()], lambda decisions: self._judged(decisions[0]))
 
     def _judged(self, decision: Decision) -> Step:
-        if not decision:
-            raise AccessDenied(reason=decision.reason, asked=self._again.access())
         again = self._again
         again.habit.still()
+        if not decision:
+            raise AccessDenied(reason=decision.reason, asked=again.access())
         if again.habit.send(again, int(self.desk.clock())):
             return self._sent_again()
         return self._forward(self._asked_for())  # the backend's keys or region have changed meanwhile

@@ -445,7 +445,7 @@ def _known() -> list[Habit]:
     for head in _TOLD:
         told.whole(_DESK, head, guest)
         assert told.again(_DESK, head, guest)
-    return [habit for kept in _DESK.habits._kept.values() for habit in kept]
+    return _DESK.habits.all()
 
 
 _KNOWN = _known()

@@ -120,7 +120,7 @@ class Doubting:
         return getattr(self._desk, name)
 
     def again(self, guest: Guest, raw: bytes) -> S3Turn | None:
-        for habit in [habit for kept in self._desk.habits._kept.values() for habit in kept]:
+        for habit in self._desk.habits.all():
             again = self._again(habit, guest, raw)
             whole = self._whole(guest, raw) if again is not None else None
             if again != whole and again == self._again(habit, guest, raw):  # in the same second

@@ -27,6 +27,7 @@ RULES = [
     Rule("ann", "one", "1", "real-ann", "deep/down/"),
     Rule("logs-*", "two", "2", "acme-*"),
     Rule("fixed", "one", "1", "real-fixed"),
+    Rule("same-*", "two", "2"),
 ]
 
 
@@ -100,6 +101,16 @@ async def test_what_the_backend_receives_is_behind_the_prefix(several, key, safe
     assert several.two.requests == []
     (line,) = await several.lines()
     assert (line["backend"], line["path"]) == ("one", f"/ann/{quote(key, safe=safe)}")
+
+
+async def test_a_story_told_again_names_its_backend(several):
+    """In the log, and so in the metrics, as the first one did."""
+    several.two.answer = said("200 OK")
+    for number in range(4):
+        assert (await several.call("GET", f"/same-a/{number}")).status == 200
+    assert len(several.two.signed) == 4
+    assert several.desk.habits.all()
+    assert [line["backend"] for line in await several.lines()] == ["two"] * 4
 
 
 @pytest.mark.parametrize(

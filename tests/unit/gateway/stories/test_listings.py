@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import AccessDenied, InternalError
 from gateway.stories.plans import Answer, Forward, NeedsDecisions, Reply
 from iam.model import Allow, Deny
-from tests.unit.gateway.signers import ANN, EVE, signed
+from tests.unit.gateway.signers import ANN, EVE, presigned, signed
 from tests.unit.gateway.storied import plan_of
 
 
@@ -73,6 +73,14 @@ def test_list_buckets_waits_for_a_decision_from_elsewhere(remote):
         ("s3:GetBucketLocation", "b"),
     ]
     assert b"<Name>b</Name>" in questions.then([Deny("no"), Deny("no"), Deny("no"), Allow()]).body
+
+
+def test_a_session_lists_its_buckets_by_a_url(remote):
+    """Its token is a parameter, and is still there when the session is looked up again behind the wait."""
+    plan = plan_of(*presigned("GET", "/", who=ANN), remote)
+    questions = plan.then([Deny("no")]).then(buckets("a"))
+    assert isinstance(questions, NeedsDecisions)
+    assert b"<Name>a</Name>" in questions.then([Allow(), Allow()]).body
 
 
 def test_each_bucket_is_asked_about_at_its_top_level(remote):

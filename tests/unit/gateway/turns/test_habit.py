@@ -148,6 +148,39 @@ def test_what_is_folded_when_it_is_signed_is_no_word(word):
         assert found in (None, expected)
 
 
+def test_metadata_by_which_a_store_does_more_is_no_word():
+    """MinIO unpacks an archive whose metadata say so, into keys that nobody judged: the whole way refuses that."""
+    desk, who = make(), guest(make())
+
+    def put(value):
+        return head("PUT", "/ann/k", {"Content-Length": "1", "X-Amz-Meta-Snowball-Auto-Extract": value})
+
+    whole(desk, put("false"), who)
+    assert both(desk, put("true"), who) == ("NotImplemented", None)
+
+
+@pytest.mark.parametrize("word", ["bytes=0-" + "9" * 19, "bytes=0-" + "9" * 20, "bytes=0-" + "9" * 20_000])
+def test_a_range_is_as_long_as_a_number(word):
+    """A head that is too long for the whole way is too long for this one."""
+    desk, who = make(), guest(make())
+    whole(desk, head("GET", "/ann/k", unsigned={"Range": "bytes=0-1"}), who)
+    expected, found = both(desk, head("GET", "/ann/k", unsigned={"Range": word}), who)
+    assert found == (expected if len(word) < 28 else None)
+
+
+def test_a_body_waits_until_its_buckets_region_is_known():
+    """As on the whole way: what is streamed to the wrong region cannot be sent again."""
+    desk = make(settings={"regions": "on"})
+    who = guest(desk)
+    whole(desk, head("PUT", "/ann/k", {"Content-Length": "0"}), who)
+    assert again(desk, head("PUT", "/ann/k", {"Content-Length": "0"}), who)
+    assert both(desk, head("PUT", "/ann/k", {"Content-Length": "5"}), who) == ("Later", None)
+    desk.backend.regions.learn("ann", "us-east-1")
+    whole(desk, head("PUT", "/ann/k", {"Content-Length": "5"}), who)
+    expected, found = both(desk, head("PUT", "/ann/k", {"Content-Length": "5"}), who)
+    assert found == expected
+
+
 def test_the_type_of_a_form_chooses():
     """Behind a POST it is no word."""
     desk, who = make(), guest(make())

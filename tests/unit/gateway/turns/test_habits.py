@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_network
+from types import SimpleNamespace
 
 import pytest
 
+from gateway.errors import ExpiredToken
+from gateway.turns import habit as habit_module
 from gateway.turns import habits
 from gateway.turns.habits import Habits
 from gateway.wire.heads import RequestReader
 from iam.opa import OpaSettings
-from tests.unit.gateway.signers import ROOT
+from tests.unit.gateway.signers import ROOT, lookup
 from tests.unit.gateway.told import MAY, again, both, guest, head, make, policies, url, whole
 
 
 def known(desk):
     """Return the habits of everybody, by place."""
-    return [habit for kept in desk.habits._kept.values() for habit in kept]
+    return desk.habits.all()
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,8 @@ def known(desk):
         ("GET", "/ann/k?versionId=7", {}), ("GET", "/", {}), ("GET", "/?prefix=a", {}), ("PUT", "/ann/k?tagging", {"Content-Length": "0"}),
         ("POST", "/ann/k?uploadId=a", {"Content-Length": "1"}), ("POST", "/ann?delete", {"Content-Length": "1"}), ("GET", "/ann?list-type=2&&prefix=a", {}),
         ("GET", "/ann?list-type=2&%70refix=a", {}), ("GET", "/minio?list-type=2", {}), ("GET", "/%61nn?list-type=2", {}), ("GET", "/ann//?list-type=2", {}),
-        ("PUT", "/ann/k", {"x-amz-copy-source": "/ann/other"}), ("GET", "/minio/k", {}), ("GET", "/minio-gw/k", {}),
+        ("PUT", "/ann/k", {"x-amz-copy-source": "/ann/other"}), ("PUT", "/ann/k?partNumber=1&uploadId=u", {"x-amz-copy-source": "/ann/k"}),
+        ("GET", "/minio/k", {}), ("GET", "/minio-gw/k", {}),
         ("PUT", "/ann/k", {"x-amz-server-side-encryption-customer-key": "a"}),
         ("GET", "/%61nn/k", {}), ("GET", "/ann/k%2Fl", {}), ("GET", "http://gw.example.test/ann/k", {}),
     ],
@@ -176,28 +180,91 @@ def test_buckets_in_hosts_share_places():
 
 
 def test_a_client_whose_heads_are_never_alike_stops_making_habits(monkeypatch):
-    """Who varies a field that is no hole makes a bounded number of habits."""
-    made, make_one = [], Habits._keep
-    monkeypatch.setattr(Habits, "_keep", lambda *given: made.append(given) or make_one(*given))
+    """Who varies a field that is no hole makes a bounded number of habits; who is forgotten may be learnt as often as that is."""
+    made, make_one = [], Habits._made
+    monkeypatch.setattr(Habits, "_made", lambda *given: made.append(given) or make_one(*given))
     desk = make()
     for number in range(3 * habits._TRIES):
         whole(desk, head("GET", "/ann/a", {"User-Agent": str(number)}), guest(desk))
-    assert len(made) <= habits._TRIES + 1
+    assert len(made) <= habits._TRIES + habits._OF_A_PLACE + 1
+    made.clear()
+    for _ in range(2 * habits._TRIES):
+        desk.habits._kept.clear()
+        whole(desk, head("HEAD", "/ann/a"))
+    assert len(made) == 2 * habits._TRIES
 
 
-def test_when_there_are_too_many_the_oldest_go(monkeypatch):
-    """What is kept is bounded, and who is forgotten is learnt again."""
-    monkeypatch.setattr(habits, "_KEPT", 2)
+@pytest.mark.parametrize(("limit", "value"), [("_KEPT", 6), ("_BYTES", 6 * 400)])
+def test_who_is_used_is_kept(monkeypatch, limit, value):
+    """What is kept is bounded, in number and bytes; what nobody used since half of it was filled goes, and is learnt again."""
+    monkeypatch.setattr(habits, limit, value)
     desk = make()
-    for method in ("GET", "HEAD", "DELETE"):
-        whole(desk, head(method, "/ann/a"))
-    assert again(desk, head("GET", "/ann/b"), guest(desk)) is None
-    assert [habit.plan.request.method for habit in known(desk)] == ["HEAD", "DELETE"]
-    whole(desk, head("GET", "/ann/b"))
-    assert again(desk, head("GET", "/ann/b"), guest(desk))
-    for number in range(4):  # all of them at one place
-        whole(desk, head("GET", "/ann/b", {"User-Agent": str(number)}))
-        assert desk.habits._number == len(known(desk)) <= 2
+    used, unused = head("GET", "/ann/used"), head("DELETE", "/ann/unused")
+    assert len(used) < 400
+    whole(desk, used)
+    whole(desk, unused)
+    for number in range(20):
+        whole(desk, head("PUT", "/ann/k", {"Content-Length": "1", **{f"x-amz-meta-{i}": "a" for i in range(number)}}))
+        assert again(desk, used, guest(desk))
+        assert len(known(desk)) <= 6
+    assert again(desk, unused, guest(desk)) is None
+    whole(desk, unused)
+    assert again(desk, unused, guest(desk))
+
+
+def test_nobody_has_a_place_in_anothers_name():
+    """What a head says before its signature finds habits, and keeps none."""
+    desk = make()
+    decoy = {"A": "Credential=EVEKEY/20261130/us-east-1/s3/aws4_request"}
+    whole(desk, head("GET", "/ann/a", {"B": "b"}, unsigned=decoy))
+    assert len(known(desk)) == 1  # it stands behind the signature
+    signed = head("GET", "/ann/a", decoy)
+    assert signed.index(b"EVEKEY") < signed.index(b"ANNKEY")
+    whole(desk, signed)
+    assert len(known(desk)) == 1
+    assert again(desk, signed, guest(desk)) is None
+
+
+@pytest.mark.parametrize("spelt", [
+    ("GET", "/{0}/k?response-content-type={1}"), ("GET", "/{1}/k?response-content-type={1}"), ("GET", "/{0}?prefix={0}"), ("GET", "/ann?prefix={0}&delimiter={1}"),
+])  # fmt: skip
+def test_trap_37_what_stands_for_a_word_is_no_word(spelt):
+    """Else one word would be written where another stands, the bucket's name too: nobody can know it, and who does is told whole."""
+    desk = make(lambda: policies({"Effect": "Allow", "Action": "*", "Resource": "*"}))
+    method, target = spelt
+    numerals = [str(habit_module._NUMERAL + place) for place in range(3)]
+    raw = head(method, target.format(*numerals))
+    assert isinstance(whole(desk, raw), tuple)
+    assert known(desk) == []
+    assert isinstance(whole(desk, head(method, target.format("700100200300400", "700100200300401", ""))), tuple)
+    assert len(known(desk)) == 1
+
+
+def test_a_head_of_many_words_is_told_whole():
+    """Each word costs time to learn."""
+    for number, learnt in ((habits._HOLES - 4, True), (habits._HOLES - 3, False)):
+        desk = make()
+        whole(desk, head("PUT", "/ann/k", {"Content-Length": "1", **{f"x-amz-meta-{i}": "a" for i in range(number)}}))
+        assert bool(known(desk)) is learnt
+
+
+def test_a_session_that_has_ended_is_not_learnt_from(caplog):
+    """What was waited for may have taken long: that is no mistake of ours."""
+    ended = []
+
+    def ending(key, token):
+        if len(ended) == 1:
+            raise ExpiredToken
+        return lookup(key, token)
+
+    desk = make(who=ending)
+    turn = desk.turn(guest(desk), RequestReader().read(head("GET", "/ann/a")))
+    learn = desk.habits.learn
+    desk.habits = SimpleNamespace(learn=lambda *given: (ended.append(1), learn(*given)))
+    turn.begin()
+    turn.finish()
+    assert ended
+    assert not caplog.records
 
 
 def test_too_many_requests_are_refused_by_the_whole_way():

@@ -144,8 +144,9 @@ def test_a_session_that_ends_while_its_question_is_out_sends_nothing(error):
         ended = False
         step = turn.begin()
         ended = True
-        with pytest.raises(type(error)):
-            step.then(200, b'{"result": true}')
+        for answer in (b'{"result": true}', b'{"result": false}'):
+            with pytest.raises(type(error)):
+                step.then(200, answer)
         turn.finish()
         ended = False
 
