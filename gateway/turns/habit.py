@@ -164,11 +164,17 @@ class Habit:
     def is_current(self, told: Told) -> bool:
         """Return whether what this habit depends on is what a story depended on that was told now."""
         return (
-            self._principal is told.plan.caller.principal
+            self.is_of(told)
             and self._backend_credentials is told.credentials
             and self._target is told.backend.regions.target(self.path.bucket)
             and self._scope == forward.moment(told.now, self._target.region)[1]
         )
+
+    def is_of(self, told: Told) -> bool:
+        """Return whether who asks now is who asked in a story: while it waited, a secret or a group may have become another."""
+        caller, claim = told.plan.caller, self._claim
+        key = self._world.keys.get(self._credentials.secret.reveal(), claim.scope)
+        return self._principal is caller.principal and key is self._key is caller.signing_key
 
     def recognizes(self, guest: Guest, raw: bytes) -> bool:
         """Return whether a head is like ours, and its client's connection too."""

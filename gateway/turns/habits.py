@@ -34,7 +34,7 @@ _KEPT = 2048  # habits, of seven kilobytes and twice their head each
 _OF_A_PLACE = 8  # habits at one place: heads that begin alike
 _SEEN = 4096  # clients that were seen
 _TRIES = 32  # habits of one client: whose heads are never the same has none
-_NAME = 20  # as many characters as an access key of a session has
+_NAME = 40  # characters of an access key and its scope: twice as many as a session's key has
 _HOLES = 32  # of one head: each costs a fraction of a millisecond to learn
 _BYTES = 4 * 2**20  # of all heads that habits were made of
 _LONGEST = 8192  # bytes of a head
@@ -177,6 +177,8 @@ class Habits:
             habit = Habit(Form(told.head.raw, [hole for _, hole in holes]), names, told, self._world)
         except S3Error:  # the session has ended: what was waited for took long
             return None
+        if not habit.is_of(told):
+            return None
         again = habit.again(guest, told.head.raw, told.now)
         if again is None or (again.question and not habit.send(again, told.now)):
             return None
@@ -186,7 +188,8 @@ class Habits:
 def _is_of(claim: SignatureClaim, place: _Place) -> bool:
     """Return whether a place is the claim's own. What a head says before its signature may name somebody else's."""
     text = f"{claim.access_key_id}/{claim.scope.text}"
-    return (uri_encode(text, slash=True) if claim.presigned else text).encode().startswith(place[1])
+    name = (uri_encode(text, slash=True) if claim.presigned else text).encode()
+    return name.startswith(place[1]) or place[1].startswith(name)
 
 
 def _asks(again: Again, access: AccessRequest) -> bool:

@@ -13,6 +13,7 @@ from gateway.turns import habit as habit_module
 from gateway.turns import habits
 from gateway.turns.habits import Habits
 from gateway.wire.heads import RequestReader
+from iam.model import Credentials, Secret
 from iam.opa import OpaSettings
 from tests.unit.gateway.signers import ROOT, lookup
 from tests.unit.gateway.told import MAY, again, both, guest, head, make, policies, url, whole
@@ -238,6 +239,23 @@ def test_trap_37_what_stands_for_a_word_is_no_word(spelt):
     assert known(desk) == []
     assert isinstance(whole(desk, head(method, target.format("700100200300400", "700100200300401", ""))), tuple)
     assert len(known(desk)) == 1
+
+
+@pytest.mark.parametrize("region", ["us-east-1", ""])
+def test_names_that_begin_alike_have_places_of_their_own(region):
+    """Access keys of users may be long, or short, and a scope's region empty: who is like whom is seen behind twenty characters too."""
+    principal = lookup("ANNKEY", "ann-token")[1]
+    users = {
+        name: Credentials(name, Secret("secret"))
+        for name in ("service-account-for-alice", "service-account-for-mally", "abc")
+    }
+    desk = make(who=lambda key, token: (users[key], principal))
+    for user in users.values():
+        for agent in range(habits._OF_A_PLACE):
+            whole(desk, head("GET", "/ann/k", {"User-Agent": str(agent)}, who=user, region=region))
+    assert len(desk.habits._kept) == 3
+    for user in users.values():
+        assert again(desk, head("GET", "/ann/k", {"User-Agent": "0"}, who=user, region=region), guest(desk))
 
 
 def test_a_head_of_many_words_is_told_whole():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId
 from gateway.turns.questions import stand_in
+from iam.model import Secret
 from iam.opa import OpaSettings
 from iam.opa_questions import judged
 from tests.unit.gateway.pairs import CHUNKS, SPELLINGS, TRAILER, pairs, queries
@@ -149,6 +150,27 @@ def test_a_session_that_ends_while_its_question_is_out_sends_nothing(error):
                 step.then(200, answer)
         turn.finish()
         ended = False
+
+
+@pytest.mark.parametrize("change", [
+    lambda who, principal: (replace(who, secret=Secret("another")), principal), lambda who, principal: (who, replace(principal, groups=("left",))),
+], ids=["secret", "groups"])  # fmt: skip
+def test_trap_37_a_story_that_waited_is_learnt_for_who_asked(change):
+    """A key that turns while a question is out is good no more; who left a group is not asked about as its member."""
+    now = [lookup(ANN.access_key_id, "ann-token")]
+    desk = make(who=lambda key, token: now[0], opa=OPA)
+    connection, raw = guest(desk), head("GET", "/ann/a")
+    turn = desk.turn(connection, _read(raw))
+    step = turn.begin()
+    now[0] = change(*now[0])
+    step.then(200, b'{"result": true}')
+    turn.finish()
+    assert desk.habits.all() == []
+    expected, found = both(desk, head("GET", "/ann/b"), connection)
+    assert found in (None, expected)
+    now[0] = lookup(ANN.access_key_id, "ann-token")
+    whole(desk, raw, connection)
+    assert again(desk, raw, connection)
 
 
 def test_trouble_on_the_way_is_a_no():
