@@ -26,7 +26,7 @@ from gateway.stories.case import Case, World  # noqa: E402
 from gateway.stories.plans import NeedsBody, NeedsDecisions, NeedsTags  # noqa: E402
 from gateway.stories.story import _STORIES, _plain  # noqa: E402
 from iam.authorize import AllOf  # noqa: E402
-from iam.model import Principal, PrincipalType  # noqa: E402
+from iam.model import Credentials, Principal, PrincipalType, Secret  # noqa: E402
 from iam.opa import OpaAuthorizer, OpaSettings  # noqa: E402
 from iam.opa_questions import opa_input  # noqa: E402
 
@@ -138,7 +138,7 @@ def questions(example: Example) -> list[dict[str, object]]:
     claim = parse_authorization(AUTHORIZATION, SENT["X-Amz-Date"])
     caller = Caller(ALICE, PayloadMode.UNSIGNED, "UNSIGNED-PAYLOAD", request.target, claim)
     # At Amazon's own store: what an operation needs where it may be taken for another one is `gateway.s3.dialect`'s.
-    world = World(lambda *_: (_ for _ in ()).throw(AssertionError), authorizer(), SigningKeys(), amazon=True)
+    world = World(lambda key, _: (Credentials(key, Secret("")), ALICE), authorizer(), SigningKeys(), amazon=True)
     case = Case(request, resolve(request), caller, world, NOW)
     plan = _STORIES.get(case.operation.name, _plain)(case)
     while not isinstance(plan, NeedsDecisions):
