@@ -52,15 +52,20 @@ class Changes(Endings):
 
     # Users
 
-    async def put_user(self, name: str, *, secret: Secret | None = None, enabled: bool | None = None) -> User:
-        """Create a user, which needs a secret, or change one. Raises InvalidName, InvalidSecret, AlreadyExists, NoSuchUser."""
+    async def put_user(
+        self, name: str, *, secret: Secret | None = None, enabled: bool | None = None, new: bool = True
+    ) -> User:
+        """Create a user, which needs a secret, or change one. Raises InvalidName, InvalidSecret, AlreadyExists, NoSuchUser.
+
+        `new`: whether it may be created; nobody who is removed makes himself again.
+        """
         self._check_name(name)
         _check_secret(secret)
 
         async def decide(draft: Draft) -> User:
             known = cast("User | None", await draft.get(Kind.USER, name))
             if known is None:
-                if secret is None:
+                if secret is None or not new:
                     raise NoSuchUser(f"There is no user {name}.")
                 await self._free(draft, name, Kind.ACCOUNT)
                 await self._drop_dependants(draft, name)

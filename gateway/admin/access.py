@@ -8,11 +8,11 @@ Authorization asks the same authorizer as S3 requests do, for an admin: action o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from hmac import compare_digest
 
-from gateway.errors import AccessDenied, XAmzContentSHA256Mismatch
+from gateway.errors import AccessDenied, SignatureDoesNotMatch, XAmzContentSHA256Mismatch
 from gateway.s3.authenticate import Caller, PayloadMode, authenticate
 from gateway.s3.context import RequestContext
 from gateway.s3.request import S3Request
@@ -47,6 +47,17 @@ class Asker:
         """Return if the body is the one that was signed. Raises XAmzContentSHA256Mismatch."""
         if not compare_digest(sha256(body).hexdigest(), self.caller.payload_hash):
             raise XAmzContentSHA256Mismatch
+
+    def still(self) -> Asker:
+        """Return who asks now, after a wait. Raises as the lookup what has ended meanwhile, SignatureDoesNotMatch for another secret."""
+        claim = self.caller.claim
+        if claim is None:
+            raise AccessDenied(reason="no signature")
+        token = self.request.header("x-amz-security-token")
+        credentials, principal = self.world.lookup(claim.access_key_id, token)
+        if credentials.secret != self.secret:
+            raise SignatureDoesNotMatch(reason=f"the secret of {claim.access_key_id} has become another")
+        return replace(self, principal=principal)
 
     async def must(self, actions: Sequence[str], *, own: bool = False) -> None:
         """Return if one of the actions is allowed, or is not denied where it is about one's own. Raises AccessDenied."""

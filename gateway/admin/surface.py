@@ -63,8 +63,9 @@ class Administration:
         call = self._signed(http, found, line)
         await self._authorized(call, line, when=not found.route.by_body)
         call = await self._opened(await self._with_body(http, call, line))
+        call = replace(call, asker=call.asker.still())  # a body may take its time
         line.about = _about(call)
-        await self._authorized(call, line, when=found.route.by_body)
+        await self._authorized(call, line, when=True)
         reply = await found.route.handle(call, self._office)
         return await self._written(call, reply, line)
 

@@ -55,7 +55,9 @@ async def add(call: AdminCall, office: Office) -> Reply:
             raise XMinioAdminInvalidArgument("You cannot disable yourself.")
         enabled = None  # as it is: who is being disabled now does not undo that
     try:
-        await office.changes.put_user(name, secret=Secret(secret) if secret else None, enabled=enabled)
+        await office.changes.put_user(
+            name, secret=Secret(secret) if secret else None, enabled=enabled, new=not is_self(call, office)
+        )
     except InvalidName as error:
         raise XMinioAdminInvalidAccessKey(str(error)) from None
     except AlreadyExists as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
-from gateway.errors import AccessDenied, InternalError, MalformedXML
+from gateway.errors import AccessDenied, InternalError, MalformedXML, ServiceUnavailable
 from gateway.s3.actions import Need, copy_source
 from gateway.s3.authenticate import Caller, Lookup, token_of
 from gateway.s3.context import RequestContext, Tags
@@ -83,9 +83,9 @@ class Case(NamedTuple):
         return then(decisions)
 
     def after(self, then: Callable[[Given], Plan]) -> Callable[[Given], Plan]:
-        """Return how the story goes on after a wait: only for who may still ask. A wait may be long, and a session end in it.
+        """Return how the story goes on after a wait: only for who still is who asked. A wait may be long, and a session end in it.
 
-        A form's session is not asked again: what is waited for is decided within seconds, its file is read later.
+        A form's token is among its fields, which are gone by then; it is looked up behind its file (`post_form`).
         """
 
         def waited(given: Given) -> Plan:
@@ -95,10 +95,15 @@ class Case(NamedTuple):
         return waited
 
     def _still(self) -> None:
-        """Hold that the caller's session has not ended. Raises as `authenticate`."""
-        claim = self.caller.claim
-        if claim is not None and not claim.form:
-            self.world.lookup(claim.access_key_id, token_of(self.request, claim))
+        """Hold that the caller is who he was. Raises as `authenticate`, ServiceUnavailable when rights or secret are others now."""
+        caller, claim = self.caller, self.caller.claim
+        if claim is None or claim.form:
+            return
+        credentials, principal = self.world.lookup(claim.access_key_id, token_of(self.request, claim))
+        key = self.world.keys.get(credentials.secret.reveal(), claim.scope)
+        turned = caller.signing_key is not None and key.sign("") != caller.signing_key.sign("")
+        if turned or principal != caller.principal:
+            raise ServiceUnavailable("Please try again.", reason="who asks has changed while the request waited")
 
     def must(self, needs: Sequence[Need], then: Callable[[], Plan]) -> Plan:
         """Go on when every need is allowed. Raises AccessDenied, now or when the decisions are there."""

@@ -115,6 +115,7 @@ def _check(kind: Kind, root: Element, members: Members) -> None:
     single = [path for path, _ in members if "Tag/" not in path]
     if len(single) != len(set(single)) or any(element.attrib for element in root.iter()):
         raise MalformedXML(reason=f"a member given twice, or with attributes, in {kind.root}")
+    _check_tags(kind, root)
     for path, text in members:
         empty = not text.strip() and any(known.startswith(f"{path}/") for known in kind.paths)
         if path not in kind.paths and not empty:
@@ -123,3 +124,11 @@ def _check(kind: Kind, root: Element, members: Members) -> None:
             raise MalformedXML(reason=f"{path} in {kind.root}")
         if "Tag/" not in path and not empty and text != text.strip():
             raise MalformedXML(reason=f"white space around {path}")
+
+
+def _check_tags(kind: Kind, root: Element) -> None:
+    """Refuse a set of tags given twice, and a tag that is not one key and one value: they are read as a flat list."""
+    sets = [child for child in root if xml.local(child) in {"TagSet", "Tags"}]
+    tags = [tag for tag_set in sets for tag in tag_set]
+    if len(sets) > 1 or any(sorted(map(xml.local, tag)) != ["Key", "Value"] for tag in tags):
+        raise MalformedXML(reason=f"tags that are not one key and one value each in {kind.root}")

@@ -102,7 +102,7 @@ class _Post:
 def _judge(post: _Post) -> Callable[[int], Plan]:
     """Establish who signed and whether the policy allows this form; go on when the file's length is known."""
     claim = _claim(post.fields)
-    principal = _signer(post, claim)
+    _signer(post, claim)
     key = _key(post.form)
     policy = None
     if claim is not None:
@@ -116,6 +116,7 @@ def _judge(post: _Post) -> Callable[[int], Plan]:
     def sized(length: int) -> Plan:
         if policy is not None:
             policy.judge_size(length)
+        principal = _signer(post, claim)  # a small file has been read meanwhile
         whole = replace(put, headers={**put.headers, "content-length": str(length)})
         caller = Caller(principal, PayloadMode.UNSIGNED, PayloadMode.UNSIGNED.value, put.canonical_target, claim)
         return _put(Case(whole, post.operation, caller, post.world, post.now), post.fields)

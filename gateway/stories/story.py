@@ -13,8 +13,9 @@ and a browser's preflight, which has none: `gateway.stories.cors`.
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import parse_qsl
 
-from gateway.errors import IncompleteBody, InvalidRequest, MissingContentLength
+from gateway.errors import IncompleteBody, InvalidArgument, InvalidRequest, MissingContentLength
 from gateway.s3 import dialect
 from gateway.s3.actions import Need, required
 from gateway.s3.authenticate import Caller, authenticate
@@ -47,6 +48,7 @@ def begin(request: S3Request, world: World, now: int) -> Plan:
     operation = resolve(request)
     case = Case(settled(request, operation) if request.query else request, operation, caller, world, now)
     _check_length(request, caller)
+    _check_tags(case.request)
     return _STORIES.get(operation.name, _plain)(case)
 
 
@@ -74,6 +76,16 @@ def _anonymous_with_policies(request: S3Request, caller: Caller, world: World) -
     if any(name.startswith("response-") for name in request.parameters):
         raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
     return caller._replace(principal=replace(caller.principal, policies=world.anonymous_policies))
+
+
+def _check_tags(request: S3Request) -> None:
+    """Refuse two tags of one name: a policy would be content with either, and stores keep the one or the other."""
+    if "x-amz-tagging" in request.headers:
+        names = [name for name, _ in parse_qsl(request.headers["x-amz-tagging"], keep_blank_values=True)]
+        if len(set(names)) < len(names):
+            raise InvalidArgument(
+                "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."
+            )
 
 
 def _check_length(request: S3Request, caller: Caller) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.backends.backend import Backend
-from gateway.errors import S3Error
+from gateway.errors import S3Error, ServiceUnavailable
 from gateway.s3.authenticate import MAX_DECODED_LENGTH, Caller, token_of
 from gateway.s3.context import RequestContext
 from gateway.s3.decoding import incoming, trailer_names
@@ -241,6 +241,11 @@ class Habit:
     def still(self) -> tuple[Credentials, Principal]:
         """Return who asks, as long as he may. Raises S3Error when the session has ended."""
         return self._world.lookup(self._access_key_id, self._token)
+
+    def must_still(self) -> None:
+        """Hold that who asks is who asked, after a wait. Raises S3Error, as `Case.after`."""
+        if self.still() != (self._credentials, self._principal):
+            raise ServiceUnavailable("Please try again.", reason="who asks has changed while the request waited")
 
     def _is_session(self) -> bool:
         """Return whether the access key and its token are still good, and those that they were."""

@@ -44,7 +44,7 @@ class Retold(S3Turn):
 
     def _judged(self, decision: Decision) -> Step:
         again = self._again
-        again.habit.still()
+        again.habit.must_still()
         if not decision:
             raise AccessDenied(reason=decision.reason, asked=again.access())
         if again.habit.send(again, int(self.desk.clock())):

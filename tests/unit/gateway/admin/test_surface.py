@@ -9,9 +9,11 @@ from hashlib import sha256
 
 import pytest
 
+from gateway import handed
 from gateway.admin.router import MINIO, OURS, ROUTES
 from iam import madmin
 from iam.madmin import SIZE_LIMIT
+from iam.model import Secret
 from tests.unit.gateway.admin.conftest import key
 from tests.unit.gateway.signers import ROOT, presigned, whole_target
 
@@ -51,6 +53,70 @@ async def test_the_body_is_the_one_that_was_signed(gateway):
         refused = await gateway.front.call("PUT", target, extra, body, payload=payload)
         assert (refused.status, json.loads(refused.body)["Code"]) == (403, "AccessDenied")
     assert list(gateway.iam.watcher.view.groups) == ["devs"]
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """What happens between the head of a call, which is authenticated at once, and its body."""
+    happens = []
+    read = handed.body
+
+    async def late(*given):
+        for one in happens:
+            await one()
+        return await read(*given)
+
+    monkeypatch.setattr(handed, "body", late)
+    return happens
+
+
+@pytest.mark.parametrize(("change", "status"), [
+    (lambda changes: changes.remove_user("bob"), 403), (lambda changes: changes.put_user("bob", enabled=False), 403),
+    (lambda changes: changes.put_user("bob", secret=Secret("another-secret")), 403), (lambda changes: changes.set_policies("bob", []), 403),
+    (lambda changes: changes.put_user("eve", secret=Secret("another-secret")), 200),
+], ids=["removed", "disabled", "secret", "rights", "another"])  # fmt: skip
+async def test_who_asks_is_looked_up_again_behind_the_body(gateway, meanwhile, change, status):
+    """Who is removed, disabled, has another secret or no right any more when the body has come does nothing."""
+    who = await gateway.user("bob", "admin:*")
+    meanwhile.append(lambda: change(gateway.iam.changes))
+    assert (
+        await gateway.call("PUT", "/update-group-members", {"group": "devs", "members": []}, who=who)
+    ).status == status
+    assert list(gateway.iam.watcher.view.groups) == (["devs"] if status == 200 else [])
+
+
+async def test_rights_are_asked_for_behind_the_body(gateway, meanwhile):
+    """Also where they were asked for before it: a right that is lost meanwhile is none."""
+    who, policy = (
+        await gateway.user("bob", "admin:*"),
+        {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}},
+    )
+    meanwhile.append(lambda: gateway.iam.changes.set_policies("bob", []))
+    before = set(gateway.office.policies())
+    assert (await gateway.call("PUT", "/add-canned-policy", policy, who=who, name="mine")).status == 403
+    assert set(gateway.office.policies()) == before
+
+
+async def test_nobody_who_is_removed_makes_himself_again(gateway, meanwhile):
+    """Whoever changes the own secret while being removed stays removed, before and behind the last look at him."""
+    who = await gateway.user("bob", "s3:GetObject")
+    meanwhile.append(lambda: gateway.iam.changes.remove_user("bob"))
+    assert (
+        await gateway.call("PUT", "/add-user", {"secretKey": "newer-secret"}, who=who, accessKey="bob")
+    ).status == 403
+    assert gateway.iam.watcher.view.users == {}
+    meanwhile.clear()
+    who, put_user = await gateway.user("bob", "s3:GetObject"), gateway.iam.changes.put_user
+
+    async def removed(*given, **how):
+        await gateway.iam.changes.remove_user("bob")
+        return await put_user(*given, **how)
+
+    gateway.iam.changes.put_user = removed
+    assert (
+        await gateway.call("PUT", "/add-user", {"secretKey": "newer-secret"}, who=who, accessKey="bob")
+    ).status == 404
+    assert gateway.iam.watcher.view.users == {}
 
 
 async def test_a_presigned_url_is_no_call(gateway):

@@ -125,6 +125,19 @@ def test_a_document_that_could_be_read_in_two_ways_is_malformed(target, document
     assert put(target, document, under("s3:*", Null={"aws:SourceIp": "false"})) == "MalformedXML"
 
 
+@pytest.mark.parametrize("tags", [
+    "<TagSet><Tag><Key>pad</Key><Key>color</Key><Value>blue</Value></Tag><Tag><Value>red</Value></Tag></TagSet>",
+    "<TagSet><Tag><Key>pad</Key><Value>x</Value><Value>red</Value></Tag><Tag><Key>color</Key><Value>blue</Value></Tag><Tag><Key>z</Key></Tag></TagSet>",
+    "<TagSet><Tag><Key>color</Key><Value>red</Value></Tag></TagSet><TagSet><Tag><Key>color2</Key><Value>blue</Value></Tag></TagSet>",
+    "<TagSet><Tag><Key>color</Key></Tag><Tag><Value>red</Value></Tag></TagSet>", "<TagSet><Tag/><Tag><Key>color</Key><Value>red</Value></Tag></TagSet>",
+])  # fmt: skip
+def test_a_tag_is_one_key_and_one_value(tags):
+    """What is judged is what a store would read, tag by tag: else another tag's value would be this one's."""
+    assert put("/ann/k?tagging", f"<Tagging>{tags}</Tagging>", ONLY_RED) == "MalformedXML"
+    bucket = f"<CreateBucketConfiguration>{tags.replace('TagSet', 'Tags')}</CreateBucketConfiguration>"
+    assert put("/ann", bucket, world()) == "MalformedXML"
+
+
 def test_a_new_bucket_with_tags_needs_the_action_for_tags():
     """CreateBucket with tags is CreateBucket and TagResource."""
     document = (

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import S3Error
+from gateway.errors import ExpiredToken, InvalidAccessKeyId, S3Error
 from gateway.s3.multipart import Form, FormReader
+from gateway.signing.sigv4 import SigningKeys
+from gateway.stories.case import World
 from gateway.stories.plans import Answer, Forward, NeedsDecisions, NeedsForm, Reply
 from gateway.stories.post_form import is_post_form
 from gateway.stories.story import begin
@@ -18,8 +20,8 @@ from iam.authorize import AllOf, IamPolicies
 from iam.model import Allow, Deny
 from iam.policy import parse
 from tests.unit.gateway.forms import BOUNDARY, form_request, multipart, policy_text, signed_form
-from tests.unit.gateway.signers import ANN, EVE, PRINCIPALS, ROOT, read
-from tests.unit.gateway.storied import world
+from tests.unit.gateway.signers import ANN, EVE, PRINCIPALS, ROOT, lookup, read
+from tests.unit.gateway.storied import LOCAL, world
 
 TAGS = (
     "<Tagging><TagSet><Tag><Key>a b</Key><Value>1&amp;2</Value></Tag><Tag><Key>c</Key><Value/></Tag></TagSet></Tagging>"
@@ -245,6 +247,27 @@ def test_the_signers_rights_decide():
     for field in ("acl", "x-amz-object-lock-mode", "x-amz-tagging", "x-amz-grant-read"):
         assert refusal(*form({field: "x"})) == "AccessDenied", field
     assert isinstance(told(*form()), Forward)
+
+
+@pytest.mark.parametrize("error", [ExpiredToken(), InvalidAccessKeyId()], ids=["expired", "revoked"])
+def test_a_session_that_ends_while_its_file_is_read_uploads_nothing(error):
+    """A small file is read before anybody is asked: its signer is looked up behind it."""
+    fields, now = form()
+    body = multipart(fields.items(), b"content")
+    asked = []
+
+    def ending(key, token):
+        asked.append(key)
+        if len(asked) > 1:
+            raise error
+        return lookup(key, token)
+
+    plan = begin(form_request(body), World(ending, LOCAL, SigningKeys()), now)
+    reader = FormReader(plan.boundary)
+    reader.feed(body)
+    sized = plan.then(reader.form)
+    with pytest.raises(type(error)):
+        sized(7)
 
 
 def test_policies_see_a_form():

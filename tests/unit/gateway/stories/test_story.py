@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
-from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId, S3Error, render
+from gateway.errors import AccessDenied, ExpiredToken, InvalidAccessKeyId, S3Error, ServiceUnavailable, render
 from gateway.s3.xml import parse_delete
 from gateway.signing.sigv4 import SigningKeys
 from gateway.stories.case import World
 from gateway.stories.plans import Forward, NeedsBody, NeedsDecisions, NeedsTags
 from iam.authorize import AllOf, IamPolicies
-from iam.model import Allow, Deny
+from iam.model import Allow, Deny, Secret
 from iam.opa import OpaAuthorizer, OpaSettings
 from iam.policy import parse
 from tests.unit.gateway.signers import ANN, EVE, PRINCIPALS, lookup, presigned, read, signed
@@ -172,6 +173,53 @@ def test_a_session_that_ends_while_something_is_waited_for_sends_nothing(remote,
         sessions.error = error
         with pytest.raises(type(error)):
             plan.then(given)
+
+
+@pytest.mark.parametrize("change", ["secret", "policies"])
+def test_who_asks_is_who_asked_behind_a_wait(change):
+    """A secret that turns, and a right that is lost, while a body trickles in end the request; the client may try again."""
+    changed = False
+
+    def found(key, token):
+        who, principal = lookup(key, token)
+        if not changed:
+            return who, principal
+        return (
+            (replace(who, secret=Secret("another")), principal)
+            if change == "secret"
+            else (who, replace(principal, policies=()))
+        )
+
+    request, now, body = delete("mine/a")
+    plan = plan_of(request, now, World(found, LOCAL, SigningKeys()))
+    assert isinstance(plan.then(body), Forward)
+    changed = True
+    with pytest.raises(ServiceUnavailable):
+        plan.then(body)
+
+
+@pytest.mark.parametrize(
+    ("tags", "good"),
+    [
+        ("env=prod", True),
+        ("env=prod&team=a", True),
+        ("", True),
+        ("env=prod&env=dev", False),
+        ("a=1&%61=2", False),
+        ("a&a=", False),
+    ],
+)
+@pytest.mark.parametrize("signed", [signed, presigned], ids=["header", "url"])
+def test_a_tag_is_given_once(signed, tags, good):
+    """A policy is content with either of two values, and stores keep the one or the other; S3 refuses it too."""
+    if signed is presigned:
+        request, now = presigned("PUT", f"/ann/k?x-amz-tagging={quote(tags, safe='')}", {"Content-Length": "1"})
+    else:
+        request, now = signed("PUT", "/ann/k", {"Content-Length": "1", "x-amz-tagging": tags})
+    if good:
+        assert isinstance(plan_of(request, now), Forward)
+    else:
+        assert refusal(request, now).code == "InvalidArgument"
 
 
 def test_who_signs_nothing_has_no_session_that_ends():

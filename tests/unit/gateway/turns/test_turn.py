@@ -430,10 +430,11 @@ async def test_a_known_client_is_asked_about_each_time(make, store, policy_servi
 
 async def test_what_cannot_be_asked_is_denied_and_counted(make, store):
     """A fact that no JSON can carry: nobody is asked, nothing is sent, and the metrics show a question without an answer."""
+    claims = {"exp": float("nan")}
 
     def nan(key, token):
         credentials, principal = lookup(key, token)
-        return credentials, replace(principal, claims={"exp": float("nan")})
+        return credentials, replace(principal, claims=claims)
 
     front = await make(opa=OpaSettings("http://127.0.0.1:9/"), who=nan)
     assert (await front.call("GET", "/ann/k", who=EVE)).code == "AccessDenied"
