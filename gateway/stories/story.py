@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
-from gateway.errors import IncompleteBody, InvalidArgument, InvalidRequest, MissingContentLength
+from gateway.errors import IncompleteBody, InvalidRequest, InvalidTag, MissingContentLength
 from gateway.s3 import dialect
 from gateway.s3.actions import Need, required
 from gateway.s3.authenticate import Caller, authenticate
@@ -83,9 +83,7 @@ def _check_tags(request: S3Request) -> None:
     if "x-amz-tagging" in request.headers:
         names = [name for name, _ in parse_qsl(request.headers["x-amz-tagging"], keep_blank_values=True)]
         if len(set(names)) < len(names):
-            raise InvalidArgument(
-                "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."
-            )
+            raise InvalidTag("Cannot provide multiple Tags with the same key", reason="a tag given twice")
 
 
 def _check_length(request: S3Request, caller: Caller) -> None:

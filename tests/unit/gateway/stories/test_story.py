@@ -219,7 +219,7 @@ def test_a_tag_is_given_once(signed, tags, good):
     if good:
         assert isinstance(plan_of(request, now), Forward)
     else:
-        assert refusal(request, now).code == "InvalidArgument"
+        assert refusal(request, now).code == "InvalidTag"
 
 
 def test_who_signs_nothing_has_no_session_that_ends():
