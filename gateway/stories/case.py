@@ -103,7 +103,7 @@ class Case(NamedTuple):
         key = self.world.keys.get(credentials.secret.reveal(), claim.scope)
         turned = caller.signing_key is not None and key.sign("") != caller.signing_key.sign("")
         if turned or principal != caller.principal:
-            raise ServiceUnavailable("Please try again.", reason="who asks has changed while the request waited")
+            raise another_asks()
 
     def must(self, needs: Sequence[Need], then: Callable[[], Plan]) -> Plan:
         """Go on when every need is allowed. Raises AccessDenied, now or when the decisions are there."""
@@ -170,6 +170,11 @@ class Case(NamedTuple):
     def reply(self, body: bytes, answer: Answer | None = None) -> Reply:
         """Return the plan to answer with this document, under the backend's headers when it was asked."""
         return Reply(self.operation, self.caller, body, headers=answers.edited(answer.headers) if answer else ())
+
+
+def another_asks() -> ServiceUnavailable:
+    """Return the refusal of a request whose caller has another secret, or other rights, than before it waited."""
+    return ServiceUnavailable("Please try again.", reason="who asks has changed while the request waited")
 
 
 def _object(question: AccessRequest) -> tuple[str, str, str]:

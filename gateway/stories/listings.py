@@ -74,7 +74,9 @@ def _buckets(case: Case, all_of_them: Decision) -> Plan:
         needs = [Need(action, name) for name in names for action in ("s3:ListBucket", "s3:GetBucketLocation")]
         # As MinIO asks: about the bucket's top level, whatever the caller said about the names of buckets.
         asking = case._replace(request=replace(case.request, query=_TOP_LEVEL))
-        questions = tuple([asking.question(need) for need in needs])
+        questions = tuple(
+            [asking.question(need) for need in needs]
+        )  # by its own case: who waits has its token in its query
         return case.ask_all(questions, lambda decisions: _kept(case, answer, names, decisions, all_of_them.reason))
 
     return case.forward(then=filtered)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.backends.backend import Backend
-from gateway.errors import S3Error, ServiceUnavailable
+from gateway.errors import S3Error
 from gateway.s3.authenticate import MAX_DECODED_LENGTH, Caller, token_of
 from gateway.s3.context import RequestContext
 from gateway.s3.decoding import incoming, trailer_names
@@ -26,7 +26,7 @@ from gateway.signing.chunked import SignedRelay, UnsignedRelay
 from gateway.signing.digests import sha256_hex
 from gateway.signing.sigv4 import ALGORITHM, age_ms, canonical_request, is_skewed, matches, uri_encode
 from gateway.stories import forward
-from gateway.stories.case import Case, World
+from gateway.stories.case import Case, World, another_asks
 from gateway.stories.plans import Forward, names_of
 from gateway.stories.story import needs_of
 from gateway.turns.again import Again, Relay
@@ -164,13 +164,13 @@ class Habit:
     def is_current(self, told: Told) -> bool:
         """Return whether what this habit depends on is what a story depended on that was told now."""
         return (
-            self.is_of(told)
+            self.is_asker_of(told)
             and self._backend_credentials is told.credentials
             and self._target is told.backend.regions.target(self.path.bucket)
             and self._scope == forward.moment(told.now, self._target.region)[1]
         )
 
-    def is_of(self, told: Told) -> bool:
+    def is_asker_of(self, told: Told) -> bool:
         """Return whether who asks now is who asked in a story: while it waited, a secret or a group may have become another."""
         caller, claim = told.plan.caller, self._claim
         key = self._world.keys.get(self._credentials.secret.reveal(), claim.scope)
@@ -178,9 +178,9 @@ class Habit:
 
     def recognizes(self, guest: Guest, raw: bytes) -> bool:
         """Return whether a head is like ours, and its client's connection too."""
-        return self._is_of(guest) and self._form.words(raw) is not None
+        return self._is_connected_as(guest) and self._form.words(raw) is not None
 
-    def _is_of(self, guest: Guest) -> bool:
+    def _is_connected_as(self, guest: Guest) -> bool:
         """Return whether what we say of the client's connection is so for this guest."""
         return guest.is_secure(self._proto) is self.secure
 
@@ -188,7 +188,7 @@ class Habit:
 
     def again(self, guest: Guest, raw: bytes, now: int) -> Again | None:
         """Return the story of a head like ours, None when it must be told whole. `now` in epoch seconds."""
-        words = self._form.words(raw) if self._is_of(guest) else None
+        words = self._form.words(raw) if self._is_connected_as(guest) else None
         if words is None or not self._parameters.fit(raw, words):
             return None
         if not self._is_signed(words, now) or not self._is_session():
@@ -245,7 +245,7 @@ class Habit:
     def must_still(self) -> None:
         """Hold that who asks is who asked, after a wait. Raises S3Error, as `Case.after`."""
         if self.still() != (self._credentials, self._principal):
-            raise ServiceUnavailable("Please try again.", reason="who asks has changed while the request waited")
+            raise another_asks()
 
     def _is_session(self) -> bool:
         """Return whether the access key and its token are still good, and those that they were."""

@@ -151,7 +151,7 @@ class Habits:
         kept = self._kept.get(place) or self._older.get(place, _NONE)
         if any(habit.is_current(told) and habit.recognizes(guest, told.head.raw) for habit in kept):
             return
-        habit = self._made(guest, told, claim) if _is_of(claim, place) else None
+        habit = self._made(guest, told, claim) if _is_place_of(claim, place) else None
         if habit is None or len(kept) >= _OF_A_PLACE:
             self._seen[like] += 1  # not worth many tries
         if habit is not None:
@@ -177,7 +177,7 @@ class Habits:
             habit = Habit(Form(told.head.raw, [hole for _, hole in holes]), names, told, self._world)
         except S3Error:  # the session has ended: what was waited for took long
             return None
-        if not habit.is_of(told):
+        if not habit.is_asker_of(told):
             return None
         again = habit.again(guest, told.head.raw, told.now)
         if again is None or (again.question and not habit.send(again, told.now)):
@@ -185,7 +185,7 @@ class Habits:
         return habit if again.head == told.sent and _asks(again, habit.access_of(told)) else None
 
 
-def _is_of(claim: SignatureClaim, place: _Place) -> bool:
+def _is_place_of(claim: SignatureClaim, place: _Place) -> bool:
     """Return whether a place is the claim's own. What a head says before its signature may name somebody else's."""
     text = f"{claim.access_key_id}/{claim.scope.text}"
     name = (uri_encode(text, slash=True) if claim.presigned else text).encode()
