@@ -182,7 +182,7 @@ class Application:
         return StsService(
             self.federation.ways, self.keyring, self.store, lambda name: self._policies().get(name), time.time, new_access_key,
             may=self._may, rights=lambda proof: self._rights.of_proof(self.watcher.view, proof), shortcoming=self._shortcoming,
-            not_before_of=lambda *session: self.watcher.view.not_before(*session),  # noqa: PLW0108 - of the view of that moment
+            revocations=lambda: self.watcher.view.not_before,
             sealed=self._config.session_tokens == SEALED, audited=tuple(dict.fromkeys(one.claim for one in self._config.openids)),
         )  # fmt: skip
 

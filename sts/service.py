@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from iam.model import AccessRequest, Allow, Credentials, Decision, Deny, Principal, PrincipalType
 from iam.policy import Policy
@@ -53,6 +53,13 @@ def _never(_parent: str, _type: str) -> int:
     return 0
 
 
+class _Before(NamedTuple):
+    """What was known when a caller began to prove himself: the epoch millisecond, and which sessions were revoked."""
+
+    at: int
+    not_before: Callable[[str, str], int]
+
+
 @dataclass(frozen=True)
 class StsService:
     """Issues sessions.
@@ -61,7 +68,8 @@ class StsService:
     policy by its name (PolicyArns). `now` is in epoch seconds. `may` answers two questions (None: always yes, but nobody
     except root may give tags): `sts:<Action>`, to be allowed unless a policy denies it, and `sts:TagSession`, to be denied
     unless a policy allows it. `rights` are the policies that a proved identity has. `shortcoming` says why a federated
-    identity could never do anything, "" when it could. `not_before_of` (parent, TokenRevokeType) is the epoch millisecond up to which sessions of that parent are revoked.
+    identity could never do anything, "" when it could. `revocations` returns what is known of them at this moment, for good:
+    (parent, TokenRevokeType) gives the epoch millisecond up to which sessions of that parent are revoked.
     """
 
     ways: Mapping[str, WayIn]
@@ -73,7 +81,7 @@ class StsService:
     may: Callable[[AccessRequest], Awaitable[Decision]] | None = None
     rights: Callable[[Proof], tuple[str, ...]] = _no_policies
     shortcoming: Callable[[Proof], str] = _nothing
-    not_before_of: Callable[[str, str], int] = _never
+    revocations: Callable[[], Callable[[str, str], int]] = lambda: _never
     sealed: bool = False
     audited: tuple[str, ...] = ()
 
@@ -83,13 +91,14 @@ class StsService:
         if call.action == "GetCallerIdentity":
             who = identity_of(call)
             return render_identity(arn=who.arn, user_id=who.user_id, account=who.account, request_id=request_id)
+        before = _Before(int(self.now() * 1000), self.revocations())
         proof = await self._prove(call)
         policy = self._narrowed(asked)  # only who is proved learns which policies there are
         expires_at, vouched = self._clamp(asked, proof), _tags_of(proof)
         asker = self._asker(call, proof, vouched)
         await self._authorize(asked, Question(asker, call, *self._times(expires_at), asked.tags))
         tags = {**vouched, **asked.tags}
-        claims, keyring = self._claims(asked, proof, tags, policy), self._keyring()
+        claims, keyring = self._claims(asked, proof, tags, policy, before), self._keyring()
         credentials = self._mint(keyring, claims, expires_at)
         await self._record(asked, proof, claims, credentials, keyring.current)
         packed = len(policy or "") + sum(len(key) + len(value) for key, value in tags.items())
@@ -155,10 +164,12 @@ class StsService:
             parent=proof.parent, tags=vouched, provider=proof.provider,
         )  # fmt: skip
 
-    def _claims(self, asked: Wanted, proof: Proof, tags: Mapping[str, str], policy: str | None) -> dict[str, Any]:
+    def _claims(
+        self, asked: Wanted, proof: Proof, tags: Mapping[str, str], policy: str | None, before: _Before
+    ) -> dict[str, Any]:
         """Return what the token says: of the proof nothing that only we may say (trap 47)."""
         claims = {n: v for n, v in proof.claims.items() if n not in OUR_CLAIMS and n != AWS_TAGS}
-        issued = max(int(self.now() * 1000), self.not_before_of(proof.parent, asked.revoke_type) + 1)
+        issued = self._issued(proof.parent, asked.revoke_type, before)
         private = {
             "provider": proof.provider, "issued": issued, "groups": list(proof.groups), "tags": dict(tags),
             "transitive": list(asked.transitive), "session": asked.session_name,
@@ -169,6 +180,17 @@ class StsService:
             PRIVATE: {name: value for name, value in private.items() if value},
         }  # fmt: skip
         return claims | {name: value for name, value in ours.items() if value or name == "parent"}
+
+    def _issued(self, parent: str, revoke_type: str, before: _Before) -> int:
+        """Return the session's moment: later than every revocation that was known before its caller proved himself.
+
+        A directory may take seconds. A revocation of meanwhile is of whoever was proved before it, so it must not be
+        stepped over; he is asked to prove himself again. Raises ServiceUnavailable.
+        """
+        issued = max(before.at, before.not_before(parent, revoke_type) + 1)
+        if issued <= self.revocations()(parent, revoke_type):
+            raise ServiceUnavailable("Sessions of this identity were just revoked; please try again.", reason="revoked")
+        return issued
 
     def _keyring(self) -> Keyring:
         keyring = self.keyring()

@@ -83,27 +83,13 @@ class Case(NamedTuple):
         return then(decisions)
 
     def after(self, then: Callable[[Given], Plan]) -> Callable[[Given], Plan]:
-        """Return how the story goes on after a wait: only for who still is who asked. A wait may be long, and a session end in it.
-
-        A form's token is among its fields, which are gone by then; it is looked up behind its file (`post_form`).
-        """
+        """Return how the story goes on after a wait: only for who still is who asked. A wait may be long, and a session end in it."""
 
         def waited(given: Given) -> Plan:
-            self._still()
+            is_still(self.request, self.caller, self.world)
             return then(given)
 
         return waited
-
-    def _still(self) -> None:
-        """Hold that the caller is who he was. Raises as `authenticate`, ServiceUnavailable when rights or secret are others now."""
-        caller, claim = self.caller, self.caller.claim
-        if claim is None or claim.form:
-            return
-        credentials, principal = self.world.lookup(claim.access_key_id, token_of(self.request, claim))
-        key = self.world.keys.get(credentials.secret.reveal(), claim.scope)
-        turned = caller.signing_key is not None and key.sign("") != caller.signing_key.sign("")
-        if turned or principal != caller.principal:
-            raise another_asks()
 
     def must(self, needs: Sequence[Need], then: Callable[[], Plan]) -> Plan:
         """Go on when every need is allowed. Raises AccessDenied, now or when the decisions are there."""
@@ -170,6 +156,21 @@ class Case(NamedTuple):
     def reply(self, body: bytes, answer: Answer | None = None) -> Reply:
         """Return the plan to answer with this document, under the backend's headers when it was asked."""
         return Reply(self.operation, self.caller, body, headers=answers.edited(answer.headers) if answer else ())
+
+
+def is_still(request: S3Request, caller: Caller, world: World) -> None:
+    """Hold that a caller is who he was. Raises as `authenticate`, ServiceUnavailable when rights or secret are others now.
+
+    A form's token is among its fields, which are gone by then; it is looked up behind its file (`post_form`).
+    """
+    claim = caller.claim
+    if claim is None or claim.form:
+        return
+    credentials, principal = world.lookup(claim.access_key_id, token_of(request, claim))
+    key = world.keys.get(credentials.secret.reveal(), claim.scope)
+    turned = caller.signing_key is not None and key.sign("") != caller.signing_key.sign("")
+    if turned or principal != caller.principal:
+        raise another_asks()
 
 
 def another_asks() -> ServiceUnavailable:

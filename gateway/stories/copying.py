@@ -46,9 +46,15 @@ def _only_without_tags(case: Case) -> Plan:
     def read(found: Sequence[Tags | None]) -> Plan:
         if found[0] != ():
             raise AccessDenied(reason="the source's tags may not be copied, and it has some")
-        return case.forward()
+        return case._replace(request=_without_tags(case.request)).forward()
 
-    return NeedsTags(case.operation, case.caller, ((source.bucket, source.key, source.version),), read)
+    return NeedsTags(case.operation, case.caller, ((source.bucket, source.key, source.version),), case.after(read))
+
+
+def _without_tags(request: S3Request) -> S3Request:
+    """Return the copy that writes no tags: those of the client's own headers neither, which say nothing where tags are copied."""
+    headers = {name: value for name, value in request.headers.items() if name != "x-amz-tagging"}
+    return replace(request, headers={**headers, "x-amz-tagging-directive": "REPLACE"})
 
 
 def _without_annotations(request: S3Request) -> S3Request:

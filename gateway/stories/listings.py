@@ -79,7 +79,7 @@ def _buckets(case: Case, all_of_them: Decision) -> Plan:
         )  # by its own case: who waits has its token in its query
         return case.ask_all(questions, lambda decisions: _kept(case, answer, names, decisions, all_of_them.reason))
 
-    return case.forward(then=filtered)
+    return case.forward(then=case.after(filtered))
 
 
 def _kept(case: Case, answer: Answer, names: Sequence[str], decisions: Sequence[Decision], reason: str) -> Plan:
@@ -120,7 +120,7 @@ class _Filter:
         query = (*((n, v) for n, v in request.query if n not in replaced), *markers.items())
         return self._case.forward(
             request=replace(request, query=query) if markers else request,
-            then=lambda answer: self._judge(answer, number),
+            then=self._case.after(lambda answer: self._judge(answer, number)),
         )
 
     def _judge(self, answer: Answer, number: int) -> Plan:

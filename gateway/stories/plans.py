@@ -76,12 +76,12 @@ class NeedsBody:
 
 @dataclass(frozen=True)
 class NeedsForm:
-    """The fields of a POST form must be read first; what `then` returns goes on when the file's length is known."""
+    """A POST form must be read up to its file; `then` takes it and the epoch second of that, and returns what goes on with the file's length."""
 
     operation: Operation
     caller: Caller
     boundary: bytes
-    then: Callable[[Form], Callable[[int], Plan]]
+    then: Callable[[Form, int], Callable[[int], Plan]]
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def is_post_form(request: S3Request) -> bool:
     )
 
 
-def begin(request: S3Request, world: World, now: int) -> Plan:
+def begin(request: S3Request, world: World) -> Plan:
     """Tell the story of one form. Its length must be known: the file's length is told to the backend beforehand."""
     if "transfer-encoding" in request.headers or request.content_length is None:
         raise MissingContentLength
@@ -77,12 +77,12 @@ def begin(request: S3Request, world: World, now: int) -> Plan:
     nobody = Caller(
         Principal(PrincipalType.ANONYMOUS), PayloadMode.UNSIGNED, PayloadMode.UNSIGNED.value, request.target
     )
-    return NeedsForm(operation, nobody, boundary, lambda form: _judge(_Post(request, form, operation, world, now)))
+    return NeedsForm(operation, nobody, boundary, lambda form, now: _judge(_Post(request, form, operation, world, now)))
 
 
 @dataclass(frozen=True)
 class _Post:
-    """A form whose fields have been read."""
+    """A form whose fields have been read by `now` (epoch seconds)."""
 
     request: S3Request
     form: Form

@@ -41,7 +41,7 @@ def begin(request: S3Request, world: World, now: int) -> Plan:
     if request.method == "OPTIONS" and cors.is_preflight(request):
         return cors.preflight(request)
     if request.method == "POST" and post_form.is_post_form(request):
-        return post_form.begin(request, world, now)
+        return post_form.begin(request, world)
     caller = authenticate(request, world.lookup, world.keys, now=now, region=world.region)
     if caller.claim is None:
         caller = _anonymous_with_policies(request, caller, world)

@@ -19,6 +19,7 @@ from gateway.backends.regions import REDIRECTS, elsewhere
 from gateway.backends.stores import Stores
 from gateway.errors import (
     InternalError,
+    RequestTimeout,
     ServiceUnavailable,
     SlowDown,
     render,
@@ -27,7 +28,9 @@ from gateway.observe import AccessLine
 from gateway.s3 import decoding, xml
 from gateway.s3.request import S3Request, parse
 from gateway.s3.reserved import is_administration, spells_administration
+from gateway.signing.sigv4 import MAX_SKEW
 from gateway.stories import answers, forward, story
+from gateway.stories.case import is_still
 from gateway.stories.plans import (
     Answer,
     Forward,
@@ -87,6 +90,7 @@ class S3Turn(Traffic):
     _upload: FormUpload | None = None
     _region_asked = False
     _followed = False  # a region, once
+    _now = 0  # epoch seconds: when the story began
 
     def __init__(
         self,
@@ -140,7 +144,8 @@ class S3Turn(Traffic):
         if (head.method == "POST" and is_sts(request)) or spells_administration(request):
             self._leave()
             return HandOver()
-        return self._plan(story.begin(request, desk.world, int(desk.clock())))
+        self._now = int(desk.clock())
+        return self._plan(story.begin(request, desk.world, self._now))
 
     def _plan(self, plan: Plan) -> Step:
         line = self._line
@@ -154,7 +159,7 @@ class S3Turn(Traffic):
                 return self._say(plan.body, plan.status, plan.headers)
             case NeedsBody():
                 self._uses_body = False
-                return Read(plan.limit, lambda body: self._plan(plan.then(body)))
+                return Read(plan.limit, lambda body: self._told(plan, body))
             case NeedsDecisions():
                 return self._asked(plan.questions, lambda decisions: self._plan(plan.then(decisions)))
             case NeedsTags():
@@ -176,14 +181,30 @@ class S3Turn(Traffic):
     async def _decided(self, questions: Sequence[AccessRequest], then: Callable[[Sequence[Decision]], Step]) -> Step:
         return then(await decide_all(self.desk.world.authorizer, questions, self.desk.service))
 
+    def _told(self, plan: NeedsBody, body: bytes) -> Step:
+        self._in_time()
+        return self._plan(plan.then(body))
+
+    def _in_time(self) -> None:
+        """Hold that a body took no longer than a signature's date may be wrong: what a policy is told is of when it began.
+
+        A client that sends a byte of its document now and then could else do tomorrow what it may do today only.
+        """
+        if self.desk.clock() - self._now > MAX_SKEW:
+            raise RequestTimeout(reason="a body that took too long")
+
     async def _tagged(self, plan: NeedsTags) -> Step:
         return self._plan(plan.then(await self.desk.tags_of(plan.objects)))
 
     async def _form(self, plan: NeedsForm, pull: Callable[[], Awaitable[bytes]]) -> Step:
         """Read a form up to its file; what signs it is in there. The file is then the body of what it means."""
         self._upload = upload = FormUpload(plan.boundary, self.head.length or 0, pull)
-        judged = plan.then(await upload.form())
-        return self._plan(judged(await upload.length()))
+        form = await upload.form()
+        self._in_time()
+        self._now = int(self.desk.clock())
+        judged, length = plan.then(form, self._now), await upload.length()
+        self._in_time()
+        return self._plan(judged(length))
 
     # ---- to the backend
 
@@ -222,14 +243,19 @@ class S3Turn(Traffic):
         return self._plan(await stores.answered(asked))
 
     async def _with_credentials(self, asked: Forward, payload: bytes | None, backend: Backend) -> Step:
-        return self._forward(asked, payload, await backend.credentials())
+        credentials = await backend.credentials()
+        is_still(asked.request, asked.caller, self.desk.world)
+        return self._forward(asked, payload, credentials)
 
     async def _in_region(self, asked: Forward, plan: Forward, backend: Backend) -> Step:
         await backend.find_region(plan.request.path.bucket)
+        is_still(asked.request, asked.caller, self.desk.world)
         return self._forward(asked)
 
     def _decoded(self, asked: Forward, body: bytes) -> Step:
         """Go on with the payload of an aws-chunked body, for a backend that does not take the framing."""
+        self._in_time()
+        is_still(asked.request, asked.caller, self.desk.world)
         decoder = decoding.decoder(asked.request, asked.caller)
         payload = decoder.feed(body)
         decoder.finish()

@@ -119,7 +119,7 @@ class Gateway:
             {"AssumeRole": SignedCaller(), "AssumeRoleWithWebIdentity": Provider(now)}, self.keyring, self.line,
             lambda name: self.book().get(name), now, new_access_key, may=self._may,
             rights=lambda proof: rights.of_proof(view(), proof),
-            not_before_of=lambda *session: view().not_before(*session),
+            revocations=lambda: view().not_before,
         )  # fmt: skip
         self._tasks: list[asyncio.Task[None]] = []
 

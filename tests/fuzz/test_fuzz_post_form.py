@@ -71,7 +71,7 @@ def told(form, length: int) -> None:
     plan = begin(form_request(b"", "/bkt", B), world(), NOW)
     assert isinstance(plan, NeedsForm)
     try:
-        found = plan.then(form)(length)
+        found = plan.then(form, NOW)(length)
     except S3Error:
         return
     assert isinstance(found, Forward)

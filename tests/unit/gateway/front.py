@@ -177,7 +177,8 @@ async def serve(
     keys, loop = SigningKeys(), asyncio.get_running_loop()
     iam = iam or await an_iam(stack)
     pool = Pool(loop, resolve=resolve)
-    backend = Backend(BackendSettings(endpoint, "us-east-1", "path", "root", **(settings or {})), BACKEND, pool, keys)
+    given = {"region": "us-east-1", "addressing": "path", "credentials": "root", **(settings or {})}
+    backend = Backend(BackendSettings(endpoint, **given), BACKEND, pool, keys)
     if opa is not None:
         how["service"] = PolicyService(opa, pool)
         authorizer = OpaAuthorizer(opa, how["service"], how["service"].tally)

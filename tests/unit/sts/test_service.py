@@ -219,9 +219,31 @@ async def test_a_new_session_is_later_than_every_revocation(service, told):
         asked.append((parent, revoke_type))
         return NOW * 1000 + 60_000
 
-    ahead = replace(service, not_before_of=not_before)
+    ahead = replace(service, revocations=lambda: not_before)
     assert (await session_of(ahead, TokenRevokeType="t")).issued_at == NOW * 1000 + 60_001
-    assert asked == [("tls:ann", "t")]
+    assert asked == [("tls:ann", "t")] * 2
+
+
+@pytest.mark.parametrize("moved", [0, 1, 5_000, 60_000])
+async def test_a_revocation_while_a_caller_proves_himself_is_not_stepped_over(service, told, moved):
+    """Who was proved before a revocation of his, in ten seconds, gets no session that is stamped behind it: 503, no record."""
+    known, now, prove = [{"tls:ann": 5}], [NOW + 0.25], told.prove
+
+    async def slowly(asked):
+        known.append({"tls:ann": NOW * 1000 + 250 + moved, "tls:eve": NOW * 2000})
+        now.append(NOW + 10.25)
+        return await prove(asked)
+
+    told.prove = slowly
+    late = replace(
+        service, now=lambda: now[-1], revocations=lambda: lambda parent, _type, at=known[-1]: at.get(parent, 0)
+    )
+    error = await refusal(late)
+    assert (error.code, error.status) == ("ServiceUnavailable", 503)
+    told.prove = prove
+    again = await session_of(late)
+    assert again.issued_at == max(NOW * 1000 + 10_250, NOW * 1000 + 251 + moved)
+    assert [one.access_key_id for one in await late.store.sessions()] == [again.credentials.access_key_id]
 
 
 @pytest.mark.parametrize("skew", [-300, -1, 1, 300])

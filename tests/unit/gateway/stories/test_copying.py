@@ -48,11 +48,18 @@ def test_tags_are_not_copied_by_who_may_not_read_or_write_them(missing):
     found = plan({}, *PLAIN, *ANNOTATIONS, *(a for a in TAGS if a != missing))
     assert isinstance(found, NeedsTags)
     assert found.objects == (("src", "k", ""),)
-    assert isinstance(found.then([()]), Forward)
+    assert found.then([()]).request.headers["x-amz-tagging-directive"] == "REPLACE"
     for tags in ((("a", "1"),), None):
         with pytest.raises(S3Error) as refused:
             found.then([tags])
         assert refused.value.code == "AccessDenied"
+
+
+def test_tags_of_meanwhile_stay_behind():
+    """What is copied because it had no tags is copied without any, whatever the client's own headers would have added."""
+    said = {"x-amz-tagging-directive": "COPY", "x-amz-tagging": "a=1"}
+    sent = plan(said, *PLAIN, "s3:PutObjectTagging", *ANNOTATIONS).then([()]).request.headers
+    assert (sent["x-amz-tagging-directive"], sent.get("x-amz-tagging")) == ("REPLACE", None)
 
 
 def test_the_tags_of_the_version_that_is_copied_count():

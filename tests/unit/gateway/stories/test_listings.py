@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.errors import AccessDenied, InternalError
+from gateway.errors import AccessDenied, ExpiredToken, InternalError
+from gateway.signing.sigv4 import SigningKeys
+from gateway.stories.case import World
 from gateway.stories.plans import Answer, Forward, NeedsDecisions, Reply
 from iam.model import Allow, Deny
-from tests.unit.gateway.signers import ANN, EVE, presigned, signed
-from tests.unit.gateway.storied import plan_of
+from tests.unit.gateway.signers import ANN, EVE, lookup, presigned, signed
+from tests.unit.gateway.storied import LOCAL, plan_of
 
 
 def test_list_buckets_shows_all_to_whom_it_is_allowed():
@@ -90,3 +92,25 @@ def test_each_bucket_is_asked_about_at_its_top_level(remote):
     assert [q.context.values("s3:prefix") for q in asked.questions] == [("",), ("",)]
     assert [q.context.document()["delimiter"] for q in asked.questions] == [["/"], ["/"]]
     assert plan.questions[0].context.values("s3:prefix") == ("home/",)
+
+
+PAGE = """<ListBucketResult><Contents><Key>hidden</Key></Contents><IsTruncated>true</IsTruncated>
+<NextContinuationToken>t</NextContinuationToken></ListBucketResult>"""
+
+
+@pytest.mark.parametrize("target", ["/", "/ann?list-type=2"])
+def test_a_session_that_ends_behind_a_page_is_shown_nothing(target):
+    """What a listing shows is judged when the store has answered, for who may still ask: page by page."""
+    ended = False
+
+    def ending(key, token):
+        if ended:
+            raise ExpiredToken
+        return lookup(key, token)
+
+    first = plan_of(*signed("GET", target, who=ANN), World(ending, LOCAL, SigningKeys(), filter_listings=True))
+    answer = buckets("ann") if target == "/" else Answer(200, (), PAGE.encode())
+    assert isinstance(first.then(answer), Forward | Reply)
+    ended = True
+    with pytest.raises(ExpiredToken):
+        first.then(answer)

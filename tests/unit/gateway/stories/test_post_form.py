@@ -36,7 +36,7 @@ def told(fields, now, file=b"content", where=None, *, filename="f", target="/ann
     reader = FormReader(plan.boundary)
     held = reader.feed(body)
     assert held == file
-    return plan.then(reader.form)(len(held))
+    return plan.then(reader.form, now)(len(held))
 
 
 def refusal(*told_with, **how) -> str:
@@ -128,7 +128,7 @@ def test_fields_that_cannot_be_are_refused(fields, code):
     request = form_request(b"", "/ann")
     plan = begin(request, world(), now)
     with pytest.raises(S3Error) as error:
-        plan.then(Form({name.lower(): value for name, value in fields.items()}, "f", 0))
+        plan.then(Form({name.lower(): value for name, value in fields.items()}, "f", 0), now)
     assert error.value.code == code
 
 
@@ -175,7 +175,7 @@ def test_a_virtual_host_form_stays_one():
     plan = begin(request, world(), now)
     reader = FormReader(plan.boundary)
     reader.feed(body)
-    put = plan.then(reader.form)(0).request
+    put = plan.then(reader.form, now)(0).request
     assert (put.target, put.path.bucket, put.path.key, put.path.virtual_host) == ("/k", "ann", "k", True)
 
 
@@ -265,7 +265,7 @@ def test_a_session_that_ends_while_its_file_is_read_uploads_nothing(error):
     plan = begin(form_request(body), World(ending, LOCAL, SigningKeys()), now)
     reader = FormReader(plan.boundary)
     reader.feed(body)
-    sized = plan.then(reader.form)
+    sized = plan.then(reader.form, now)
     with pytest.raises(type(error)):
         sized(7)
 

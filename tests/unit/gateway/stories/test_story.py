@@ -157,6 +157,12 @@ class Ending:
         return lookup(key, token)
 
 
+def copier() -> World:
+    """Return a world in which Ann may copy what has no tags."""
+    actions = ["s3:GetObject", "s3:PutObject", "s3:GetObjectAnnotation", "s3:PutObjectAnnotation"]
+    return tagged({"Effect": "Allow", "Action": actions})
+
+
 @pytest.mark.parametrize("error", [ExpiredToken(), InvalidAccessKeyId()], ids=["expired", "revoked"])
 @pytest.mark.parametrize("signed", [signed, presigned], ids=["header", "url"])
 def test_a_session_that_ends_while_something_is_waited_for_sends_nothing(remote, signed, error):
@@ -164,6 +170,7 @@ def test_a_session_that_ends_while_something_is_waited_for_sends_nothing(remote,
     for authorizer, request, given, kind in (
         (remote.authorizer, signed("GET", "/ann/k", who=ANN), [Allow()], NeedsDecisions),
         (tagged(*READ_BUT_SECRET).authorizer, signed("GET", "/ann/k", who=ANN), [RED], NeedsTags),
+        (copier().authorizer, signed("PUT", "/ann/k", {"x-amz-copy-source": "/src/k"}, who=ANN), [()], NeedsTags),
         (LOCAL, signed("PUT", "/ann/k?tagging", {"Content-Length": "9"}, who=ANN), b"<Tagging/>", NeedsBody),
         (LOCAL, signed("POST", "/ann?delete=", {"Content-Length": "9"}, who=ANN), b"<Delete/>", NeedsBody),
     ):
