@@ -72,7 +72,7 @@ class AnswerReader:
                 if place:  # the most used stays when another one comes
                     self._shapes.insert(0, self._shapes.pop(place))
                 return shape.head(words, method)
-        found = read_response(head, method)
+        found = _parsed(head)
         framing = tuple(found.values[index] for index, name in _answer_framing(found.names) if name != "content-length")
         what = head[: head.index(b"\r")], found.names, framing
         kind = self._seen.get(what)
@@ -80,7 +80,7 @@ class AnswerReader:
             self._learn(head, found, kind)
         elif len(self._seen) < _SEEN:
             self._seen[what] = _Kind(found.values)
-        return found
+        return _to(method, found)
 
     def _learn(self, head: bytes, found: ResponseHead, kind: _Kind) -> None:
         """Recognize heads like this one from now on."""
@@ -127,10 +127,10 @@ class _Shape:
         """Return the head with these words in its holes."""
         found, values = self._found, self._values(self._constant + words)
         length = int(values[self._length_at]) if self._length_at >= 0 else found.length
-        chunked = found.chunked
-        if method == "HEAD" or found.status in _BODILESS:
-            length, chunked = 0, False
-        return ResponseHead(found.status, found.names, values, length, keep_alive=found.keep_alive, chunked=chunked)
+        return _to(
+            method,
+            ResponseHead(found.status, found.names, values, length, keep_alive=found.keep_alive, chunked=found.chunked),
+        )
 
 
 def _shape(head: bytes, found: ResponseHead, kind: _Kind) -> _Shape | None:
@@ -152,6 +152,21 @@ def _shape(head: bytes, found: ResponseHead, kind: _Kind) -> _Shape | None:
 
 def read_response(head: bytes, method: str) -> ResponseHead:
     """Return the head of an answer to a request of this method. Raises BadHead."""
+    return _to(method, _parsed(head))
+
+
+def _to(method: str, found: ResponseHead) -> ResponseHead:
+    """Return a head as the answer to a request of this method: what it says of a body may not be true (RFC 9112 6.3).
+
+    A shape is learnt of what the head itself says, never of this: HEAD and GET share their heads, and not their bodies.
+    """
+    if method == "HEAD" or found.status in _BODILESS or found.status < 200:
+        return ResponseHead(found.status, found.names, found.values, 0, keep_alive=found.keep_alive, chunked=False)
+    return found
+
+
+def _parsed(head: bytes) -> ResponseHead:
+    """Return what a head says, whomever it answers. Raises BadHead."""
     text = head.decode("utf-8", "replace")
     fields: Fields = _FIELD.findall(text)
     ends = len(fields) + 2  # each field begins with one line end; two are left
@@ -167,8 +182,6 @@ def read_response(head: bytes, method: str) -> ResponseHead:
         length, chunked, keep_alive = _answer_framed(name, fields[index][1], length, chunked=chunked, kept=keep_alive)
     if chunked and length is not None:
         raise BadHead("Content-Length beside Transfer-Encoding in an answer")
-    if method == "HEAD" or status in _BODILESS or status < 200:
-        length, chunked = 0, False
     values = tuple([value.encode() for _, value in fields])
     return ResponseHead(status, names, values, length, keep_alive=keep_alive, chunked=chunked)
 
