@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway import handed
 from gateway.admin import scrapers
@@ -31,6 +32,15 @@ from sts.wire import StsError, parse_call, render_error
 MAX_FORM = 2**20  # bytes of an STS call
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
 _log = logging.getLogger("minio_gw.control")
+
+
+def _is_a_failure(record: logging.LogRecord) -> bool:
+    """Return whether a record is not of a head that aiohttp refuses: anybody could write tracebacks of those into the log."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_http_log = logging.getLogger("minio_gw.control.http")
+_http_log.addFilter(_is_a_failure)
 
 
 @dataclass
@@ -53,7 +63,7 @@ class Control:
         """Return what makes the protocol of a connection that is handed over; it reads every head that the plane has read."""
         return web.Server(
             self.handle, access_log=None, max_line_size=MAX_TARGET, max_field_size=MAX_FIELD, max_headers=2 * MAX_HEADERS,
-            auto_decompress=False, lingering_time=2, handler_cancellation=True,
+            auto_decompress=False, lingering_time=2, handler_cancellation=True, logger=_http_log,
         )  # fmt: skip
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:

@@ -2,7 +2,7 @@
 
 A pair that changes on disk is used for the next handshake; connections that stand go on with what they have. Each pair is read
 into a context of its own, and takes the place of the one before only when that succeeds: a half-written pair, or one whose halves
-do not match, changes nothing and is told once. `context` is what the listener holds; which pair a handshake gets is chosen when
+do not match, changes nothing, is told once and tried again at each look. `context` is what the listener holds; which pair a handshake gets is chosen when
 its ClientHello is there, by the server name: the folder of that name, else of the nearest parent domain, else the folder's own.
 
 Where client certificates prove identities they are asked for and not required. TLS verifies those that are shown, against the
@@ -35,7 +35,8 @@ class Certificates:
     def __init__(self, folder: Path, clients: Path | None = None) -> None:
         self._folder = folder
         self._clients = clients
-        self._stamps = self._look()
+        self._stamps = self._look()  # of what is in force
+        self._told: dict[str, _Stamp] = {}  # of what could not be used
         self._contexts = {domain: _read(folder / domain, clients) for domain in self._stamps}
         self.context = self._contexts[""]
         self.context.sni_callback = self._choose
@@ -43,10 +44,10 @@ class Certificates:
     def refresh(self) -> bool:
         """Read what has changed; return whether everything that is there is in force."""
         found = self._look()
-        renewed = [self._renew(domain, stamp) for domain, stamp in found.items() if stamp != self._stamps.get(domain)]
         for domain in self._stamps.keys() - found.keys():
             _log.warning("the certificate of %s is gone; the last one stays in force", domain or "the certs folder")
-        self._stamps = found
+            del self._stamps[domain]
+        renewed = [self._renew(domain, stamp) for domain, stamp in found.items() if stamp != self._stamps.get(domain)]
         return all(renewed)
 
     async def watch(self) -> None:
@@ -67,9 +68,11 @@ class Certificates:
             if self._look().get(domain) != stamp:
                 return False  # it was written to while it was read; the next look finds it changed again
         except OSError as error:
-            _log.error("%s; the one before it stays in force", error)
+            if self._told.get(domain) != stamp:
+                _log.error("%s; the one before it stays in force", error)
+            self._told[domain] = stamp
             return False
-        self._contexts[domain] = made
+        self._contexts[domain], self._stamps[domain] = made, stamp
         _log.info("the certificate in %s is in force", folder)
         return True
 

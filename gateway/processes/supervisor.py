@@ -119,15 +119,20 @@ class Supervisor:
         return self._status
 
     async def _fill(self, place: Place) -> None:
-        """Start the worker of an empty place, as soon as the system has room for one."""
+        """Start the worker of an empty place, as soon as the system has room for one; a reload may have filled it meanwhile."""
+        before = place.worker
         while not self._stop.is_set():
             try:
-                place.worker = await self._start(place, takes_over=False)
+                started = await self._start(place, takes_over=False)
             except OSError as error:
                 _log.error("no worker can be started: %s", error)
                 await _stopped_within(self._stop, _LONGEST_PAUSE)
+                continue
+            if place.worker is before:
+                place.worker = started
             else:
-                return
+                started.leave.set()
+            return
 
     async def _start(self, place: Place, *, takes_over: bool) -> Worker:
         reading, writing = os.pipe()

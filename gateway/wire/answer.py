@@ -32,8 +32,8 @@ def framing(client: Client, asked: RequestHead, answer: ResponseHead) -> tuple[b
     if answer.status in {204, 304}:
         return b"", 0
     if asked.method == "HEAD":
-        length = next((value for name, value in answer.fields if name.lower() == "content-length"), "0")
-        return f"Content-Length: {length}\r\n".encode(), 0
+        told = (value for name, value in answer.fields if name.lower() == "content-length")
+        return b"".join([f"Content-Length: {length}\r\n".encode() for length in told]), 0  # none of ours (RFC 9110 8.6)
     if answer.length is not None:
         return b"Content-Length: %d\r\n" % answer.length, answer.length
     if asked.minor:
@@ -178,7 +178,7 @@ class Answer:
             upstream.broke(str(error))
         elif isinstance(error, TargetBroken):
             self._client.transport.abort()
-        else:  # no descriptors: nothing was moved
+        elif not self._client.full:  # no descriptors: nothing was moved
             upstream.transport.resume_reading()
 
     @property

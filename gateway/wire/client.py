@@ -7,20 +7,24 @@ first and drained for a moment, so that the client can read why.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.wire.exchange import Exchange
 from gateway.wire.heads import END, MAX_HEAD, BadHead, RequestReader
 from gateway.wire.outlet import Outlet
-from gateway.wire.steps import Say, Turn
+from gateway.wire.steps import Late, Say, Turn
 
 if TYPE_CHECKING:
     from gateway.wire.plane import Plane
 
 PIPELINED = 131_072  # bytes held while a request is being answered
 LINGER = 2.0  # seconds a closing connection is drained
+ROUND = 16  # requests of one connection that are answered before others have their turn
 HIGH, LOW = 1 << 19, 1 << 17  # bytes of the write buffer at which the backend is paused, and read on
 # Under TLS any: there is another buffer beneath, and OpenSSL never gives back what this one has grown to.
+
+_BARE = re.compile(rb"(?<!\r)\n\r?\n|\n\n")  # what would end a head for who takes a bare LF
 
 
 class Client:
@@ -31,6 +35,7 @@ class Client:
         "_guest",
         "_inbox",
         "_lingers_until",
+        "_looked",
         "_reader",
         "_running",
         "_since",
@@ -58,9 +63,10 @@ class Client:
         self._guest: Any = None
         self.seen = plane.pool.now
         self._inbox = b""
+        self._looked = 0  # bytes of the inbox in which no head ends: the first ones
         self._reader = RequestReader()
         self._running = False
-        self._since = 0.0  # when the first byte of what is in the inbox came
+        self._since = 0.0  # since when the head in the inbox is waited for
         self._lingers_until = 0.0
         self._stuck = 0.0  # since when the client takes nothing of what waits for it, 0 while it does
         self._ended = False  # the client sends no more
@@ -92,38 +98,51 @@ class Client:
         self._inbox = self._inbox + data if self._inbox else data
         if exchange is None:
             self._run()
-        if len(self._inbox) > PIPELINED and (self.full or self.exchange is not None):
+        if len(self._inbox) > PIPELINED:
             self.pause()
 
     def _run(self) -> None:
-        """Answer what is there, request by request, for as long as the answers come at once."""
+        """Answer what is there, request by request, for as long as the answers come at once; after some it is others' turn."""
         if self._running:
             return
         self._running = True
+        left = ROUND
         try:
-            while self.exchange is None and self._inbox and not (self._lingers_until or self.lost or self.full):
+            while self.exchange is None and self._inbox and self._goes_on:
+                if not left:
+                    self.plane.pool.soon(self._run)
+                    break
+                left -= 1
                 if not self._next_request():
                     break
         finally:
             self._running = False
 
+    @property
+    def _goes_on(self) -> bool:
+        """Return whether another request may be begun: behind the last one there is none (RFC 9112 section 9.6)."""
+        return self.keeps and not (self._lingers_until or self.lost or self.full or self.transport.is_closing())
+
     def _next_request(self) -> bool:
         inbox = self._inbox
         if inbox.startswith(b"\r\n"):  # RFC 9112 section 2.2: an empty line before a request is skipped
-            self._inbox = inbox = inbox[2:]
-            if not inbox:
-                return False
-        end = inbox.find(END, 0, MAX_HEAD)
+            self._put(inbox[2:])
+            if not self._inbox and self._ended:
+                self.close(unread=False)
+            return bool(self._inbox)
+        begin = max(0, self._looked - 3)  # where the last look ended: a head may come byte by byte
+        end = inbox.find(END, begin, MAX_HEAD)
         if end < 0:
+            self._looked = len(inbox)
             if len(inbox) >= MAX_HEAD:
                 self._malformed("head too long", too_large=True)
             elif self._ended:
                 self._malformed("the head ends in the middle", too_large=False)
-            elif b"\n\n" in inbox or b"\n\r\n" in inbox.replace(b"\r\n", b""):
+            elif _BARE.search(inbox, begin):
                 self._malformed("bare LF", too_large=False)
             return False
         end += 4
-        self._inbox = inbox[end:]
+        self._put(inbox[end:])
         raw = inbox if len(inbox) == end else inbox[:end]
         turn = self.plane.desk.again(self._guest, raw) or self._turn(raw)
         if turn is None:
@@ -132,13 +151,18 @@ class Client:
         if exchange.body.done or not self._inbox:
             exchange.start()
         else:
-            early, self._inbox = self._inbox, b""
+            early = self._inbox
+            self._put(b"")
             exchange.body.feed(early)  # kept: nobody has asked for it yet
             exchange.turn.traffic.received += len(early)
             exchange.start()
         if self._ended:
             self._tell_the_end()
         return True
+
+    def _put(self, data: bytes) -> None:
+        """Have this in the inbox."""
+        self._inbox, self._looked = data, 0
 
     def _turn(self, raw: bytes) -> Turn | None:
         """Return the turn of a head that is read, None when it is none and has been answered."""
@@ -177,18 +201,24 @@ class Client:
         if exchange is None:
             return
         exchange.turn.finish()
-        self.seen = self.plane.pool.now  # from now on it is idle
+        self.seen = self._since = self.plane.pool.now  # from now on it is idle, or its next head is waited for
         if not self.keeps or self.lost or self._has_ended:
             self.close(unread=not exchange.body.done or bool(self._inbox))
             return
-        if self.transport.paused:
-            self.resume()
+        self._read_on()
         if self._inbox and not self._running:
             self._run()
 
+    def _read_on(self) -> None:
+        """Read more once most of what has come too early is answered."""
+        if self.transport.paused and len(self._inbox) <= PIPELINED:
+            self.resume()
+
     def unread(self, data: bytes) -> None:
         """Take back what belongs to the next request: it was counted for this one."""
-        self._inbox = data + self._inbox
+        if self._lingers_until or self.transport.is_closing():
+            return  # behind the last request is none
+        self._put(data + self._inbox)
         if self.exchange is not None:
             self.exchange.turn.traffic.received -= len(data)
         if self.exchange is None and not self._running:
@@ -211,7 +241,7 @@ class Client:
 
         What has come behind the last answer is no request any more (RFC 9112 section 9.6).
         """
-        self._inbox = b""
+        self._put(b"")
         if self.transport.is_closing():
             return
         ends_half = not self._ended and self.transport.can_write_eof()
@@ -244,7 +274,7 @@ class Client:
     @property
     def _has_ended(self) -> bool:
         """Return whether the client has sent its last request."""
-        return self._ended and not self._inbox
+        return self._ended and not self._inbox.strip(b"\r\n")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """The client is gone (asyncio)."""
@@ -269,7 +299,7 @@ class Client:
         if self.exchange is not None:
             self.exchange.read_more(please=True)
         elif not self._lingers_until:
-            self.resume()
+            self._read_on()
             self.plane.pool.soon(self._run)  # asyncio's loop ends a connection twice that is closed in here
 
     def stop(self, why: str) -> None:
@@ -289,7 +319,8 @@ class Client:
 
     def taken(self, exchange: Exchange) -> bytes:
         """Return, and forget, what has come after the head of a request that is handed over."""
-        rest, self._inbox = exchange.body.early() + self._inbox, b""
+        rest = exchange.body.early() + self._inbox
+        self._put(b"")
         return rest
 
     def sweep(self, now: float) -> None:
@@ -313,13 +344,13 @@ class Client:
                 self.transport.close()
             return
         if exchange.body.wanted and self.transport.is_reading() and now - self.seen > times.body:
-            exchange.late()
+            exchange.fail(Late())
         exchange.tick(now)
 
     def _takes(self) -> bool:
         """Return whether the client has taken something of what waits for it since the clock was last looked at."""
         before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
-        return self._unsent != before
+        return self._unsent < before
 
     def _still_writes(self, now: float) -> bool:
         """Return whether an answer is still on its way to a client that reads slowly; one that does not read at all ends."""

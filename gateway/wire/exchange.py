@@ -23,7 +23,6 @@ from gateway.wire.steps import (
     CutShort,
     Drop,
     HandOver,
-    Late,
     Later,
     Pass,
     Pull,
@@ -175,10 +174,6 @@ class Exchange:
         else:
             self._do(self.turn.refuse(error))
 
-    def late(self) -> None:
-        """The client's body does not come."""
-        self.fail(Late("no byte came for too long"))
-
     def eof(self) -> None:
         """The client sends no more."""
         if not self.body.done and not self.body.is_here:
@@ -283,6 +278,8 @@ class Exchange:
                 self._cut("two heads")
             else:
                 self.answer.begin(step, head)
+                if self.client.full:  # said before there was an answer to stop, and not said again
+                    self.read_more(please=False)
         elif isinstance(step, Collect):
             self._collects, self._collected = step, bytearray()
             self.answer.wait(step, self.client.plane.pool.now)

@@ -179,13 +179,13 @@ class _FieldReader:
         if len(self._url) > MAX_TARGET or len(self._fields) > MAX_FIELDS:
             raise BadHead("target or number of headers", too_large=True)
         try:
-            fields = [(name.decode("ascii"), value.decode()) for name, value in self._fields]
+            # llhttp leaves the space behind a value, which is no part of it (RFC 9112 section 5.1): a policy must not read it as one.
+            fields = [(name.decode("ascii"), value.decode().rstrip(" \t")) for name, value in self._fields]
             target = self._url.decode("ascii")
         except UnicodeDecodeError:
             raise BadHead("not UTF-8") from None
         found = _head(parser.get_method().decode(), target, fields, minor, head)
-        # llhttp leaves the space behind a value, which is no part of it (RFC 9112 section 5.1): a policy must not read it as one.
-        found.listed = [(name, value.rstrip(" \t")) for name, value in fields]
+        found.listed = fields
         return found
 
 

@@ -77,6 +77,11 @@ class Pool:
         transport = upstream.transport
         if transport.is_closing():
             return
+        if (
+            transport.get_write_buffer_size()
+        ):  # answered before it had taken all; whoever comes next is not told that it is full
+            transport.abort()
+            return
         transport.resume_reading()
         upstream.seen = self.now
         address = upstream.address

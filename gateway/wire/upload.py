@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from gateway.wire.outlet import is_plain
 from gateway.wire.pump import PUMPED, Pump, SourceEnded, TargetBroken, can_pump
 from gateway.wire.sieve import Refused, Sieve
-from gateway.wire.steps import CutShort, Relay, Send
+from gateway.wire.steps import CutShort, Late, Relay, Send
 from gateway.wire.tap import Tap
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Upload:
                 upstream.fresh = True  # it may be at work: what it was asked is not asked again
                 upstream.broke("silent")
         elif silent > times.body:
-            self._exchange.late()
+            self._exchange.fail(Late())
 
     # ---- piece by piece
 

@@ -110,7 +110,8 @@ class Upstream:
     @property
     def owes(self) -> bool:
         """Return whether the backend is who must go on: not a client that does not read its answer, or sends no more."""
-        return self.transport.is_reading() and (self.whole or self.transport.get_write_buffer_size() > 0)
+        begun = self.whole or self._head is not None  # what is answered early is sent no further
+        return self.transport.is_reading() and (begun or self.transport.get_write_buffer_size() > 0)
 
     @property
     def died(self) -> bool:

@@ -182,6 +182,14 @@ async def test_health_and_metrics_are_told_when_there_is_no_place_for_requests(m
     assert len(await front.lines()) == 2
 
 
+async def test_who_asks_without_a_host_writes_no_traceback(front, caplog):
+    """Health and metrics are for anybody: a head that aiohttp refuses is refused, and the log does not grow by it."""
+    for head in (b"", b"Host: a\r\nHost: b\r\n"):
+        got = await until_closed(front, b"GET /minio/health/live HTTP/1.1\r\n" + head + b"\r\n")
+        assert b" 400 " in got.split(b"\r\n")[0]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_readiness_tells_the_reasons(make, store):
     """Ready is 200; not ready is 503 with every reason; a path beside them does not exist."""
     ready = await (await make()).call("GET", "/minio/health/ready", who=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 import ssl
 from contextlib import asynccontextmanager
@@ -117,6 +118,27 @@ async def test_a_pair_that_cannot_be_used_changes_nothing(folder, harm, caplog):
         certificate(folder, "third")
         assert held.refresh()
         assert shown(await connect()) == "third"
+
+
+async def test_a_pair_that_could_not_be_read_is_tried_again(folder, monkeypatch, caplog):
+    """No descriptor, or no right to the key for a moment: the files do not change any more, and are in force at the next look."""
+    held, read, fails = Certificates(folder), certificates._read, True
+
+    def reading(*given):
+        if fails:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(*given)
+
+    monkeypatch.setattr(certificates, "_read", reading)
+    async with listening(held) as connect:
+        certificate(folder, "second")
+        assert not held.refresh()
+        assert not held.refresh()
+        assert len(caplog.records) == 1
+        assert shown(await connect()) == "first"
+        fails = False
+        assert held.refresh()
+        assert shown(await connect()) == "second"
 
 
 async def test_each_domain_may_have_its_own_pair(folder):

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.processes import supervisor
 from gateway.processes.inheritance import listen
-from gateway.processes.supervisor import WORKER_MARK, Place, Supervisor, supervise
+from gateway.processes.supervisor import WORKER_MARK, Place, Supervisor, Worker, supervise
 from gateway.settings.config import load
 from tests.servers.certificates import certificate
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, free_port
@@ -285,3 +285,19 @@ async def test_a_pause_ends_with_the_order_to_stop():
     await asyncio.sleep(0)
     stop.set()
     await asyncio.wait_for(pausing, 5)
+
+
+async def test_a_worker_that_a_reload_has_overtaken_leaves():
+    """While a dead worker's place is filled a reload may fill it: its worker stays, and the other one is told to leave."""
+    renewed, started = Worker(None, 0.0), Worker(None, 0.0)
+
+    class Overtaken(Supervisor):
+        async def _start(self, place: Place, *, takes_over: bool) -> Worker:
+            place.worker = renewed
+            return started
+
+    place = Place([])
+    await Overtaken([place], [], {}, 1.0)._fill(place)
+    assert place.worker is renewed
+    assert started.leave.is_set()
+    assert not renewed.leave.is_set()

@@ -96,6 +96,13 @@ async def test_answers_without_a_body_keep_both_connections(wire: Wire):
     client, backend = await wire.kept()
     for method, status, fields, told in (
         (b"HEAD", b"200", b"Content-Length: 77\r\n", b"Content-Length: 77\r\n"),
+        (
+            b"HEAD",
+            b"200",
+            b"Transfer-Encoding: chunked\r\n",
+            b"",
+        ),  # a length that nobody told would be a wrong one (RFC 9110 8.6)
+        (b"HEAD", b"200", b"", b""),
         (b"HEAD", b"304", b"Content-Length: 77\r\n", b""),
         (b"GET", b"204", b"", b""),
         (b"GET", b"304", b"Content-Length: 77\r\n", b""),
@@ -104,6 +111,24 @@ async def test_answers_without_a_body_keep_both_connections(wire: Wire):
         await backend.head()
         backend.say(b"HTTP/1.1 %b X\r\n%b\r\n" % (status, fields))
         assert await client.head() == b"HTTP/1.1 %b Answer\r\n%b\r\n" % (status, told)
+    assert len(wire.idle) == 1
+
+
+@story
+async def test_the_body_behind_a_head_that_answered_a_head_is_the_answers(wire: Wire):
+    """HEAD and GET are answered by one head: a GET has its body all the same, and whoever comes next its own answer."""
+    client, backend = await wire.kept()
+    head = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+    for method in (b"HEAD", b"HEAD", b"HEAD", b"GET", b"GET"):
+        client.say(b"%b /o HTTP/1.1\r\n\r\n" % method)
+        await backend.head()
+        backend.say(head)
+        if method == b"GET":
+            assert b"chunked" in await client.head()
+            backend.say(b"5\r\nhello\r\n0\r\n\r\n")
+            assert await client.read(15) == b"5\r\nhello\r\n0\r\n\r\n"
+        else:
+            await client.head()
     assert len(wire.idle) == 1
 
 

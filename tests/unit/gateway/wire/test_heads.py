@@ -169,3 +169,13 @@ def test_named_fields_are_the_fields(fields):
     assert (None if found.named is None else list(found.named.items())) in (None, named)
     spaced = any(value != value.rstrip(" \t") or not value.strip(" \t") for _, value in fields)
     assert spaced or (found.named is None) == (len({name for name, _ in named}) < len(named))
+
+
+def test_space_behind_a_value_is_no_part_of_what_frames_a_message():
+    """RFC 9112 5.1: not of a length, a coding or an expectation either; a policy and the plane read the same value."""
+    found = request(b"PUT /a HTTP/1.1\r\nContent-Length: 3 \t\r\nExpect: 100-continue \r\nConnection: close \r\n\r\n")
+    assert (found.length, found.expects, found.keep_alive) == (3, True, False)
+    assert request(b"PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked \r\n\r\n").chunked
+    for bad in (b"3 3", b"3 ,3", b" "):
+        with pytest.raises(BadHead):
+            request(b"PUT /a HTTP/1.1\r\nContent-Length: %b \r\n\r\n" % bad)
