@@ -155,12 +155,16 @@ class StsService:
     def _asker(self, call: StsCall, proof: Proof, vouched: Mapping[str, str]) -> Principal:
         """Return who asks for the session: the signer, or whom the proof has made known.
 
-        The tags are those that somebody vouches for: one whom a tag lets tag must not give himself that tag.
+        The tags are those that somebody vouches for: one whom a tag lets tag must not give himself that tag. The role is the
+        session's, so that its name is the same before and after (aws:PrincipalArn).
         """
         if proof.provider == USER and call.signer is not None:
             return call.signer
+        claims = {name: value for name, value in proof.claims.items() if name not in OUR_CLAIMS}
+        if proof.role_arn:
+            claims["roleArn"] = proof.role_arn
         return Principal(
-            PrincipalType.ASSUMED_ROLE, claims=proof.claims, groups=proof.groups, policies=self.rights(proof),
+            PrincipalType.ASSUMED_ROLE, claims=claims, groups=proof.groups, policies=self.rights(proof),
             parent=proof.parent, tags=vouched, provider=proof.provider,
         )  # fmt: skip
 

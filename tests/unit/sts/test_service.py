@@ -18,6 +18,7 @@ from iam.embedded import EmbeddedStore
 from iam.evaluate import decide
 from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType
 from iam.policy import CANNED, parse
+from iam.principals import arn_of
 from sts.assume_role import SignedCaller
 from sts.openid import OpenId
 from sts.principal import principal_of
@@ -395,6 +396,26 @@ async def test_what_is_judged_is_how_long_the_session_would_last(service, told):
     assert (asked.action, asked.principal.parent, asked.principal.groups) == (
         "sts:AssumeRoleWithCertificate", "openid:corp:s", ("openid:corp:g",),
     )  # fmt: skip
+
+
+async def test_a_role_has_its_name_before_and_after(service, told):
+    """aws:PrincipalArn is the role's where a session of a role is asked for, as in the session; no proof names a role of its own."""
+    role = "arn:minio:iam:::role/idmp-portal"
+    may = judge({"Effect": "Allow", "Action": "sts:*"})
+    told.proof = Proof(
+        "custom", "custom:ann", {"sub": "s", "roleArn": "arn:aws:iam:::role/other", "parent": "x"}, role_arn=role
+    )
+    found = await session_of(replace(service, may=may))
+    told.proof = replace(told.proof, role_arn="")
+    await session_of(replace(service, may=may))
+    with_role, without = may.asked
+    assert (
+        with_role.context.values("aws:PrincipalArn")
+        == (role,)
+        == (arn_of(principal_of(found, root_access_key="root")),)
+    )
+    assert without.context.values("aws:PrincipalArn") == ("arn:aws:sts:::federated-user/custom:ann",)
+    assert without.context.values("jwt:parent") is None
 
 
 TAGS = {"Tags.member.1.Key": "team", "Tags.member.1.Value": "red", "TransitiveTagKeys.member.1": "team"}
