@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 from iam import bulk
+from iam.belongings import Belongings
 from iam.draft import Draft
-from iam.endings import Endings
 from iam.model import Secret
 from iam.names import new_access_key, new_secret
 from iam.policy import PolicyError, parse
@@ -44,11 +43,9 @@ from iam.refusals import (
     PolicyInUse,
 )
 
-_AT_ONCE = 64  # records that one transaction removes beside its own; etcd takes 128 operations
 
-
-class Changes(Endings):
-    """Changes of one store. Every method may raise StoreUnavailable and, below, what `iam.refusals` names."""
+class Changes(Belongings):
+    """Changes of one store. Every method may raise StoreUnavailable, StoreRefused and, below, what `iam.refusals` names."""
 
     # Users
 
@@ -61,6 +58,8 @@ class Changes(Endings):
         """
         self._check_name(name)
         _check_secret(secret)
+        if new and name not in self._view().users and len(self._pieces(name)) > 1:
+            await self._sweep(name)
 
         async def decide(draft: Draft) -> User:
             known = cast("User | None", await draft.get(Kind.USER, name))
@@ -81,7 +80,9 @@ class Changes(Endings):
 
     async def remove_user(self, name: str) -> None:
         """Remove a user with its accounts, attachments and memberships, and end its sessions. Raises NoSuchUser."""
-        await self._drop_most(name)
+        if len(self._pieces(name)) > 1:
+            await self.put_user(name, enabled=False)
+            await self._drop_most(name)
 
         async def decide(draft: Draft) -> None:
             if await draft.get(Kind.USER, name) is None:
@@ -285,37 +286,6 @@ class Changes(Endings):
             if await draft.get(kind, name) is not None:
                 raise AlreadyExists(f"The name {name} is taken.")
 
-    async def _drop_dependants(self, draft: Draft, user: str) -> None:
-        """Remove a user's accounts and memberships, as far as this gateway has heard of them."""
-        for account in self._view().accounts.values():
-            if account.parent == user:
-                draft.remove(Kind.ACCOUNT, account.access_key_id)
-        for name in self._view().memberships.get(user, ()):
-            known = cast("Group | None", await draft.get(Kind.GROUP, name))
-            if known is not None:
-                draft.put(self._left(known, (user,)))
-
-    async def _sweep(self, user: str) -> None:
-        """Remove what another gateway gave a user just before it was removed: the next of that name must not have it."""
-        view = self._view()
-        if user not in view.memberships and all(account.parent != user for account in view.accounts.values()):
-            return
-
-        async def decide(draft: Draft) -> None:
-            if await draft.get(Kind.USER, user) is None:
-                await self._drop_dependants(draft, user)
-
-        await self._do(decide)
-
-    async def _drop_most(self, parent: str) -> None:
-        """Disable a user with too many accounts for one transaction, and remove them in several."""
-        names = [account.access_key_id for account in self._view().accounts.values() if account.parent == parent]
-        if len(names) > _AT_ONCE:
-            await self.put_user(parent, enabled=False)
-        while len(names) > _AT_ONCE:
-            some, names = names[:_AT_ONCE], names[_AT_ONCE:]
-            await self._do(partial(_remove, kind=Kind.ACCOUNT, names=some))
-
     async def _group(self, draft: Draft, name: str) -> Group:
         known = cast("Group | None", await draft.get(Kind.GROUP, name))
         if known is None:
@@ -326,10 +296,6 @@ class Changes(Endings):
         changed = self._left(await self._group(draft, group), members)
         draft.put(changed)
         return changed
-
-    def _left(self, group: Group, members: Sequence[str]) -> Group:
-        left = tuple(member for member in group.members if member not in members)
-        return replace(group, members=left, updated_at=self._time())
 
     async def _attachment(self, draft: Draft, subject: str, *, group: bool, must_be: bool = True) -> Attachment:
         """Return what is attached; a subject that is one of our own must be there, others are whoever logs in."""
@@ -374,8 +340,3 @@ def _check_policy(text: str | None) -> None:
         parse(text)
     except PolicyError as error:
         raise InvalidPolicy("; ".join(error.problems)) from None
-
-
-async def _remove(draft: Draft, *, kind: Kind, names: Sequence[str]) -> None:
-    for name in names:
-        draft.remove(kind, name)

@@ -20,7 +20,7 @@ import grpc.aio
 
 from iam import etcd_pb2
 from iam.keys import range_end
-from iam.store import EtcdSettings, StoreUnavailable, WatchLost
+from iam.store import EtcdSettings, StoreRefused, StoreUnavailable, WatchLost
 
 SILENCE = 3.0  # seconds without any answer after which a watch counts as dead
 PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between two rounds through the endpoints: an election takes about one
@@ -53,6 +53,11 @@ _STALE_TOKEN = (
     "user name is empty",
 )
 _UNKNOWN_LEASE = "requested lease not found"
+# What etcd says of a request that it never takes; of whose we are it says INVALID_ARGUMENT, too.
+_NEVER = (
+    "too many operations in txn request", "duplicate key given in txn request", "request is too large",
+    "received message larger than max",
+)  # fmt: skip
 
 
 class LeaseUnknown(StoreUnavailable):
@@ -86,7 +91,7 @@ class Cluster:
             await channel.close()
 
     async def call(self, method: str, request: Any, answer: Any, failed: list[str] | None = None) -> Any:
-        """Call a method when there is room. Raises StoreUnavailable, after 1.5 times the settings' timeout at most.
+        """Call a method when there is room. Raises StoreUnavailable, after 1.5 times the settings' timeout at most; StoreRefused.
 
         `failed` is told of each attempt that brought no answer and may have happened all the same.
 
@@ -161,6 +166,8 @@ class Cluster:
         code, details = _status(error)
         if _UNKNOWN_LEASE in details:
             raise LeaseUnknown(_why(error)) from error
+        if any(text in details for text in _NEVER):
+            raise StoreRefused(_why(error)) from error
         if code not in _ELSEWHERE:
             raise StoreUnavailable(_why(error)) from error
         self._pass(index)

@@ -27,6 +27,10 @@ class StoreUnavailable(StoreError):
     """The store did not answer in time, or refused; whether a write happened is not known."""
 
 
+class StoreRefused(StoreError):
+    """The store does not take such a request, at no time: it is too large, or has too many parts. Nothing was written."""
+
+
 class Conflict(StoreError):
     """A record is not at the revision that a write expected: nothing was written."""
 
@@ -127,7 +131,7 @@ class EtcdSettings:
 
 
 class IamStore(Protocol):
-    """One contract, two stores. Every method may raise StoreUnavailable; access keys are letters and digits only."""
+    """One contract, two stores. Every method may raise StoreUnavailable, and StoreRefused when it writes; access keys are letters and digits only."""
 
     async def open(self) -> None:
         """Get ready for use; may be called twice."""

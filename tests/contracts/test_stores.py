@@ -9,10 +9,11 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from iam import embedded, etcd, etcd_cluster, keys
-from iam.codec import FOREVER, encode_session
+from iam.codec import FOREVER, encode_session, record_key
 from iam.embedded import EmbeddedStore
 from iam.etcd import EtcdStore
-from iam.records import Kind, Revocation
+from iam.model import Secret
+from iam.records import Group, Kind, Revocation, ServiceAccount, User
 from iam.refusals import NoSuchSession
 from iam.store import (
     Check,
@@ -21,6 +22,7 @@ from iam.store import (
     Row,
     SessionRecord,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
     WatchLost,
     Write,
@@ -28,6 +30,7 @@ from iam.store import (
 from iam.watch import Watcher
 from tests.servers.etcd import Etcd
 from tests.servers.iam import CODEC, revocations, revoke
+from tests.servers.iam import changes as changes_of
 from tests.servers.proxy import eventually
 
 NOW = int(time.time())
@@ -518,3 +521,45 @@ async def test_changes_of_one_swap_arrive_together(store):
             if batch.rows:
                 break
     assert sorted((row.name, row.value) for row in batch.rows) == [("A-1", None), ("C-1", b"3")]
+
+
+async def put(store, *records):
+    """Write records, in as many transactions as they need."""
+    for begin in range(0, len(records), 20):
+        some = records[begin : begin + 20]
+        await store.swap([Write(*record_key(one), CODEC.encode(one)) for one in some])
+
+
+@pytest.mark.parametrize(("groups", "others"), [(150, 0), (40, 2500)], ids=["many", "large"])
+async def test_a_user_of_however_many_groups_can_be_removed(store, groups, others):
+    """Memberships go in as many transactions as the store needs, be it their number or their size, and a new user has none of them."""
+    members = tuple(f"somebody-{number:09}" for number in range(others))
+    await put(
+        store,
+        User("alice", Secret("a-secret-key")),
+        *(ServiceAccount(f"key{n}", Secret("12345678"), "alice") for n in range(100)),
+    )
+    await put(store, *(Group(f"group{number}", ("alice", *members)) for number in range(groups)))
+    async with watching(store) as watcher:
+        own = changes_of(store, lambda: watcher.view, watcher.reached)
+        await own.remove_user("alice")
+        assert "alice" not in watcher.view.users
+        assert "alice" not in watcher.view.memberships
+        assert {len(group.members) for group in watcher.view.groups.values()} == {others}
+        assert dict(watcher.view.accounts) == {}
+        await put(store, *(Group(f"group{number}", ("alice", *members)) for number in range(groups)))
+        await eventually(lambda: len(watcher.view.memberships.get("alice", ())) == groups, "seen")
+        await own.put_user("alice", secret=Secret("another-alice"))
+        assert "alice" not in watcher.view.memberships
+
+
+async def test_what_the_store_never_takes_is_refused(member):
+    """A transaction of too many parts, or too large a one, is no matter of trying again."""
+    async with opened(OverEtcd(member)) as store:
+        for writes in (
+            [_row(f"A-{n}") for n in range(200)],
+            [_row(value=b"x" * 1_600_000)],
+            [_row(value=b"x" * 4_000_000)],
+        ):
+            with pytest.raises(StoreRefused):
+                await store.swap(writes)
