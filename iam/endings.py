@@ -73,7 +73,7 @@ class Endings(Changing):
         replaced = [(key.kid, after.kid) for key, after in pairwise(settled) if after.active_at + PRUNE_AFTER <= now]
         old = {kid for kid, _ in replaced}
         if old:
-            old -= {session.kid for session in await self._store.sessions()}
+            old -= await self._store.session_kids()
 
         async def decide(draft: Draft) -> tuple[str, ...]:
             if await draft.get(Kind.KEY, replaced[-1][1]) is None:

@@ -22,6 +22,7 @@ from iam import codec, etcd_pb2, keys
 from iam.etcd_cluster import SILENCE, Cluster, LeaseUnknown
 from iam.records import Kind
 from iam.store import (
+    SESSIONS_AT_ONCE,
     SLACK,
     Batch,
     Check,
@@ -78,6 +79,15 @@ class EtcdStore:
         _, found = await self._cluster.rows(self._sessions)
         rows = ((_suffix(kv.key, self._sessions), kv.value) for kv in found)
         return [record for record in codec.decode_sessions(rows, _skipped) if record.expires_at > time.time()]
+
+    async def session_kids(self) -> set[str]:
+        """Return the keys that minted the sessions, page by page: there may be a million of them."""
+        kids: set[str] = set()
+        async for _, page in self._cluster.pages(self._sessions, SESSIONS_AT_ONCE):
+            kids |= codec.kids_of(
+                ((_suffix(kv.key, self._sessions), kv.value) for kv in page), int(time.time()), _skipped
+            )
+        return kids
 
     async def get(self, kind: Kind, name: str) -> Row | None:
         """Return a record as it is now (a linearizable read)."""

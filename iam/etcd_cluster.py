@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -111,15 +111,20 @@ class Cluster:
 
     async def rows(self, prefix: bytes) -> tuple[Any, list[Any]]:
         """Return the first page's header and every pair of a prefix, all pages at that header's revision."""
-        header, found, start = None, [], prefix
+        pages = [page async for page in self.pages(prefix, PAGE)]
+        return pages[0][0], [pair for _, pairs in pages for pair in pairs]
+
+    async def pages(self, prefix: bytes, size: int) -> AsyncIterator[tuple[Any, Sequence[Any]]]:
+        """Yield the first page's header with the pairs of each page of a prefix, all of them at that header's revision."""
+        header, start = None, prefix
         while True:
             revision = header.revision if header else 0
-            request = etcd_pb2.RangeRequest(key=start, range_end=range_end(prefix), limit=PAGE, revision=revision)
+            request = etcd_pb2.RangeRequest(key=start, range_end=range_end(prefix), limit=size, revision=revision)
             answer = await self.call("KV/Range", request, etcd_pb2.RangeResponse)
             header = header or answer.header
-            found += answer.kvs
+            yield header, answer.kvs
             if not answer.more:
-                return header, found
+                return
             start = answer.kvs[-1].key + b"\0"
 
     async def _ask(self, method: str, request: Any, answer: Any, failed: list[str]) -> Any:

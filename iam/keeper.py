@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,14 +47,14 @@ class Keeper:
     async def run(self) -> None:
         """Make what is missing, whenever it is, and prune every hour; for ever, until cancelled."""
         await self._watcher.loaded()
-        pruned = float("-inf")
+        due = float("-inf")
         while True:
             try:
                 if not self._is_whole:
                     await self._found()
-                if time.monotonic() - pruned > PRUNE:
+                if time.monotonic() > due:
                     await self._changes.prune_keys()
-                    pruned = time.monotonic()
+                    due = time.monotonic() + PRUNE * random.uniform(0.75, 1.25)  # noqa: S311 - spreads gateways apart
             except (StoreError, ChangeError, CannotOpen, Unreadable) as error:
                 _log.warning("the store's keys cannot be looked after: %s", error)
             await asyncio.sleep(LOOK if self._is_whole else _PAUSE)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from iam.model import Secret
 from iam.records import Kind
 
+SESSIONS_AT_ONCE = 500  # that are read before others have their turn: a few milliseconds
 SLACK = 300  # seconds a record outlives its session, for clocks that differ or are set back
 
 
@@ -153,6 +154,10 @@ class IamStore(Protocol):
 
     async def sessions(self) -> list[SessionRecord]:
         """Return all recorded sessions that have not expired, by access key."""
+        ...
+
+    async def session_kids(self) -> set[str]:
+        """Return the keys that minted the recorded sessions that have not expired. Others have their turn meanwhile."""
         ...
 
     async def get(self, kind: Kind, name: str) -> Row | None:

@@ -5,6 +5,7 @@ import sqlite3
 import time
 import uuid
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -182,6 +183,30 @@ async def test_what_is_not_recorded_is_not_found(store):
     assert await store.session("AAA") is None
     assert await store.session("AAAAA") is None
     assert [r.access_key_id for r in await store.sessions()] == ["AAAA"]
+
+
+async def test_the_keys_of_sessions_are_found_in_pieces(kind, store, monkeypatch, caplog):
+    """The keys of all sessions but expired ones are told, however many pages they are on, and others have their turn between two."""
+    monkeypatch.setattr(type(store).__module__ + ".SESSIONS_AT_ONCE", 3)
+    assert await store.session_kids() == set()
+    for number in range(20):
+        await store.record_session(replace(record(f"KEY{number:02}"), kid=f"kid{number % 4}"))
+    await store.record_session(replace(record("EXPIRED", life=-5), kid="old"))
+    await kind.write("sessions", "JUNKSESSION", b"\xff{{")
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with asyncio.TaskGroup() as group:
+        other = group.create_task(others())
+        assert await store.session_kids() == {"kid0", "kid1", "kid2", "kid3"}
+        other.cancel()
+    assert turns >= 20 // 3
+    assert "JUNKSESSION" in caplog.text
 
 
 async def test_the_same_session_again_replaces_the_record(store):

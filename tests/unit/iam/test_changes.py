@@ -311,6 +311,15 @@ async def test_two_gateways_that_withdraw_two_keys_at_once_leave_one_that_mints(
     assert key.active_at <= site.now
 
 
+async def test_pruning_holds_no_session_in_memory(site, monkeypatch):
+    """There may be a million sessions: what is asked is which keys they are of, never all of them at once."""
+    monkeypatch.delattr(EmbeddedStore, "sessions")
+    old = await site.changes.rotate_key(at_once=True)
+    await site.changes.rotate_key()
+    site.now += 7200
+    assert await site.changes.prune_keys() == (old.kid,)
+
+
 async def test_a_key_is_not_pruned_when_its_successor_was_just_withdrawn(site):
     """The old key, which nobody needed, is the one that mints when the new one is compromised."""
     old = await site.changes.rotate_key(at_once=True)
