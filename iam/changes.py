@@ -68,6 +68,7 @@ class Changes(Belongings):
                     raise NoSuchUser(f"There is no user {name}.")
                 await self._free(draft, name, Kind.ACCOUNT)
                 await self._drop_dependants(draft, name)
+                draft.remove(Kind.ATTACHMENT, attachment_name(name, group=False))
                 known = User(name, secret)
             user = replace(
                 known, secret=secret or known.secret, enabled=known.enabled if enabled is None else enabled,
@@ -102,7 +103,10 @@ class Changes(Belongings):
         self._check_name(group)
 
         async def decide(draft: Draft) -> Group:
-            known = cast("Group | None", await draft.get(Kind.GROUP, group)) or Group(group)
+            known = cast("Group | None", await draft.get(Kind.GROUP, group))
+            if known is None:
+                draft.remove(Kind.ATTACHMENT, attachment_name(group, group=True))
+                known = Group(group)
             for member in members:
                 if await draft.get(Kind.USER, member) is None:
                     raise NoSuchUser(f"There is no user {member}.")

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from iam import embedded, etcd, etcd_cluster, keys
+from iam import bulk, embedded, etcd, etcd_cluster, keys
 from iam.codec import FOREVER, encode_session, record_key
 from iam.embedded import EmbeddedStore
 from iam.etcd import EtcdStore
 from iam.model import Secret
-from iam.records import Group, Kind, Revocation, ServiceAccount, User
+from iam.records import Attachment, Group, Kind, Revocation, ServiceAccount, User
 from iam.refusals import NoSuchSession
 from iam.store import (
     Check,
@@ -576,6 +576,17 @@ async def test_a_user_of_however_many_groups_can_be_removed(store, groups, other
         await eventually(lambda: len(watcher.view.memberships.get("alice", ())) == groups, "seen")
         await own.put_user("alice", secret=Secret("another-alice"))
         assert "alice" not in watcher.view.memberships
+
+
+async def test_hundreds_of_users_and_their_rights_are_taken_over(store):
+    """An import's transactions, with all that they check and take away, are of a size that the store takes."""
+    names = [f"user{number:03}" for number in range(100)]
+    records = [
+        *(User(name, Secret("12345678")) for name in names),
+        *(Attachment(name, ("readonly",)) for name in names),
+    ]
+    done = await bulk.put(store, CODEC, [*records, *map(Group, names)], root_access_key="rootkey", now=NOW)
+    assert (len(done.created), done.kept, done.skipped) == (300, (), ())
 
 
 async def test_what_the_store_never_takes_is_refused(member):

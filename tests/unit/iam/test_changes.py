@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from iam import embedded
-from iam.codec import Codec
+from iam.codec import Codec, record_key
 from iam.embedded import EmbeddedStore
 from iam.model import Secret
-from iam.records import Kind
+from iam.records import Attachment, Kind
 from iam.refusals import (
     AlreadyExists,
     GroupNotEmpty,
@@ -30,7 +30,7 @@ from iam.refusals import (
     PolicyInUse,
 )
 from iam.seal import Seal
-from iam.store import SessionRecord
+from iam.store import SessionRecord, Write
 from iam.watch import Watcher
 from tests.servers.iam import CODEC, changes
 
@@ -346,6 +346,21 @@ async def test_what_a_user_was_given_while_it_was_removed_is_not_the_next_ones(s
     assert dict(site.view.memberships) == {}
     await site.changes.put_user("alice", secret=SECRET)
     assert site.view.groups_of("alice") == ()
+
+
+async def test_what_was_left_attached_to_a_name_is_not_the_next_ones(site):
+    """A new user and a new group have nothing that the store has kept of a former one, whoever wrote that."""
+    left = [Attachment("staff", ("consoleAdmin",), group) for group in (False, True)]
+    revision = await site.store.swap([Write(*record_key(one), CODEC.encode(one)) for one in left])
+    await site.watcher.reached(revision)
+    assert site.view.attached("staff", ["staff"]) == ("consoleAdmin",)
+    await site.changes.put_user("staff", secret=SECRET)
+    assert site.view.attached("staff") == ()
+    await site.changes.add_members("staff", ["staff"])
+    await site.changes.attach("staff", ["readonly"], group=True)
+    await site.changes.put_user("staff", secret=SECRET, enabled=True)
+    await site.changes.add_members("staff", ["staff"])
+    assert site.view.attached("staff", ["staff"]) == ("readonly",)
 
 
 async def test_a_user_is_removed_whose_group_was_just_removed(site):
