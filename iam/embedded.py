@@ -147,7 +147,9 @@ class EmbeddedStore:
         """Return all records."""
         return await self._run(self._snapshot)
 
-    async def watch(self, after: int) -> AsyncGenerator[Batch, None]:
+    async def watch(
+        self, after: int, *, origin: int = 0, fresh: bool = False  # noqa: ARG002 - each look brings all there is, of one file
+    ) -> AsyncGenerator[Batch, None]:  # fmt: skip
         """Yield what changes after a revision, and what expires."""
         while True:
             changed = self._changed  # of before the look: what is written meanwhile is looked at again

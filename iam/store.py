@@ -94,10 +94,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All records at one revision of the store."""
+    """All records at one revision of the store; `origin` is whose revision that is (etcd's cluster), 0 where there is one alone."""
 
     revision: int
     rows: tuple[Row, ...]
+    origin: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +173,10 @@ class IamStore(Protocol):
         """Return all records at one revision."""
         ...
 
-    def watch(self, after: int) -> AsyncGenerator[Batch, None]:
+    def watch(self, after: int, *, origin: int = 0, fresh: bool = False) -> AsyncGenerator[Batch, None]:
         """Yield every change after a revision, in order; an empty batch is a sign of life, once a batch is `current`.
+
+        `fresh`: the caller took the snapshot of this revision just now, so that there is no past; `origin` is its snapshot's.
 
         Raises StoreUnavailable when the store is away (watch again, after the last batch's revision) and WatchLost
         when changes may have been missed (take a snapshot).

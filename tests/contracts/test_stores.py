@@ -359,7 +359,7 @@ async def test_junk_in_the_store_is_survived_and_fails_closed(kind, store, caplo
 async def test_a_quiet_watch_gives_signs_of_life(store):
     """When nothing happens a watch says so every second or so: silence means that it is dead."""
     snapshot = await store.snapshot()
-    async with aclosing(store.watch(snapshot.revision)) as batches:
+    async with aclosing(store.watch(snapshot.revision, origin=snapshot.origin, fresh=True)) as batches:
         for _ in range(3):
             batch = await asyncio.wait_for(anext(batches), 2)
             assert (batch.revision, batch.rows) == (snapshot.revision, ())
@@ -379,6 +379,35 @@ async def test_a_resumed_watch_is_current_once_it_has_brought_what_was_missed(st
             if batch.current:
                 break
     assert missed == [f"policy{number}" for number in range(300)]
+
+
+async def test_somebody_elses_snapshot_makes_no_resumed_watch_current(kind, store):
+    """An administrator's dry run reads all records, too; who resumes a watch there still has a past to hear of."""
+    start = (await store.snapshot()).revision
+    async with opened(kind) as other:
+        for _ in range(3):
+            await bulk.put(store, CODEC, [], root_access_key="rootkey", now=NOW, dry_run=True)
+            names = {f"policy{uuid.uuid4().hex}" for _ in range(300)}
+            await asyncio.gather(*(other.swap([Write(Kind.POLICY, name, b"x")]) for name in names))
+            async with asyncio.timeout(20), aclosing(store.watch(start)) as batches:
+                async for batch in batches:
+                    names -= {row.name for row in batch.rows}
+                    if batch.current:
+                        break
+            assert names == set()
+            start = batch.revision
+            await store.snapshot()
+
+
+async def test_a_watch_of_another_origin_is_lost(member):
+    """A cluster that is not the one which was listed has other records under the same revisions."""
+    async with opened(OverEtcd(member)) as store:
+        snapshot = await store.snapshot()
+        async with aclosing(store.watch(snapshot.revision, origin=snapshot.origin ^ 1)) as batches:
+            with pytest.raises(WatchLost, match="another cluster"):
+                await asyncio.wait_for(anext(batches), 5)
+        async with aclosing(store.watch(snapshot.revision, origin=snapshot.origin)) as batches:
+            await asyncio.wait_for(anext(batches), 5)
 
 
 async def test_a_watch_of_the_future_is_lost(store):

@@ -135,9 +135,9 @@ async def test_a_watch_that_lags_at_the_founding_ends_nobody(path, monkeypatch):
     late = asyncio.Event()
 
     class Late(Tries):
-        async def watch(self, after):
+        async def watch(self, after, **how):
             await late.wait()
-            async for batch in super().watch(after):
+            async for batch in super().watch(after, **how):
                 yield batch
 
     async def waits_little(self, revision, within=0.01):
