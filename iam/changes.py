@@ -28,6 +28,7 @@ from iam.records import (
     is_name,
     is_policy_name,
     is_subject,
+    is_text,
 )
 from iam.refusals import (
     AlreadyExists,
@@ -108,8 +109,8 @@ class Changes(Belongings):
                 draft.remove(Kind.ATTACHMENT, attachment_name(group, group=True))
                 known = Group(group)
             for member in members:
-                if await draft.get(Kind.USER, member) is None:
-                    raise NoSuchUser(f"There is no user {member}.")
+                if not is_name(member) or await draft.get(Kind.USER, member) is None:
+                    raise NoSuchUser(f"There is no user {member[:128]}.")
             changed = replace(known, members=_sorted(*known.members, *members), updated_at=self._time())
             draft.put(changed)
             return changed
@@ -318,7 +319,9 @@ class Changes(Belongings):
         if not changed:
             raise NothingChanged("The policies are so already.")
         for name in policies:
-            if name not in known.policies and name not in self._given and await draft.get(Kind.POLICY, name) is None:
+            if name in known.policies or name in self._given:
+                continue
+            if not is_policy_name(name) or await draft.get(Kind.POLICY, name) is None:
                 raise NoSuchPolicy(f"There is no policy {name[:64]}.")
         if not policies:
             draft.remove(Kind.ATTACHMENT, known.record_name)
@@ -333,8 +336,8 @@ def _sorted(*names: str) -> tuple[str, ...]:
 
 
 def _check_secret(secret: Secret | None) -> None:
-    if secret is not None and not 8 <= len(secret.reveal()) <= 128:
-        raise InvalidSecret("A secret key has 8 to 128 characters.")
+    if secret is not None and not (8 <= len(secret.reveal()) <= 128 and is_text(secret.reveal())):
+        raise InvalidSecret("A secret key has 8 to 128 characters of Unicode.")
 
 
 def _check_policy(text: str | None) -> None:

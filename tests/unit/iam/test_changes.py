@@ -396,6 +396,30 @@ async def test_trap_54_the_store_holds_no_secret_in_the_clear(tmp_path):
         assert secret not in data
 
 
+async def test_what_is_no_text_is_nobodys_name_and_no_secret(site):
+    """Half a character, which JSON can bring, is refused like any other wrong secret, member or policy."""
+    half = Secret("\ud800" * 8)
+    for call in (
+        site.changes.put_user("alice", secret=half), site.changes.create_account("ROOTKEY", access_key_id="ci-key", secret=half),
+    ):  # fmt: skip
+        with pytest.raises(InvalidSecret):
+            await call
+    with pytest.raises(NoSuchUser):
+        await site.changes.add_members("devs", ["\ud800"])
+    with pytest.raises(NoSuchPolicy):
+        await site.changes.attach("tls:ci", ["\ud800"])
+
+
+async def test_an_unreadable_epoch_begins_anew_when_all_are_revoked(site):
+    """It refuses everybody until then; what replaces it ends the sessions of until now, and no later ones."""
+    await site.watcher.reached(await site.store.swap([Write(Kind.EPOCH, "tls:ann", b"junk")]))
+    assert site.view.is_revoked("ANY", "tls:ann", int(site.now * 1000) * 2)
+    epoch = await site.changes.revoke_principal("tls:ann")
+    assert 0 <= epoch.not_before - site.now * 1000 <= 60_001
+    assert site.view.is_revoked("ANY", "tls:ann", int(site.now * 1000))
+    assert not site.view.is_revoked("ANY", "tls:ann", epoch.not_before + 1)
+
+
 async def test_a_broken_record_can_be_written_over(site):
     """A user whose record cannot be read counts as none, and making it anew mends it."""
     await site.changes.put_user("alice", secret=SECRET)

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.app import new_access_key
 from iam.authorize import AllOf, IamPolicies
+from iam.codec import FOREVER
 from iam.embedded import EmbeddedStore
 from iam.evaluate import decide
 from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType
@@ -223,6 +224,14 @@ async def test_a_new_session_is_later_than_every_revocation(service, told):
     ahead = replace(service, revocations=lambda: not_before)
     assert (await session_of(ahead, TokenRevokeType="t")).issued_at == NOW * 1000 + 60_001
     assert asked == [("tls:ann", "t")] * 2
+
+
+async def test_no_session_is_stamped_far_ahead(service):
+    """A revocation that cannot be read is for ever: a session that is stamped behind it would outlast every other one."""
+    broken = replace(service, revocations=lambda: lambda _parent, _type: FOREVER)
+    error = await refusal(broken)
+    assert (error.code, error.status) == ("ServiceUnavailable", 503)
+    assert await service.store.sessions() == []
 
 
 @pytest.mark.parametrize("moved", [0, 1, 5_000, 60_000])
