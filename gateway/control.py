@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -157,6 +157,7 @@ class Control:
             query, body, request.header("content-type"), signer=signer, source_ip=line.source_ip,
             certificate=_certificate(http), secure=request.secure,
         )  # fmt: skip
+        call = replace(call, user_agent=request.header("user-agent"), referer=request.header("referer"))
         line.operation = call.action if call.action in ACTIONS else "STS"  # an invented name is no label
         return _xml(await self.sts.call(call, request_id=line.request_id), line.request_id)
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 from iam.codec import Codec, Unreadable, record_key
 from iam.notes import Note, told
 from iam.policy import CANNED
-from iam.records import Attachment, Group, Kind, PolicyDocument, Record, ServiceAccount, User
+from iam.records import Attachment, Group, Kind, PolicyDocument, Record, ServiceAccount, User, attachment_name
 from iam.store import Check, Conflict, IamStore, Snapshot, StoreUnavailable, Write
 
 #: In this order: rights come last, so that a run that breaks off leaves nobody with more than he shall have.
@@ -106,10 +106,10 @@ async def put(
 async def _write(store: IamStore, codec: Codec, plan: Plan, written: dict[str, str]) -> int:
     """Write in batches; `written` learns what became of each record, for a run that has to begin anew after some of them."""
     revision = 0
-    for start in range(0, len(plan.writes), _BATCH):
-        batch = plan.writes[start : start + _BATCH]
-        writes = [_write_of(codec, record, expected) for record, expected in batch]
-        revision = await store.swap(writes, list(_checks(batch)))
+    for batch in plan.batches():
+        writes = [write for record, expected in batch for write in _writes_of(codec, record, expected)]
+        revision = await store.swap(writes, list(plan.checks(batch)))
+        plan.revisions |= {record_key(record): revision for record, _ in batch}
         written |= {_about(record): "replaced" if expected else "created" for record, expected in batch}
     return revision
 
@@ -118,17 +118,16 @@ def _about(record: Record) -> str:
     return "/".join(record_key(record))
 
 
-def _write_of(codec: Codec, record: Record, expected: int) -> Write:
-    return Write(*record_key(record), codec.encode(record), expected=expected)
+def _writes_of(codec: Codec, record: Record, expected: int) -> Iterator[Write]:
+    """Yield a record's write, and that a new user or group has nothing that was left attached to a former one of its name."""
+    yield Write(*record_key(record), codec.encode(record), expected=expected)
+    if not expected and (left := _attachment_of(record)):
+        yield Write(Kind.ATTACHMENT, left, None)
 
 
-def _checks(batch: Iterable[tuple[Record, int]]) -> Iterator[Check]:
-    """Yield that no user takes the name of an account meanwhile, nor the other way round."""
-    for record, expected in batch:
-        if isinstance(record, User) and not expected:
-            yield Check(Kind.ACCOUNT, record.name, 0)
-        if isinstance(record, ServiceAccount) and not expected:
-            yield Check(Kind.USER, record.access_key_id, 0)
+def _attachment_of(record: Record) -> str:
+    """Return the name of the record of a user's or a group's policies, "" for what has none."""
+    return attachment_name(record.name, group=isinstance(record, Group)) if isinstance(record, User | Group) else ""
 
 
 class Plan:
@@ -144,6 +143,27 @@ class Plan:
         self._policies = {*self._given, *self._names[Kind.POLICY]}
         self._told: dict[str, list[Any]] = {f.name: [] for f in fields(Outcome)}
         self._seen: set[tuple[Kind, str]] = set()
+        self._new: set[str] = set()  # names of attachments whose subject is not there yet
+        self.revisions = dict(there.revisions)  # as they are, and as they become while the plan is carried out
+
+    def batches(self) -> Iterator[list[tuple[Record, int]]]:
+        """Yield what goes into a transaction each; an attachment never with its subject, whose making removes a former one."""
+        attachments = [write for write in self.writes if isinstance(write[0], Attachment)]
+        for writes in ([write for write in self.writes if not isinstance(write[0], Attachment)], attachments):
+            yield from (writes[start : start + _BATCH] for start in range(0, len(writes), _BATCH))
+
+    def checks(self, batch: Iterable[tuple[Record, int]]) -> Iterator[Check]:
+        """Yield that meanwhile no user takes the name of an account, nor the other way round, and that no attachment's subject goes."""
+        for record, expected in batch:
+            match record:
+                case User(name) if not expected:
+                    yield Check(Kind.ACCOUNT, name, 0)
+                case ServiceAccount(name) if not expected:
+                    yield Check(Kind.USER, name, 0)
+                case Attachment(subject, _, group):
+                    kind = Kind.GROUP if group else Kind.USER
+                    if (kind, subject) in self.revisions:
+                        yield Check(kind, subject, self.revisions[kind, subject])
 
     def made(self, records: Iterable[Record]) -> Plan:
         """Return the plan with these records in it, policies first and attachments last."""
@@ -209,7 +229,10 @@ class Plan:
         if isinstance(record, PolicyDocument):
             self._policies.add(record.name)
         ours, revision = self._there.records.get(key), self._there.revisions.get(key, 0)
+        if key[0] is Kind.ATTACHMENT and key[1] in self._new:
+            ours, revision = None, 0
         if not revision:
+            self._new.add(_attachment_of(record))
             self._plan("created", about, record, 0)
         elif ours is not None and _bare(ours) == _bare(record):
             self._told["unchanged"].append(about)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 from iam import bulk
+from iam.belongings import Belongings
 from iam.draft import Draft
-from iam.endings import Endings
 from iam.model import Secret
 from iam.names import new_access_key, new_secret
 from iam.policy import PolicyError, parse
@@ -29,6 +28,7 @@ from iam.records import (
     is_name,
     is_policy_name,
     is_subject,
+    is_text,
 )
 from iam.refusals import (
     AlreadyExists,
@@ -44,11 +44,9 @@ from iam.refusals import (
     PolicyInUse,
 )
 
-_AT_ONCE = 64  # records that one transaction removes beside its own; etcd takes 128 operations
 
-
-class Changes(Endings):
-    """Changes of one store. Every method may raise StoreUnavailable and, below, what `iam.refusals` names."""
+class Changes(Belongings):
+    """Changes of one store. Every method may raise StoreUnavailable, StoreRefused and, below, what `iam.refusals` names."""
 
     # Users
 
@@ -61,6 +59,8 @@ class Changes(Endings):
         """
         self._check_name(name)
         _check_secret(secret)
+        if new and name not in self._view().users and len(self._pieces(name)) > 1:
+            await self._sweep(name)
 
         async def decide(draft: Draft) -> User:
             known = cast("User | None", await draft.get(Kind.USER, name))
@@ -69,6 +69,7 @@ class Changes(Endings):
                     raise NoSuchUser(f"There is no user {name}.")
                 await self._free(draft, name, Kind.ACCOUNT)
                 await self._drop_dependants(draft, name)
+                draft.remove(Kind.ATTACHMENT, attachment_name(name, group=False))
                 known = User(name, secret)
             user = replace(
                 known, secret=secret or known.secret, enabled=known.enabled if enabled is None else enabled,
@@ -81,7 +82,9 @@ class Changes(Endings):
 
     async def remove_user(self, name: str) -> None:
         """Remove a user with its accounts, attachments and memberships, and end its sessions. Raises NoSuchUser."""
-        await self._drop_most(name)
+        if len(self._pieces(name)) > 1:
+            await self.put_user(name, enabled=False)
+            await self._drop_most(name)
 
         async def decide(draft: Draft) -> None:
             if await draft.get(Kind.USER, name) is None:
@@ -101,10 +104,13 @@ class Changes(Endings):
         self._check_name(group)
 
         async def decide(draft: Draft) -> Group:
-            known = cast("Group | None", await draft.get(Kind.GROUP, group)) or Group(group)
+            known = cast("Group | None", await draft.get(Kind.GROUP, group))
+            if known is None:
+                draft.remove(Kind.ATTACHMENT, attachment_name(group, group=True))
+                known = Group(group)
             for member in members:
-                if await draft.get(Kind.USER, member) is None:
-                    raise NoSuchUser(f"There is no user {member}.")
+                if not is_name(member) or await draft.get(Kind.USER, member) is None:
+                    raise NoSuchUser(f"There is no user {member[:128]}.")
             changed = replace(known, members=_sorted(*known.members, *members), updated_at=self._time())
             draft.put(changed)
             return changed
@@ -285,37 +291,6 @@ class Changes(Endings):
             if await draft.get(kind, name) is not None:
                 raise AlreadyExists(f"The name {name} is taken.")
 
-    async def _drop_dependants(self, draft: Draft, user: str) -> None:
-        """Remove a user's accounts and memberships, as far as this gateway has heard of them."""
-        for account in self._view().accounts.values():
-            if account.parent == user:
-                draft.remove(Kind.ACCOUNT, account.access_key_id)
-        for name in self._view().memberships.get(user, ()):
-            known = cast("Group | None", await draft.get(Kind.GROUP, name))
-            if known is not None:
-                draft.put(self._left(known, (user,)))
-
-    async def _sweep(self, user: str) -> None:
-        """Remove what another gateway gave a user just before it was removed: the next of that name must not have it."""
-        view = self._view()
-        if user not in view.memberships and all(account.parent != user for account in view.accounts.values()):
-            return
-
-        async def decide(draft: Draft) -> None:
-            if await draft.get(Kind.USER, user) is None:
-                await self._drop_dependants(draft, user)
-
-        await self._do(decide)
-
-    async def _drop_most(self, parent: str) -> None:
-        """Disable a user with too many accounts for one transaction, and remove them in several."""
-        names = [account.access_key_id for account in self._view().accounts.values() if account.parent == parent]
-        if len(names) > _AT_ONCE:
-            await self.put_user(parent, enabled=False)
-        while len(names) > _AT_ONCE:
-            some, names = names[:_AT_ONCE], names[_AT_ONCE:]
-            await self._do(partial(_remove, kind=Kind.ACCOUNT, names=some))
-
     async def _group(self, draft: Draft, name: str) -> Group:
         known = cast("Group | None", await draft.get(Kind.GROUP, name))
         if known is None:
@@ -326,10 +301,6 @@ class Changes(Endings):
         changed = self._left(await self._group(draft, group), members)
         draft.put(changed)
         return changed
-
-    def _left(self, group: Group, members: Sequence[str]) -> Group:
-        left = tuple(member for member in group.members if member not in members)
-        return replace(group, members=left, updated_at=self._time())
 
     async def _attachment(self, draft: Draft, subject: str, *, group: bool, must_be: bool = True) -> Attachment:
         """Return what is attached; a subject that is one of our own must be there, others are whoever logs in."""
@@ -348,7 +319,9 @@ class Changes(Endings):
         if not changed:
             raise NothingChanged("The policies are so already.")
         for name in policies:
-            if name not in known.policies and name not in self._given and await draft.get(Kind.POLICY, name) is None:
+            if name in known.policies or name in self._given:
+                continue
+            if not is_policy_name(name) or await draft.get(Kind.POLICY, name) is None:
                 raise NoSuchPolicy(f"There is no policy {name[:64]}.")
         if not policies:
             draft.remove(Kind.ATTACHMENT, known.record_name)
@@ -363,8 +336,8 @@ def _sorted(*names: str) -> tuple[str, ...]:
 
 
 def _check_secret(secret: Secret | None) -> None:
-    if secret is not None and not 8 <= len(secret.reveal()) <= 128:
-        raise InvalidSecret("A secret key has 8 to 128 characters.")
+    if secret is not None and not (8 <= len(secret.reveal()) <= 128 and is_text(secret.reveal())):
+        raise InvalidSecret("A secret key has 8 to 128 characters of Unicode.")
 
 
 def _check_policy(text: str | None) -> None:
@@ -374,8 +347,3 @@ def _check_policy(text: str | None) -> None:
         parse(text)
     except PolicyError as error:
         raise InvalidPolicy("; ".join(error.problems)) from None
-
-
-async def _remove(draft: Draft, *, kind: Kind, names: Sequence[str]) -> None:
-    for name in names:
-        draft.remove(kind, name)

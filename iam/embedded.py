@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from iam import codec, keys
 from iam.records import Kind
 from iam.store import (
+    SESSIONS_AT_ONCE,
     SLACK,
     Batch,
     Check,
@@ -121,6 +122,16 @@ class EmbeddedStore:
         rows = await self._run(lambda: self._rows(query, int(time.time())))
         return codec.decode_sessions(rows, _skipped)
 
+    async def session_kids(self) -> set[str]:
+        """Return the keys that minted the sessions, page by page: the thread has other work, and there may be a million."""
+        query = "SELECT access_key_id, record FROM sessions WHERE access_key_id > ? ORDER BY access_key_id LIMIT ?"
+        kids: set[str] = set()
+        after = ""
+        while page := await self._run(partial(self._rows, query, after, SESSIONS_AT_ONCE)):
+            kids |= codec.kids_of(page, int(time.time()), _skipped)
+            after = page[-1][0]
+        return kids
+
     async def get(self, kind: Kind, name: str) -> Row | None:
         """Return a record as it is now."""
         return await self._run(lambda: self._record_now(kind, name))
@@ -136,7 +147,9 @@ class EmbeddedStore:
         """Return all records."""
         return await self._run(self._snapshot)
 
-    async def watch(self, after: int) -> AsyncGenerator[Batch, None]:
+    async def watch(
+        self, after: int, *, origin: int = 0, fresh: bool = False  # noqa: ARG002 - each look brings all there is, of one file
+    ) -> AsyncGenerator[Batch, None]:  # fmt: skip
         """Yield what changes after a revision, and what expires."""
         while True:
             changed = self._changed  # of before the look: what is written meanwhile is looked at again

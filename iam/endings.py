@@ -73,7 +73,7 @@ class Endings(Changing):
         replaced = [(key.kid, after.kid) for key, after in pairwise(settled) if after.active_at + PRUNE_AFTER <= now]
         old = {kid for kid, _ in replaced}
         if old:
-            old -= {session.kid for session in await self._store.sessions()}
+            old -= await self._store.session_kids()
 
         async def decide(draft: Draft) -> tuple[str, ...]:
             if await draft.get(Kind.KEY, replaced[-1][1]) is None:
@@ -94,7 +94,9 @@ class Endings(Changing):
 
     async def _end_sessions(self, draft: Draft, parent: str, revoke_type: str) -> Epoch:
         """Write an epoch a moment ahead of our clock and of every earlier one: others' clocks may be ahead."""
-        known = cast("Epoch | None", await draft.get(Kind.EPOCH, parent)) or Epoch(parent)
+        known = cast("Epoch | None", await draft.get(Kind.EPOCH, parent))
+        if known is None or known.problem:  # one that cannot be read refuses everybody for ever: it begins anew
+            known = Epoch(parent)
         now = int(self._now() * 1000)
         # A session may have been stamped just after any of the others: what ends it now must be later than all of them.
         until = max(now + SKEW, *(at + 1 for at in (known.not_before, *known.by_type.values())))

@@ -22,6 +22,7 @@ from iam import codec, etcd_pb2, keys
 from iam.etcd_cluster import SILENCE, Cluster, LeaseUnknown
 from iam.records import Kind
 from iam.store import (
+    SESSIONS_AT_ONCE,
     SLACK,
     Batch,
     Check,
@@ -52,8 +53,6 @@ class EtcdStore:
         self._leases = _Leases(self._cluster, window, slack)
         self._sessions = keys.sessions(settings.path_prefix).encode()
         self._records = keys.records(settings.path_prefix).encode()
-        self._cluster_id = 0
-        self._listed = -1  # the revision of a snapshot that no watch has followed yet
 
     async def open(self) -> None:
         """Make the channels; they connect when first used, so etcd may be away. Certificates are read here."""
@@ -78,6 +77,15 @@ class EtcdStore:
         _, found = await self._cluster.rows(self._sessions)
         rows = ((_suffix(kv.key, self._sessions), kv.value) for kv in found)
         return [record for record in codec.decode_sessions(rows, _skipped) if record.expires_at > time.time()]
+
+    async def session_kids(self) -> set[str]:
+        """Return the keys that minted the sessions, page by page: there may be a million of them."""
+        kids: set[str] = set()
+        async for _, page in self._cluster.pages(self._sessions, SESSIONS_AT_ONCE):
+            kids |= codec.kids_of(
+                ((_suffix(kv.key, self._sessions), kv.value) for kv in page), int(time.time()), _skipped
+            )
+        return kids
 
     async def get(self, kind: Kind, name: str) -> Row | None:
         """Return a record as it is now (a linearizable read)."""
@@ -111,27 +119,26 @@ class EtcdStore:
     async def snapshot(self) -> Snapshot:
         """Return all records at one revision (a linearizable read)."""
         header, found = await self._cluster.rows(self._records)
-        self._cluster_id, self._listed = header.cluster_id, header.revision
-        return Snapshot(header.revision, tuple(row for kv in found if (row := self._row(kv, kv.value)) is not None))
+        rows = tuple(row for kv in found if (row := self._row(kv, kv.value)) is not None)
+        return Snapshot(header.revision, rows, header.cluster_id)
 
-    async def watch(self, after: int) -> AsyncGenerator[Batch, None]:
+    async def watch(self, after: int, *, origin: int = 0, fresh: bool = False) -> AsyncGenerator[Batch, None]:
         """Yield the changes of the records after a revision, and an empty batch for each other sign of life.
 
         etcd answers a watch at once, and its progress requests too (before 3.4.25 and 3.5.8), and delivers the backlog later. A
-        watch that is not from the snapshot that was just taken is therefore `current` when it brings the mark that we write now.
+        watch that is not `fresh` is therefore `current` when it brings the mark that we write now.
         """
         create = etcd_pb2.WatchCreateRequest(
             key=self._records, range_end=keys.range_end(self._records), start_revision=after + 1
         )
         revision, mark = after, 0
-        fresh, self._listed = after == self._listed, -1
         async with self._cluster.stream("Watch/Watch", etcd_pb2.WatchRequest, etcd_pb2.WatchResponse) as call:
             await _send(call, etcd_pb2.WatchRequest(create_request=create))
             reading: asyncio.Task[Any] = asyncio.get_running_loop().create_task(call.read())
             try:
                 while True:
                     answer = await _answer(call, reading)
-                    self._doubt(answer, after)
+                    self._doubt(answer, after, origin)
                     reading = asyncio.get_running_loop().create_task(call.read())
                     if answer.created and not fresh:
                         mark = await self._mark()
@@ -164,7 +171,7 @@ class EtcdStore:
         """Close the channels."""
         await self._cluster.close()
 
-    def _doubt(self, answer: Any, after: int) -> None:
+    def _doubt(self, answer: Any, after: int, origin: int) -> None:
         """Raise WatchLost when this answer puts in doubt that every change after `after` will come."""
         if answer.canceled or answer.compact_revision:
             if "permission denied" in answer.cancel_reason:
@@ -172,7 +179,7 @@ class EtcdStore:
             raise WatchLost(answer.cancel_reason or f"compacted at {answer.compact_revision}")
         if answer.created and answer.header.revision < after:
             raise WatchLost(f"this member is at {answer.header.revision}, we were at {after}: it lags, or was reset")
-        if self._cluster_id and answer.header.cluster_id != self._cluster_id:
+        if origin and answer.header.cluster_id != origin:
             raise WatchLost("another cluster answers")
 
     def _record(self, kind: Kind, name: str) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ import grpc.aio
 
 from iam import etcd_pb2
 from iam.keys import range_end
-from iam.store import EtcdSettings, StoreUnavailable, WatchLost
+from iam.store import EtcdSettings, StoreRefused, StoreUnavailable, WatchLost
 
 SILENCE = 3.0  # seconds without any answer after which a watch counts as dead
 PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between two rounds through the endpoints: an election takes about one
@@ -53,6 +53,11 @@ _STALE_TOKEN = (
     "user name is empty",
 )
 _UNKNOWN_LEASE = "requested lease not found"
+# What etcd says of a request that it never takes; of whose we are it says INVALID_ARGUMENT, too.
+_NEVER = (
+    "too many operations in txn request", "duplicate key given in txn request", "request is too large",
+    "received message larger than max",
+)  # fmt: skip
 
 
 class LeaseUnknown(StoreUnavailable):
@@ -86,7 +91,7 @@ class Cluster:
             await channel.close()
 
     async def call(self, method: str, request: Any, answer: Any, failed: list[str] | None = None) -> Any:
-        """Call a method when there is room. Raises StoreUnavailable, after 1.5 times the settings' timeout at most.
+        """Call a method when there is room. Raises StoreUnavailable, after 1.5 times the settings' timeout at most; StoreRefused.
 
         `failed` is told of each attempt that brought no answer and may have happened all the same.
 
@@ -106,15 +111,20 @@ class Cluster:
 
     async def rows(self, prefix: bytes) -> tuple[Any, list[Any]]:
         """Return the first page's header and every pair of a prefix, all pages at that header's revision."""
-        header, found, start = None, [], prefix
+        pages = [page async for page in self.pages(prefix, PAGE)]
+        return pages[0][0], [pair for _, pairs in pages for pair in pairs]
+
+    async def pages(self, prefix: bytes, size: int) -> AsyncIterator[tuple[Any, Sequence[Any]]]:
+        """Yield the first page's header with the pairs of each page of a prefix, all of them at that header's revision."""
+        header, start = None, prefix
         while True:
             revision = header.revision if header else 0
-            request = etcd_pb2.RangeRequest(key=start, range_end=range_end(prefix), limit=PAGE, revision=revision)
+            request = etcd_pb2.RangeRequest(key=start, range_end=range_end(prefix), limit=size, revision=revision)
             answer = await self.call("KV/Range", request, etcd_pb2.RangeResponse)
             header = header or answer.header
-            found += answer.kvs
+            yield header, answer.kvs
             if not answer.more:
-                return header, found
+                return
             start = answer.kvs[-1].key + b"\0"
 
     async def _ask(self, method: str, request: Any, answer: Any, failed: list[str]) -> Any:
@@ -161,6 +171,8 @@ class Cluster:
         code, details = _status(error)
         if _UNKNOWN_LEASE in details:
             raise LeaseUnknown(_why(error)) from error
+        if any(text in details for text in _NEVER):
+            raise StoreRefused(_why(error)) from error
         if code not in _ELSEWHERE:
             raise StoreUnavailable(_why(error)) from error
         self._pass(index)

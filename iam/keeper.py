@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from iam.changes import Changes
-from iam.codec import Codec, record_key
+from iam.codec import Codec, Unreadable, record_key
 from iam.endings import new_key
 from iam.records import DATA_KEY, Kind, SealRecord
 from iam.refusals import ChangeError
-from iam.seal import Seal
+from iam.seal import CannotOpen, Seal
 from iam.store import Conflict, IamStore, StoreError, Write
 from iam.watch import Watcher
 
 PRUNE = 3600.0  # seconds
 LOOK = 5.0  # seconds between two looks at whether all is there
 _PAUSE = 1.0  # seconds before what failed is tried again
+_NO_KEY = "the store's data key cannot be read, or has not been heard of yet"
 _log = logging.getLogger("minio_gw.store")
 
 
@@ -36,6 +38,7 @@ class Keeper:
     ) -> None:
         self._store, self._codec, self._watcher, self._changes, self._blank = store, codec, watcher, changes, blank
         self._founded = asyncio.Event()
+        self._told = ""
 
     async def founded(self) -> None:
         """Return once this gateway's view has a data key that it can use, and a session key."""
@@ -44,15 +47,15 @@ class Keeper:
     async def run(self) -> None:
         """Make what is missing, whenever it is, and prune every hour; for ever, until cancelled."""
         await self._watcher.loaded()
-        pruned = float("-inf")
+        due = float("-inf")
         while True:
             try:
                 if not self._is_whole:
                     await self._found()
-                if time.monotonic() - pruned > PRUNE:
+                if time.monotonic() > due:
                     await self._changes.prune_keys()
-                    pruned = time.monotonic()
-            except (StoreError, ChangeError) as error:
+                    due = time.monotonic() + PRUNE * random.uniform(0.75, 1.25)  # noqa: S311 - spreads gateways apart
+            except (StoreError, ChangeError, CannotOpen, Unreadable) as error:
                 _log.warning("the store's keys cannot be looked after: %s", error)
             await asyncio.sleep(LOOK if self._is_whole else _PAUSE)
 
@@ -63,19 +66,26 @@ class Keeper:
         return self._founded.is_set() and DATA_KEY in view.seals and bool(view.keys)
 
     async def _found(self) -> None:
-        now, view = int(time.time()), self._watcher.view
-        record = view.seals.get(DATA_KEY)
-        if record is None:
+        now = int(time.time())
+        if DATA_KEY not in self._watcher.view.seals:
             await self._begin(now)
-        elif not self._codec.seal.is_known:
-            _log.error("%s", self._codec.seal.trouble)
+        record = self._watcher.view.seals.get(DATA_KEY)
+        if record is None or not self._codec.seal.is_known:
+            self._complain(_NO_KEY if record is None else self._codec.seal.trouble)
             return
-        elif self._codec.seal.renewed(record, now) is not None:
+        self._told = ""
+        if self._codec.seal.renewed(record, now) is not None:
             await self._renew(now)
         if not self._watcher.view.keys:
             await self._changes.rotate_key(at_once=True)
-        if self._watcher.view.keys and self._codec.seal.is_known:
+        if self._watcher.view.keys:
             self._founded.set()
+
+    def _complain(self, trouble: str) -> None:
+        """Say once what is wrong with the data key: it is wrong until the operator acts."""
+        if trouble != self._told:
+            _log.error("%s", trouble)
+            self._told = trouble
 
     async def _begin(self, now: int) -> None:
         """Write a data key and the first session key, unless somebody else just did."""

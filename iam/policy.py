@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from iam.condition_keys import is_known_key, names_existing_tags
 from iam.conditions import Condition, fault, parse_operator
 from iam.patterns import variables
-from iam.principals import EVERYBODY, parse_principals
+from iam.principals import EVERYBODY, account_fault, parse_principals
 
 MAX_DOCUMENT = 20_480  # characters: AWS's largest policies fit
 
@@ -331,7 +331,7 @@ def _condition(operator: tuple[str, bool, str], key: str, given: Any, place: str
     if base == "Null" and len(values) > 1:
         problems.append(f"{place}: must be one value")
     texts = tuple([intern(_as_text(value)) for value in values])
-    faults = [(text, fault(base, text) or _wrong_variables(text)) for text in texts]
+    faults = [(text, fault(base, text) or _wrong_variables(text) or account_fault(key, text)) for text in texts]
     problems += [f"{place}: {text!r} {wrong}" for text, wrong in faults if wrong]
     return Condition(intern(base), intern(key), texts, if_exists, quantifier)
 

@@ -21,6 +21,7 @@ from iam.model import Secret
 from iam.notes import Note
 from iam.policy import PolicyError, parse
 from iam.records import (
+    LATEST,
     Attachment,
     Group,
     PolicyDocument,
@@ -30,6 +31,7 @@ from iam.records import (
     is_name,
     is_policy_name,
     is_subject,
+    is_text,
 )
 from iam.view import IamView
 
@@ -160,10 +162,13 @@ def read(text: str, *, root_access_key: str, passphrase: Secret | None) -> list[
 def _document(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text, object_pairs_hook=_once)
+        whole = is_text(json.dumps(document, ensure_ascii=False))
     except (ValueError, RecursionError) as error:
         raise NotPortable(f"it is not JSON, or gives a member twice ({type(error).__name__})") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("version") != VERSION:
         raise NotPortable(f"it is no export of version {VERSION}")
+    if not whole:
+        raise NotPortable("it holds what is no Unicode text")
     return document
 
 
@@ -193,7 +198,7 @@ def _opened(value: Any, passphrase: Secret | None) -> dict[str, str]:
             secrets = json.loads(madmin.decrypt(passphrase.reveal(), data, limit=None))
         except ValueError:
             raise NotPortable("secrets: the passphrase does not open them, or they were changed") from None
-    if not isinstance(secrets, dict) or not all(isinstance(secret, str) for secret in secrets.values()):
+    if not isinstance(secrets, dict) or not all(isinstance(one, str) and is_text(one) for one in secrets.values()):
         raise NotPortable("secrets: must be sealed or clear")
     return secrets
 
@@ -212,11 +217,14 @@ class _Members:
         self._problems.append(f"{self.place}{'.' if member else ''}{member}: {text}")
 
     def get(self, name: str, kind: type[Any], default: Any = None) -> Any:
-        """Return a member of exactly this type, its default where it is missing; without one it must be there."""
+        """Return a member of exactly this type, its default where it is missing; without one it must be there.
+
+        All numbers are times.
+        """
         if name not in self._value and default is not None:
             return default
         value = self._value.get(name)
-        if type(value) is kind and not (isinstance(value, int) and value < 0):
+        if type(value) is kind and not (isinstance(value, int) and not 0 <= value <= LATEST):
             return value
         self.wrong(f"must be of type {kind.__name__}", name)
         return kind()

@@ -30,6 +30,7 @@ _NAMED = re.compile(
     r"|arn:aws:sts:::(federated-user/[^*?$]+|assumed-role/[^*?$]+/[^*?/$]+)"
 )
 _USER, _FEDERATED_USER = "arn:aws:iam:::user/", "arn:aws:sts:::federated-user/"
+_VARIABLE = re.compile(r"\$\{[^}]*\}")
 _PROVIDER = re.compile(r"[^*?$\s]+")
 _NOBODY = {
     "CanonicalUser": "no caller here has a canonical user id; name an ARN under AWS",
@@ -62,6 +63,14 @@ def _of_kind(kind: str, given: Any, place: str, problems: list[str]) -> list[str
                      if name != EVERYBODY and not _NAMED.fullmatch(name)]  # fmt: skip
         return names
     return []
+
+
+def account_fault(key: str, value: str) -> str | None:
+    """Return what is wrong with a value of aws:PrincipalArn, None when it is good: one with an account would match no caller."""
+    parts = _VARIABLE.sub("*", value).split(":", 5)
+    if key.lower() != "aws:principalarn" or len(parts) < 6 or not parts[4].strip("*"):
+        return None
+    return "names an account, which no caller here has: leave its place empty, as in arn:aws:iam:::user/NAME"
 
 
 def is_about(names: tuple[str, ...], principal: Principal, *, deny: bool) -> bool:

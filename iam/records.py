@@ -18,9 +18,11 @@ from iam.model import Secret
 _NAME = re.compile(r"[A-Za-z0-9_.@+-]{3,128}")
 _POLICY_NAME = re.compile(r"[A-Za-z0-9_.@+=-]{1,128}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_HALF = re.compile(r"[\ud800-\udfff]")
 
 
 DATA_KEY = "data"
+LATEST = 253_402_300_799  # epoch seconds: the last moment that a calendar of four digits has
 
 
 class Kind(StrEnum):
@@ -50,6 +52,11 @@ def is_policy_name(text: str) -> bool:
 def is_subject(text: str) -> bool:
     """Return whether a text can be a subject: 1 to 1024 characters, no control character."""
     return 0 < len(text) <= 1024 and not _CONTROL.search(text)
+
+
+def is_text(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: JSON may bring half a character (RFC 8259 section 8.2)."""
+    return not _HALF.search(text)
 
 
 @dataclass(frozen=True, slots=True)

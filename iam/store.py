@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from iam.model import Secret
 from iam.records import Kind
 
+SESSIONS_AT_ONCE = 500  # that are read before others have their turn: a few milliseconds
 SLACK = 300  # seconds a record outlives its session, for clocks that differ or are set back
 
 
@@ -25,6 +26,10 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):
     """The store did not answer in time, or refused; whether a write happened is not known."""
+
+
+class StoreRefused(StoreError):
+    """The store does not take such a request, at no time: it is too large, or has too many parts. Nothing was written."""
 
 
 class Conflict(StoreError):
@@ -89,10 +94,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All records at one revision of the store."""
+    """All records at one revision of the store; `origin` is whose revision that is (etcd's cluster), 0 where there is one alone."""
 
     revision: int
     rows: tuple[Row, ...]
+    origin: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ class EtcdSettings:
 
 
 class IamStore(Protocol):
-    """One contract, two stores. Every method may raise StoreUnavailable; access keys are letters and digits only."""
+    """One contract, two stores. Every method may raise StoreUnavailable, and StoreRefused when it writes; access keys are letters and digits only."""
 
     async def open(self) -> None:
         """Get ready for use; may be called twice."""
@@ -151,6 +157,10 @@ class IamStore(Protocol):
         """Return all recorded sessions that have not expired, by access key."""
         ...
 
+    async def session_kids(self) -> set[str]:
+        """Return the keys that minted the recorded sessions that have not expired. Others have their turn meanwhile."""
+        ...
+
     async def get(self, kind: Kind, name: str) -> Row | None:
         """Return a record as it is now (a linearizable read), None when there is none."""
         ...
@@ -163,8 +173,10 @@ class IamStore(Protocol):
         """Return all records at one revision."""
         ...
 
-    def watch(self, after: int) -> AsyncGenerator[Batch, None]:
+    def watch(self, after: int, *, origin: int = 0, fresh: bool = False) -> AsyncGenerator[Batch, None]:
         """Yield every change after a revision, in order; an empty batch is a sign of life, once a batch is `current`.
+
+        `fresh`: the caller took the snapshot of this revision just now, so that there is no past; `origin` is its snapshot's.
 
         Raises StoreUnavailable when the store is away (watch again, after the last batch's revision) and WatchLost
         when changes may have been missed (take a snapshot).

@@ -40,6 +40,7 @@ class Watcher:
         self._loaded = asyncio.Event()
         self._doubt = True
         self._interrupted = True
+        self._origin = 0
         self._complained = False
         self._pause = _FIRST_PAUSE
         self.view = IamView()
@@ -91,9 +92,10 @@ class Watcher:
 
     async def _follow(self) -> None:
         """List if there is doubt, then take what the watch gives until it ends."""
-        if self._doubt or time.monotonic() - self.last_seen > RESUME:
+        fresh = self._doubt or time.monotonic() - self.last_seen > RESUME
+        if fresh:
             await self._list()
-        async with aclosing(self._store.watch(self.view.revision)) as batches:
+        async with aclosing(self._store.watch(self.view.revision, origin=self._origin, fresh=fresh)) as batches:
             async for batch in batches:
                 self._take(batch)
 
@@ -107,6 +109,7 @@ class Watcher:
             changes += [self._read(row) for row in rows[begin : begin + _PIECE]]
             await asyncio.sleep(0)
         self._swap(IamView().apply(changes, snapshot.revision))
+        self._origin = snapshot.origin
         self.last_seen = time.monotonic()
         self._doubt = False
         self._loaded.set()

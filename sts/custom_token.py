@@ -49,7 +49,7 @@ class CustomToken:
             raise InvalidParameterValue("RoleArn is not the role of the identity plugin.")
         if len(call.parameters["Token"]) > MAX_TOKEN:
             raise InvalidParameterValue(f"Token may have {MAX_TOKEN} characters at most.")
-        status, body = await self._ask(call.parameters["Token"])
+        status, body = await self._ask(self._url(call.parameters["Token"]))
         answer = _read(body)
         if status == 403:
             reason = str(answer.get("reason", ""))[:_REASON]
@@ -70,9 +70,14 @@ class CustomToken:
         """Return the policies of everybody whom the plugin vouches for."""
         return self._settings.role_policies
 
-    async def _ask(self, token: str) -> tuple[int, bytes]:
+    def _url(self, token: str) -> httpx.URL:
+        try:
+            return httpx.URL(self._settings.url).copy_add_param("token", token)
+        except (httpx.InvalidURL, UnicodeEncodeError):
+            raise InvalidParameterValue("Token is too long for a URL, or no text.") from None
+
+    async def _ask(self, url: httpx.URL) -> tuple[int, bytes]:
         """Return status and body of the webhook's answer, bounded in time and size; a redirect is an answer as any other."""
-        url = httpx.URL(self._settings.url).copy_add_param("token", token)
         body = bytearray()
         try:
             async with asyncio.timeout(self._deadline), self._client.stream("POST", url) as response:

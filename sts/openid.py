@@ -127,11 +127,15 @@ def _proof(one: _Provider, claims: Mapping[str, Any]) -> Proof:
     parent = trust.parent(settings, claims)
     if not parent:
         raise TokenRefused("The token names nobody: neither sub nor azp is a name.", "sub")
+    try:
+        groups = trust.groups(settings, claims)
+    except ValueError as error:
+        raise TokenRefused(str(error), "groups") from None
     return Proof(
         provider=settings.provider,
         parent=parent,
         claims=trust.carried(settings, claims),
-        groups=trust.groups(settings, claims),
+        groups=groups,
         expires_at=int(claims["exp"]),
         role_arn=one.role_arn,
         subject=str(claims.get("sub") or ""),

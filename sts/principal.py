@@ -11,10 +11,11 @@ from sts.sessions import Session
 
 
 def policies_of(claims: Mapping[str, Any], name: str, prefix: str = "") -> tuple[str, ...]:
-    """Return the policy names in a claim: a string, a comma list or an array (minio.md 3.2)."""
+    """Return the policy names in a claim: a string, a comma list or an array of either (minio.md 3.2)."""
     value = claims.get(prefix + name)
-    texts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
-    return tuple(dict.fromkeys(t.strip() for t in texts if isinstance(t, str) and t.strip()))
+    texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    names = (part.strip() for text in texts if isinstance(text, str) for part in text.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def principal_of(session: Session, *, root_access_key: str, policies: tuple[str, ...] = ()) -> Principal:

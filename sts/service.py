@@ -37,6 +37,7 @@ from sts.wire import (
 __all__ = ["ACTIONS", "StsService"]
 
 MAX_TOKEN = 4096  # characters of a session token: it travels in a header, or a URL, of every request
+_AHEAD = 3_600_000  # milliseconds that a session may be stamped ahead of our clock: others' may be ahead, by far less
 _NAMED_AT_MOST = 3  # claims in the message about a token that is too long
 _AUDITED = ("sub", "azp", "iss", "preferred_username", "policy", "groups", "jti")
 
@@ -155,12 +156,16 @@ class StsService:
     def _asker(self, call: StsCall, proof: Proof, vouched: Mapping[str, str]) -> Principal:
         """Return who asks for the session: the signer, or whom the proof has made known.
 
-        The tags are those that somebody vouches for: one whom a tag lets tag must not give himself that tag.
+        The tags are those that somebody vouches for: one whom a tag lets tag must not give himself that tag. The role is the
+        session's, so that its name is the same before and after (aws:PrincipalArn).
         """
         if proof.provider == USER and call.signer is not None:
             return call.signer
+        claims = {name: value for name, value in proof.claims.items() if name not in OUR_CLAIMS}
+        if proof.role_arn:
+            claims["roleArn"] = proof.role_arn
         return Principal(
-            PrincipalType.ASSUMED_ROLE, claims=proof.claims, groups=proof.groups, policies=self.rights(proof),
+            PrincipalType.ASSUMED_ROLE, claims=claims, groups=proof.groups, policies=self.rights(proof),
             parent=proof.parent, tags=vouched, provider=proof.provider,
         )  # fmt: skip
 
@@ -185,9 +190,14 @@ class StsService:
         """Return the session's moment: later than every revocation that was known before its caller proved himself.
 
         A directory may take seconds. A revocation of meanwhile is of whoever was proved before it, so it must not be
-        stepped over; he is asked to prove himself again. Raises ServiceUnavailable.
+        stepped over; he is asked to prove himself again. A stamp far ahead would outlast every later revocation: where one cannot
+        be read there is no session. Raises ServiceUnavailable.
         """
         issued = max(before.at, before.not_before(parent, revoke_type) + 1)
+        if issued > before.at + _AHEAD:
+            raise ServiceUnavailable(
+                "This identity gets no sessions now.", reason="its revocation cannot be read, or is far ahead"
+            )
         if issued <= self.revocations()(parent, revoke_type):
             raise ServiceUnavailable("Sessions of this identity were just revoked; please try again.", reason="revoked")
         return issued

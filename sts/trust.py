@@ -55,10 +55,25 @@ def parent(settings: OpenIdSettings, claims: Mapping[str, Any]) -> str:
 
 
 def groups(settings: OpenIdSettings, claims: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the caller's groups among all subjects, from the claim `groups`."""
-    value = claims.get("groups")
-    texts = [t for t in value if isinstance(t, str) and t] if isinstance(value, list) else []
-    return tuple(name for name in dict.fromkeys(_subject(settings, text) for text in texts) if name)
+    """Return the names of the caller's groups among all subjects, from the claim `groups`: a text, a comma list or an array.
+
+    In an array a name may have commas of its own, as distinguished names do. Raises ValueError for a claim of another shape and
+    for what can be no name: a group that is left out takes the policies along that deny its members something.
+    """
+    names = []
+    for text in _listed(claims.get("groups")):
+        if not (name := _subject(settings, text)):
+            raise ValueError("The claim groups holds what can be no name of a group.")
+        names.append(name)
+    return tuple(dict.fromkeys(names))
+
+
+def _listed(value: Any) -> list[str]:
+    """Return the texts of a claim that are not empty."""
+    texts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("The claim groups is neither a text nor a list of texts.")
+    return [text for text in texts if text]
 
 
 def _subject(settings: OpenIdSettings, text: str) -> str:

@@ -150,7 +150,7 @@ class StsCall:
     """One call: its parameters, and who signed it, already verified (None: nobody).
 
     `secure`: it came over TLS; `certificate`: the client's certificate (DER), whose chain the listener has verified; None
-    when it showed none.
+    when it showed none. `user_agent` and `referer` are its headers of these names, "" without.
     """
 
     action: str
@@ -159,6 +159,8 @@ class StsCall:
     source_ip: str
     certificate: bytes | None = None
     secure: bool = False
+    user_agent: str = ""
+    referer: str = ""
 
 
 def parse_call(

@@ -17,6 +17,7 @@ from gateway.admin.office import Office
 from gateway.s3.request import S3Request
 from iam.madmin import SIZE_LIMIT
 from iam.model import Principal
+from iam.records import LATEST, is_text
 
 NEVER = "1970-01-01T00:00:00Z"  # MinIO's expiration of what has none
 AT_ONCE = 64  # names in one list: they are changed in one transaction of the store
@@ -122,10 +123,13 @@ class Document:
         """Return the object. Raises XMinioAdminConfigBadJSON."""
         try:
             found = json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
+            whole = is_text(json.dumps(found, ensure_ascii=False))
         except (ValueError, RecursionError) as error:
             raise XMinioAdminConfigBadJSON(reason=f"body: {type(error).__name__}") from None
         if not isinstance(found, dict):
             raise XMinioAdminConfigBadJSON("The body must be a JSON object.")
+        if not whole:
+            raise XMinioAdminConfigBadJSON("The body holds what is no Unicode text.")
         unknown = sorted(found.keys() - set(members))
         if unknown:
             raise XMinioAdminConfigBadJSON(
@@ -176,7 +180,7 @@ def utc(seconds: int | None) -> str:
     """Return a time in epoch seconds as RFC 3339, MinIO's "never" for None and 0."""
     if not seconds:
         return NEVER
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(min(seconds, LATEST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _epoch(name: str, text: str) -> int:

@@ -9,7 +9,8 @@ import json
 
 from gateway.errors import InternalError, S3Error, SlowDown
 from iam import refusals
-from iam.store import StoreError
+from iam.seal import CannotOpen
+from iam.store import StoreError, StoreRefused
 
 
 class XMinioAdminConfigBadJSON(S3Error):
@@ -161,7 +162,9 @@ def as_admin(error: Exception) -> S3Error | None:
     """Return what a client of the administration API is told, None for what is a mistake of ours."""
     if isinstance(error, S3Error):
         return error
-    if isinstance(error, StoreError):
+    if isinstance(error, StoreRefused):
+        return XMinioAdminInvalidArgument("The store does not take a change of this size.", reason=str(error))
+    if isinstance(error, StoreError | CannotOpen):  # without a data key no secret can be written
         return XMinioIAMNotInitialized(reason=f"{type(error).__name__}: {error}")
     for refused, shown in _REFUSED:
         if isinstance(error, refused):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.errors import ExpiredToken, InvalidAccessKeyId, InvalidTokenId, ServiceUnavailable
@@ -122,7 +122,7 @@ class Identities:
             raise InvalidTokenId(reason="session token: its key was withdrawn")
         credentials = Credentials(record.access_key_id, Secret(""), expires_at=record.expires_at)
         session = Session(credentials, record.claims, record.parent, None, record.provider, record.issued_at * 1000)
-        return principal_of(session, root_access_key=self._root_key, policies=self._policies(view, session))
+        return self._principal(view, session)
 
     @property
     def is_stale(self) -> bool:
@@ -190,8 +190,7 @@ class Identities:
             raise InvalidTokenId(reason="the token of another session")
         if view.is_revoked(access_key_id, session.parent, session.issued_at, session.revoke_type):
             raise InvalidAccessKeyId(reason="session revoked")
-        policies = self._policies(view, session)
-        principal = principal_of(session, root_access_key=self._root_key, policies=policies)
+        principal = self._principal(view, session)
         return Known(view, (session.credentials, principal), session.credentials.expires_at or 0, session)
 
     def _opened(self, view: IamView, token: str, before: Known | None) -> Session:
@@ -208,13 +207,19 @@ class Identities:
                 raise ServiceUnavailable(reason=f"session token: {error}; the IAM view is not current") from None
             raise InvalidTokenId(reason=f"session token: {error}") from None
 
-    def _policies(self, view: IamView, session: Session) -> tuple[str, ...]:
+    def _principal(self, view: IamView, session: Session) -> Principal:
+        groups, policies = self._has(view, session)
+        return principal_of(replace(session, groups=groups), root_access_key=self._root_key, policies=policies)
+
+    def _has(self, view: IamView, session: Session) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return a session's groups and policies: a user's are those of this moment, whatever its token says (trap 30)."""
         if session.provider != USER:
-            return self._rights.federated(view, session.provider, session.claims, session.parent, session.groups)
+            policies = self._rights.federated(view, session.provider, session.claims, session.parent, session.groups)
+            return session.groups, policies
         if session.parent == self._root_key:
-            return ()
+            return (), ()
         self._alive(view, session.parent)
-        return self._rights.of_user(view, session.parent)
+        return view.groups_of(session.parent), self._rights.of_user(view, session.parent)
 
     def _alive(self, view: IamView, parent: str) -> None:
         """Refuse what acts for a user who is gone or disabled."""

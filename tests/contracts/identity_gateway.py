@@ -63,9 +63,9 @@ class Line:
 
         return call
 
-    async def watch(self, after: int) -> AsyncGenerator[Batch, None]:
+    async def watch(self, after: int, **how: Any) -> AsyncGenerator[Batch, None]:
         self._check()
-        async with aclosing(self.store.watch(after)) as batches:
+        async with aclosing(self.store.watch(after, **how)) as batches:
             async for batch in batches:
                 await self._through.wait()
                 self._check()

@@ -5,14 +5,16 @@ import sqlite3
 import time
 import uuid
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from iam import embedded, etcd, etcd_cluster, keys
-from iam.codec import FOREVER, encode_session
+from iam import bulk, embedded, etcd, etcd_cluster, keys
+from iam.codec import FOREVER, encode_session, record_key
 from iam.embedded import EmbeddedStore
 from iam.etcd import EtcdStore
-from iam.records import Kind, Revocation
+from iam.model import Secret
+from iam.records import Attachment, Group, Kind, Revocation, ServiceAccount, User
 from iam.refusals import NoSuchSession
 from iam.store import (
     Check,
@@ -21,6 +23,7 @@ from iam.store import (
     Row,
     SessionRecord,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
     WatchLost,
     Write,
@@ -28,6 +31,7 @@ from iam.store import (
 from iam.watch import Watcher
 from tests.servers.etcd import Etcd
 from tests.servers.iam import CODEC, revocations, revoke
+from tests.servers.iam import changes as changes_of
 from tests.servers.proxy import eventually
 
 NOW = int(time.time())
@@ -181,6 +185,30 @@ async def test_what_is_not_recorded_is_not_found(store):
     assert [r.access_key_id for r in await store.sessions()] == ["AAAA"]
 
 
+async def test_the_keys_of_sessions_are_found_in_pieces(kind, store, monkeypatch, caplog):
+    """The keys of all sessions but expired ones are told, however many pages they are on, and others have their turn between two."""
+    monkeypatch.setattr(type(store).__module__ + ".SESSIONS_AT_ONCE", 3)
+    assert await store.session_kids() == set()
+    for number in range(20):
+        await store.record_session(replace(record(f"KEY{number:02}"), kid=f"kid{number % 4}"))
+    await store.record_session(replace(record("EXPIRED", life=-5), kid="old"))
+    await kind.write("sessions", "JUNKSESSION", b"\xff{{")
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with asyncio.TaskGroup() as group:
+        other = group.create_task(others())
+        assert await store.session_kids() == {"kid0", "kid1", "kid2", "kid3"}
+        other.cancel()
+    assert turns >= 20 // 3
+    assert "JUNKSESSION" in caplog.text
+
+
 async def test_the_same_session_again_replaces_the_record(store):
     """Recording twice, as a repeated call would, leaves one record: the last."""
     await store.record_session(record("AAA", n=1))
@@ -331,7 +359,7 @@ async def test_junk_in_the_store_is_survived_and_fails_closed(kind, store, caplo
 async def test_a_quiet_watch_gives_signs_of_life(store):
     """When nothing happens a watch says so every second or so: silence means that it is dead."""
     snapshot = await store.snapshot()
-    async with aclosing(store.watch(snapshot.revision)) as batches:
+    async with aclosing(store.watch(snapshot.revision, origin=snapshot.origin, fresh=True)) as batches:
         for _ in range(3):
             batch = await asyncio.wait_for(anext(batches), 2)
             assert (batch.revision, batch.rows) == (snapshot.revision, ())
@@ -351,6 +379,35 @@ async def test_a_resumed_watch_is_current_once_it_has_brought_what_was_missed(st
             if batch.current:
                 break
     assert missed == [f"policy{number}" for number in range(300)]
+
+
+async def test_somebody_elses_snapshot_makes_no_resumed_watch_current(kind, store):
+    """An administrator's dry run reads all records, too; who resumes a watch there still has a past to hear of."""
+    start = (await store.snapshot()).revision
+    async with opened(kind) as other:
+        for _ in range(3):
+            await bulk.put(store, CODEC, [], root_access_key="rootkey", now=NOW, dry_run=True)
+            names = {f"policy{uuid.uuid4().hex}" for _ in range(300)}
+            await asyncio.gather(*(other.swap([Write(Kind.POLICY, name, b"x")]) for name in names))
+            async with asyncio.timeout(20), aclosing(store.watch(start)) as batches:
+                async for batch in batches:
+                    names -= {row.name for row in batch.rows}
+                    if batch.current:
+                        break
+            assert names == set()
+            start = batch.revision
+            await store.snapshot()
+
+
+async def test_a_watch_of_another_origin_is_lost(member):
+    """A cluster that is not the one which was listed has other records under the same revisions."""
+    async with opened(OverEtcd(member)) as store:
+        snapshot = await store.snapshot()
+        async with aclosing(store.watch(snapshot.revision, origin=snapshot.origin ^ 1)) as batches:
+            with pytest.raises(WatchLost, match="another cluster"):
+                await asyncio.wait_for(anext(batches), 5)
+        async with aclosing(store.watch(snapshot.revision, origin=snapshot.origin)) as batches:
+            await asyncio.wait_for(anext(batches), 5)
 
 
 async def test_a_watch_of_the_future_is_lost(store):
@@ -518,3 +575,56 @@ async def test_changes_of_one_swap_arrive_together(store):
             if batch.rows:
                 break
     assert sorted((row.name, row.value) for row in batch.rows) == [("A-1", None), ("C-1", b"3")]
+
+
+async def put(store, *records):
+    """Write records, in as many transactions as they need."""
+    for begin in range(0, len(records), 20):
+        some = records[begin : begin + 20]
+        await store.swap([Write(*record_key(one), CODEC.encode(one)) for one in some])
+
+
+@pytest.mark.parametrize(("groups", "others"), [(150, 0), (40, 2500)], ids=["many", "large"])
+async def test_a_user_of_however_many_groups_can_be_removed(store, groups, others):
+    """Memberships go in as many transactions as the store needs, be it their number or their size, and a new user has none of them."""
+    members = tuple(f"somebody-{number:09}" for number in range(others))
+    await put(
+        store,
+        User("alice", Secret("a-secret-key")),
+        *(ServiceAccount(f"key{n}", Secret("12345678"), "alice") for n in range(100)),
+    )
+    await put(store, *(Group(f"group{number}", ("alice", *members)) for number in range(groups)))
+    async with watching(store) as watcher:
+        own = changes_of(store, lambda: watcher.view, watcher.reached)
+        await own.remove_user("alice")
+        assert "alice" not in watcher.view.users
+        assert "alice" not in watcher.view.memberships
+        assert {len(group.members) for group in watcher.view.groups.values()} == {others}
+        assert dict(watcher.view.accounts) == {}
+        await put(store, *(Group(f"group{number}", ("alice", *members)) for number in range(groups)))
+        await eventually(lambda: len(watcher.view.memberships.get("alice", ())) == groups, "seen")
+        await own.put_user("alice", secret=Secret("another-alice"))
+        assert "alice" not in watcher.view.memberships
+
+
+async def test_hundreds_of_users_and_their_rights_are_taken_over(store):
+    """An import's transactions, with all that they check and take away, are of a size that the store takes."""
+    names = [f"user{number:03}" for number in range(100)]
+    records = [
+        *(User(name, Secret("12345678")) for name in names),
+        *(Attachment(name, ("readonly",)) for name in names),
+    ]
+    done = await bulk.put(store, CODEC, [*records, *map(Group, names)], root_access_key="rootkey", now=NOW)
+    assert (len(done.created), done.kept, done.skipped) == (300, (), ())
+
+
+async def test_what_the_store_never_takes_is_refused(member):
+    """A transaction of too many parts, or too large a one, is no matter of trying again."""
+    async with opened(OverEtcd(member)) as store:
+        for writes in (
+            [_row(f"A-{n}") for n in range(200)],
+            [_row(value=b"x" * 1_600_000)],
+            [_row(value=b"x" * 4_000_000)],
+        ):
+            with pytest.raises(StoreRefused):
+                await store.swap(writes)

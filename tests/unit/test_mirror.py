@@ -22,6 +22,7 @@ ELSEWHERE = {
     "gateway/handed.py": "tests/unit/gateway/test_control.py",  # a control surface is what it is for
     "gateway/admin/office.py": "tests/unit/gateway/admin/test_surface.py",  # a dataclass
     "gateway/settings/table.py": "tests/unit/gateway/settings/test_config.py",  # read together, told together
+    "iam/belongings.py": "tests/unit/iam/test_changes.py",  # what goes with a user; in a real etcd: tests/contracts/test_stores.py
     "iam/changing.py": "tests/unit/iam/test_changes.py",  # how every change is made
     "iam/draft.py": "tests/unit/iam/test_changes.py",
     "iam/endings.py": "tests/unit/iam/test_changes.py",

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.control import MAX_FORM
 from gateway.turns.desk import METRICS
+from sts.assume_role import SignedCaller
 from tests.servers.processes import free_port
 from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.front import serve, until
@@ -99,6 +100,21 @@ async def test_a_call_that_waits_is_told_to_continue(front):
         writer.write(data[end:])
         assert b"<SessionToken>" in await reader.read()
     writer.close()
+
+
+async def test_a_calls_own_headers_are_facts(front):
+    """What a policy may ask of a call, its User-Agent and its Referer, are those of its head; "" where it has none."""
+    heard = []
+
+    class Hears(SignedCaller):
+        async def prove(self, call):
+            heard.append((call.user_agent, call.referer))
+            return await super().prove(call)
+
+    front.sts.ways["AssumeRole"] = Hears()
+    await until_closed(front, call_of(front, **{"User-Agent": "curl/8", "Referer": "https://a.example/"}))
+    await until_closed(front, call_of(front))
+    assert heard == [("curl/8", "https://a.example/"), ("", "")]
 
 
 async def test_after_a_call_its_connection_is_closed(front, store):

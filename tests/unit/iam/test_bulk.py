@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from iam import bulk
+from iam.codec import record_key
 from iam.embedded import EmbeddedStore
 from iam.model import Secret
 from iam.records import Attachment, Group, Kind, PolicyDocument, ServiceAccount, User
@@ -123,6 +124,44 @@ async def test_no_name_gets_rights_before_its_time(store):
     }  # fmt: skip
     assert {group.members for group in await stored(store)} == {()}
     assert "'nobody' is no user" in told(done.warnings)["groups/team"]
+
+
+@pytest.mark.parametrize("kind", [Kind.USER, Kind.GROUP])
+async def test_whose_subject_goes_meanwhile_is_not_attached(store, monkeypatch, kind):
+    """A user or group that somebody removes between the look and the writing leaves nothing for the next of its name."""
+    await put(store, User("alice", Secret("our-secret")), Group("alice"))
+    swap, others = store.swap, [Write(kind, "alice", None)]
+
+    async def late(writes, checks=()):
+        while others:
+            await swap([others.pop()])
+        return await swap(writes, checks)
+
+    monkeypatch.setattr(store, "swap", late)
+    done = await put(store, Attachment("alice", ("readwrite",), group=kind is Kind.GROUP))
+    assert (done.created, len(done.skipped)) == ((), 1)
+    assert not any(isinstance(record, Attachment) for record in await stored(store))
+
+
+@pytest.mark.parametrize(
+    "given", [(), (Attachment("alice", ("readonly",)), Attachment("alice", ("writeonly",), group=True))]
+)
+async def test_who_is_made_has_nothing_of_a_former_one(store, given):
+    """What was left attached to a name, and be it newer, is not the new user's or group's; what comes with them is."""
+    left = [Attachment("alice", ("consoleAdmin",), group, updated_at=NOW) for group in (False, True)]
+    await store.swap([Write(*record_key(one), CODEC.encode(one)) for one in left])
+    done = await put(store, *given, User("alice", Secret("their-secret")), Group("alice"))
+    assert (len(done.created), done.kept) == (2 + len(given), ())
+    attached = {record for record in await stored(store) if isinstance(record, Attachment)}
+    assert {replace(one, updated_at=0) for one in attached} == set(given)
+
+
+async def test_hundreds_of_users_with_rights(store):
+    """Users and what is attached to them are written together, each attachment over a user that this run has just made."""
+    names = [f"user{i:03}" for i in range(150)]
+    users = [User(name, Secret("long-enough")) for name in names]
+    done = await put(store, *users, *(Attachment(name, ("readonly",)) for name in names))
+    assert len(done.created) == len(await stored(store)) == 300
 
 
 async def test_federated_subjects_need_nobody_here(store):

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from iam import embedded
-from iam.codec import Codec
+from iam.codec import Codec, record_key
 from iam.embedded import EmbeddedStore
 from iam.model import Secret
-from iam.records import Kind
+from iam.records import Attachment, Kind
 from iam.refusals import (
     AlreadyExists,
     GroupNotEmpty,
@@ -30,7 +30,7 @@ from iam.refusals import (
     PolicyInUse,
 )
 from iam.seal import Seal
-from iam.store import SessionRecord
+from iam.store import SessionRecord, Write
 from iam.watch import Watcher
 from tests.servers.iam import CODEC, changes
 
@@ -311,6 +311,15 @@ async def test_two_gateways_that_withdraw_two_keys_at_once_leave_one_that_mints(
     assert key.active_at <= site.now
 
 
+async def test_pruning_holds_no_session_in_memory(site, monkeypatch):
+    """There may be a million sessions: what is asked is which keys they are of, never all of them at once."""
+    monkeypatch.delattr(EmbeddedStore, "sessions")
+    old = await site.changes.rotate_key(at_once=True)
+    await site.changes.rotate_key()
+    site.now += 7200
+    assert await site.changes.prune_keys() == (old.kid,)
+
+
 async def test_a_key_is_not_pruned_when_its_successor_was_just_withdrawn(site):
     """The old key, which nobody needed, is the one that mints when the new one is compromised."""
     old = await site.changes.rotate_key(at_once=True)
@@ -337,6 +346,21 @@ async def test_what_a_user_was_given_while_it_was_removed_is_not_the_next_ones(s
     assert dict(site.view.memberships) == {}
     await site.changes.put_user("alice", secret=SECRET)
     assert site.view.groups_of("alice") == ()
+
+
+async def test_what_was_left_attached_to_a_name_is_not_the_next_ones(site):
+    """A new user and a new group have nothing that the store has kept of a former one, whoever wrote that."""
+    left = [Attachment("staff", ("consoleAdmin",), group) for group in (False, True)]
+    revision = await site.store.swap([Write(*record_key(one), CODEC.encode(one)) for one in left])
+    await site.watcher.reached(revision)
+    assert site.view.attached("staff", ["staff"]) == ("consoleAdmin",)
+    await site.changes.put_user("staff", secret=SECRET)
+    assert site.view.attached("staff") == ()
+    await site.changes.add_members("staff", ["staff"])
+    await site.changes.attach("staff", ["readonly"], group=True)
+    await site.changes.put_user("staff", secret=SECRET, enabled=True)
+    await site.changes.add_members("staff", ["staff"])
+    assert site.view.attached("staff", ["staff"]) == ("readonly",)
 
 
 async def test_a_user_is_removed_whose_group_was_just_removed(site):
@@ -370,6 +394,30 @@ async def test_trap_54_the_store_holds_no_secret_in_the_clear(tmp_path):
     data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     for secret in (b"alices-very-own-secret", account.secret.reveal().encode(), key.signing[:12], key.derivation[:12]):
         assert secret not in data
+
+
+async def test_what_is_no_text_is_nobodys_name_and_no_secret(site):
+    """Half a character, which JSON can bring, is refused like any other wrong secret, member or policy."""
+    half = Secret("\ud800" * 8)
+    for call in (
+        site.changes.put_user("alice", secret=half), site.changes.create_account("ROOTKEY", access_key_id="ci-key", secret=half),
+    ):  # fmt: skip
+        with pytest.raises(InvalidSecret):
+            await call
+    with pytest.raises(NoSuchUser):
+        await site.changes.add_members("devs", ["\ud800"])
+    with pytest.raises(NoSuchPolicy):
+        await site.changes.attach("tls:ci", ["\ud800"])
+
+
+async def test_an_unreadable_epoch_begins_anew_when_all_are_revoked(site):
+    """It refuses everybody until then; what replaces it ends the sessions of until now, and no later ones."""
+    await site.watcher.reached(await site.store.swap([Write(Kind.EPOCH, "tls:ann", b"junk")]))
+    assert site.view.is_revoked("ANY", "tls:ann", int(site.now * 1000) * 2)
+    epoch = await site.changes.revoke_principal("tls:ann")
+    assert 0 <= epoch.not_before - site.now * 1000 <= 60_001
+    assert site.view.is_revoked("ANY", "tls:ann", int(site.now * 1000))
+    assert not site.view.is_revoked("ANY", "tls:ann", epoch.not_before + 1)
 
 
 async def test_a_broken_record_can_be_written_over(site):

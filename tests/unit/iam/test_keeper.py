@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -31,11 +32,29 @@ def quick(monkeypatch):
     monkeypatch.setattr(keeper, "LOOK", 0.005)
 
 
+class Tries(EmbeddedStore):
+    """A store that counts what is tried to be written."""
+
+    swaps = 0
+
+    async def swap(self, writes, checks=()):
+        self.swaps += 1
+        return await super().swap(writes, checks)
+
+
+class Unreadable(EmbeddedStore):
+    """A store whose records were written by a later version when they are read one by one."""
+
+    async def get(self, kind, name):
+        row = await super().get(kind, name)
+        return row and replace(row, value=row.value.replace(b'"version":1', b'"version":2'))
+
+
 class Gateway:
     """What of a gateway has to do with the store's keys."""
 
-    def __init__(self, path, *masters):
-        self.store = EmbeddedStore(path)
+    def __init__(self, path, *masters, store=None):
+        self.store = store or EmbeddedStore(path)
         self.codec = Codec(Seal(masters, os.urandom))
         self.watcher = Watcher(self.store, self.codec)
         self.changes = changes(self.store, lambda: self.watcher.view, self.watcher.reached, codec=self.codec)
@@ -43,9 +62,9 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running(path, *masters):
+async def running(path, *masters, store=None):
     """A gateway whose watcher and keeper run."""
-    gateway = Gateway(path, *masters)
+    gateway = Gateway(path, *masters, store=store)
     await gateway.store.open()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in (gateway.watcher, gateway.keeper)]
@@ -92,6 +111,56 @@ async def test_another_master_key_founds_nothing(path, caplog):
         assert not other.keeper._founded.is_set()
         assert dict(other.watcher.view.keys) == {}
         assert (await other.store.snapshot()).rows == before
+
+
+async def test_a_data_key_that_cannot_be_read_ends_nobody(path, caplog):
+    """A gateway before a data key of a later version says so once, makes no session key, and goes on when it can be read."""
+    async with running(path, OLD) as one:
+        await one.keeper.founded()
+        row = await one.store.get(Kind.SEAL, DATA_KEY)
+        (kid,) = one.watcher.view.keys
+        later = row.value.replace(b'"version":1', b'"version":2')
+        await one.store.swap([Write(Kind.SEAL, DATA_KEY, later), Write(Kind.KEY, kid, None)])
+    tries = Tries(path)
+    async with running(path, OLD, store=tries) as other:
+        await eventually(lambda: tries.swaps > 3, "tried again and again")
+        assert dict(other.watcher.view.keys) == {}
+        assert caplog.text.count("data key cannot be read") == 1
+        await other.store.swap([Write(Kind.SEAL, DATA_KEY, row.value)])
+        await other.keeper.founded()
+
+
+async def test_a_watch_that_lags_at_the_founding_ends_nobody(path, monkeypatch):
+    """Whose own founding has not come back yet seals nothing by a key that he does not know, and waits for it."""
+    late = asyncio.Event()
+
+    class Late(Tries):
+        async def watch(self, after, **how):
+            await late.wait()
+            async for batch in super().watch(after, **how):
+                yield batch
+
+    async def waits_little(self, revision, within=0.01):
+        await reached(self, revision, within)
+
+    reached = Watcher.reached
+    monkeypatch.setattr(Watcher, "reached", waits_little)
+    store = Late(path)
+    async with running(path, OLD, store=store) as one:
+        await eventually(lambda: store.swaps > 3, "founded, and looked again")
+        assert not one.keeper._founded.is_set()
+        late.set()
+        await one.keeper.founded()
+        assert len(one.watcher.view.keys) == 1
+
+
+async def test_a_data_key_that_is_unreadable_when_renewed_ends_nobody(path, caplog):
+    """What the view knows and the store has meanwhile in a form of later versions is told, not the end of the process."""
+    async with running(path, OLD) as one:
+        await one.keeper.founded()
+    async with running(path, NEW, OLD, store=Unreadable(path)):
+        await eventually(lambda: "its version is not ours" in caplog.text, "told")
+        await eventually(lambda: caplog.text.count("cannot be looked after") > 1, "tried again")
 
 
 async def test_the_master_key_is_rotated_under_a_running_gateway(path):

@@ -105,6 +105,18 @@ def test_a_single_statement_may_stand_without_a_list():
             statement(Condition={"ArnLike": {"aws:PrincipalArn": "alice"}}),
             "ArnLike.aws:PrincipalArn: 'alice' is no value for",
         ),
+        (
+            statement(Condition={"ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::000000000000:user/alice"}}),
+            "'arn:aws:iam::000000000000:user/alice' names an account",
+        ),
+        (
+            statement(
+                Condition={
+                    "StringNotLike": {"AWS:principalarn": ["arn:aws:iam:::root", "arn:aws:iam::12*:${aws:username}"]}
+                }
+            ),
+            "AWS:principalarn: 'arn:aws:iam::12*:${aws:username}' names an account",
+        ),
         (statement(Condition={"DateLessThan": {"aws:CurrentTime": "2026"}}), "'2026' is no value for DateLessThan"),
         (
             statement(Condition={"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}}),

@@ -132,6 +132,10 @@ def test_a_short_passphrase_is_refused():
         (lambda d: d["users"][0].pop("enabled"), r"users\[0\].enabled: must be"),
         (lambda d: d["users"][0].update(updatedAt=True), r"users\[0\].updatedAt: must be of type int"),
         (lambda d: d["users"][0].update(updatedAt=-1), r"users\[0\].updatedAt: must be of type int"),
+        (lambda d: d["users"][0].update(updatedAt=10**30), r"users\[0\].updatedAt: must be of type int"),
+        (lambda d: d["serviceAccounts"][0].update(expiresAt=10**30), r"serviceAccounts\[0\].expiresAt: must be"),
+        (lambda d: d["serviceAccounts"][0].update(description="\ud800"), "no Unicode text"),
+        (lambda d: d["secrets"]["clear"].update({"users/bob": "\ud800" * 8}), "no Unicode text"),
         (lambda d: d["groups"][0].update(members=[1]), r"groups\[0\].members: must be a list of texts"),
         (lambda d: d["policies"][0].update(text="{}"), r"policies\[0\].text: Statement"),
         (lambda d: d["serviceAccounts"][0].update(policy="{}"), r"serviceAccounts\[0\].policy: Statement"),
@@ -149,6 +153,13 @@ def test_what_is_wrong_with_a_document_is_told(change, problem):
     """A document that we would not write is refused with the place and the fault."""
     with pytest.raises(NotPortable, match=problem):
         read(changed(change), None)
+
+
+def test_sealed_secrets_are_text():
+    """What the passphrase opens is held to the same: half a character is no part of a secret key."""
+    sealed = write([User("alice", Secret("\ud800" * 8))]).text
+    with pytest.raises(NotPortable, match="must be sealed or clear"):
+        read(sealed)
 
 
 def test_every_problem_is_told_at_once():

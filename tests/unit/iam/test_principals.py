@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from iam.evaluate import decide
 from iam.model import AccessRequest, Principal, PrincipalType
 from iam.policy import PolicyError, parse
-from iam.principals import arn_of, names_of, parse_principals
+from iam.principals import account_fault, arn_of, names_of, parse_principals
 
 ANONYMOUS = Principal(PrincipalType.ANONYMOUS)
 ROOT = Principal(PrincipalType.ACCOUNT, "root", owner=True)
@@ -152,3 +152,18 @@ def test_any_element_names_somebody_or_is_a_problem(element):
     problems = []
     names = parse_principals(element, "P", problems)
     assert names or problems
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "good"),
+    [
+        ("aws:PrincipalArn", "arn:aws:iam:::user/alice", True), ("aws:PrincipalArn", "arn:aws:iam::*:user/${jwt:a:b}", True),
+        ("aws:PrincipalArn", "arn:*:iam::${jwt:account, 'none'}:*", True), ("aws:PrincipalArn", "*", True),
+        ("aws:PrincipalArn", "arn:minio:iam:eu-1::role/idmp-a:b", True), ("s3:prefix", "arn:aws:iam::1:user/alice", True),
+        ("aws:PrincipalArn", "arn:aws:iam::123456789012:user/alice", False), ("aws:principalarn", "arn:aws:iam::?:root", False),
+        ("aws:PrincipalArn", "arn:${jwt:a:b}:iam::1:root", False),
+    ],
+)  # fmt: skip
+def test_a_condition_names_no_account(key, value, good):
+    """A value of aws:PrincipalArn that could match no caller here, for its account, is told; one that could is not."""
+    assert (account_fault(key, value) is None) is good

@@ -34,9 +34,9 @@ class Troubled(EmbeddedStore):
             raise self.trouble
         return await super().snapshot()
 
-    async def watch(self, after):
+    async def watch(self, after, **how):
         self.watches.append(after)
-        async for batch in super().watch(after):
+        async for batch in super().watch(after, **how):
             if self.trouble:
                 raise self.trouble
             yield batch

@@ -123,6 +123,13 @@ async def test_another_role_is_not_asked_for(hook, way):
     assert hook.asked == []
 
 
+@pytest.mark.parametrize("token", ["é" * 16_000, "\U0001f600" * 16_000, "\ud800"], ids=["long", "longer", "no text"])
+async def test_a_token_that_no_url_can_have_is_refused(hook, way, token):
+    """A token that is too long once it is encoded, or cannot be, is the caller's mistake, of which the plugin hears nothing."""
+    assert (await refusal(way, token=token)).code == "InvalidParameterValue"
+    assert hook.asked == []
+
+
 async def test_trap_47_the_plugin_cannot_say_what_only_we_say(hook, way):
     """Claims of ours and a subject of its own choice are left out of what it vouches for."""
     hostile = {

@@ -376,6 +376,16 @@ async def test_a_token_that_names_nobody(openid):
     assert await prove(openid, of_one(sub="s" * 2000)) == "InvalidIdentityToken"
 
 
+@pytest.mark.parametrize(
+    ("claim", "found"),
+    [("staff", ("openid:_:staff",)), ("a, b", ("openid:_:a", "openid:_:b")), ({"a": 1}, "InvalidIdentityToken"), (["a", 5], "InvalidIdentityToken")],
+)  # fmt: skip
+async def test_trap_30_groups_of_another_shape_are_refused(openid, claim, found):
+    """Groups are read in each of their shapes, and a token whose groups cannot be read gets no session without them."""
+    proof = await prove(openid, of_one(groups=claim))
+    assert (proof if isinstance(proof, str) else proof.groups) == found
+
+
 async def test_rights_of_a_provider_that_is_gone(openid):
     """A session of a provider that is configured no more has no policies."""
     assert openid.policies("openid:gone", {"policy": "readwrite"}) == ()

@@ -22,6 +22,7 @@ def principal(claims=None, *, parent="", session_policy=None, policies=(), root=
         ("readwrite", ("readwrite",)),
         (" a, b,,a ", ("a", "b")),
         (["a", " b ", 1, None, "a"], ("a", "b")),
+        (["a,b", " c , a", ","], ("a", "b", "c")),
         ("", ()),
         ([], ()),
         (None, ()),
@@ -32,7 +33,7 @@ def principal(claims=None, *, parent="", session_policy=None, policies=(), root=
     ],
 )
 def test_policy_claims(value, names):
-    """A string, a comma list and an array of strings name policies; everything else names none."""
+    """A string, a comma list and an array of either name policies; everything else names none."""
     assert policies_of({"policy": value}, "policy") == names
     assert policies_of({"x-policy": value, "policy": "other"}, "policy", "x-") == names
 

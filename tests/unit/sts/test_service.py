@@ -14,10 +14,12 @@ import pytest
 
 from gateway.app import new_access_key
 from iam.authorize import AllOf, IamPolicies
+from iam.codec import FOREVER
 from iam.embedded import EmbeddedStore
 from iam.evaluate import decide
 from iam.model import AccessRequest, Allow, Deny, Principal, PrincipalType
 from iam.policy import CANNED, parse
+from iam.principals import arn_of
 from sts.assume_role import SignedCaller
 from sts.openid import OpenId
 from sts.principal import principal_of
@@ -224,6 +226,14 @@ async def test_a_new_session_is_later_than_every_revocation(service, told):
     assert asked == [("tls:ann", "t")] * 2
 
 
+async def test_no_session_is_stamped_far_ahead(service):
+    """A revocation that cannot be read is for ever: a session that is stamped behind it would outlast every other one."""
+    broken = replace(service, revocations=lambda: lambda _parent, _type: FOREVER)
+    error = await refusal(broken)
+    assert (error.code, error.status) == ("ServiceUnavailable", 503)
+    assert await service.store.sessions() == []
+
+
 @pytest.mark.parametrize("moved", [0, 1, 5_000, 60_000])
 async def test_a_revocation_while_a_caller_proves_himself_is_not_stepped_over(service, told, moved):
     """Who was proved before a revocation of his, in ten seconds, gets no session that is stamped behind it: 503, no record."""
@@ -395,6 +405,26 @@ async def test_what_is_judged_is_how_long_the_session_would_last(service, told):
     assert (asked.action, asked.principal.parent, asked.principal.groups) == (
         "sts:AssumeRoleWithCertificate", "openid:corp:s", ("openid:corp:g",),
     )  # fmt: skip
+
+
+async def test_a_role_has_its_name_before_and_after(service, told):
+    """aws:PrincipalArn is the role's where a session of a role is asked for, as in the session; no proof names a role of its own."""
+    role = "arn:minio:iam:::role/idmp-portal"
+    may = judge({"Effect": "Allow", "Action": "sts:*"})
+    told.proof = Proof(
+        "custom", "custom:ann", {"sub": "s", "roleArn": "arn:aws:iam:::role/other", "parent": "x"}, role_arn=role
+    )
+    found = await session_of(replace(service, may=may))
+    told.proof = replace(told.proof, role_arn="")
+    await session_of(replace(service, may=may))
+    with_role, without = may.asked
+    assert (
+        with_role.context.values("aws:PrincipalArn")
+        == (role,)
+        == (arn_of(principal_of(found, root_access_key="root")),)
+    )
+    assert without.context.values("aws:PrincipalArn") == ("arn:aws:sts:::federated-user/custom:ann",)
+    assert without.context.values("jwt:parent") is None
 
 
 TAGS = {"Tags.member.1.Key": "team", "Tags.member.1.Value": "red", "TransitiveTagKeys.member.1": "team"}

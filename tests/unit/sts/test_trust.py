@@ -95,11 +95,24 @@ def test_trap_47_nobody_is_called_like_a_user(subject, name):
 
 @pytest.mark.parametrize(
     ("value", "names"),
-    [(["a", "b", "a"], ("openid:corp:a", "openid:corp:b")), (["", "a\0", 5, None, ["x"]], ()), ("a", ()), (None, ())],
-)
+    [
+        (["a", "b", "a"], ("openid:corp:a", "openid:corp:b")), ("a", ("openid:corp:a",)), ([""], ()), (None, ()), ([], ()),
+        (" a , b,a,", ("openid:corp:a", "openid:corp:b")), ("", ()), (" , ", ()),
+        (["cn=a,dc=x", " b "], ("openid:corp:cn=a,dc=x", "openid:corp: b ")),
+    ],
+)  # fmt: skip
 def test_groups(value, names):
-    """Groups are named by their provider, once each; what can be no name is left out."""
+    """Groups are named by their provider, once each, be they a text, a comma list or an array, whose names may have commas."""
     assert trust.groups(ANY, {"groups": value}) == names
+
+
+@pytest.mark.parametrize(
+    "value", [5, True, 0, False, {}, {"a": "b"}, [5], ["a", None], [["a"]], ["a\0"], "a\nb", ["g" * 1024]]
+)
+def test_trap_30_no_group_is_dropped(value):
+    """A claim of another shape, or with what can be no name, is no claim of no groups: what denies them would be shed."""
+    with pytest.raises(ValueError, match="claim groups"):
+        trust.groups(ANY, {"groups": value})
 
 
 def test_carried_claims():

@@ -36,6 +36,8 @@ def test_null_is_like_absent():
         b"\xff",
         b"[" * 100_000,
         b'{"b": 1}',
+        b'{"a": "\\ud800"}',
+        b'{"a": ["x", {"\\udfff": 1}]}',
     ],
 )
 def test_what_is_no_object_of_these_members_is_refused(body):
@@ -107,7 +109,8 @@ def test_other_times_are_refused(text):
 
 
 def test_times_are_written():
-    """In UTC; never is the epoch."""
+    """In UTC; never is the epoch, and what no calendar has is its last moment."""
+    assert utc(10**30) == utc(2**53) == "9999-12-31T23:59:59Z"
     assert (utc(1_893_456_000), utc(None), utc(0)) == (
         "2030-01-01T00:00:00Z",
         "1970-01-01T00:00:00Z",

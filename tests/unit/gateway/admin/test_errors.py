@@ -10,7 +10,8 @@ import pytest
 from gateway.admin import errors
 from gateway.errors import AccessDenied
 from iam import refusals
-from iam.store import StoreUnavailable
+from iam.seal import CannotOpen
+from iam.store import StoreRefused, StoreUnavailable
 
 
 @pytest.mark.parametrize("refusal", [kind for _, kind in inspect.getmembers(refusals, inspect.isclass)])
@@ -39,6 +40,18 @@ def test_reasons_stay_here():
     """Why something was denied, and what the store said, is for the log."""
     denied = AccessDenied(reason="policy p/statement 0")
     assert b"statement" not in errors.render(errors.as_admin(denied), resource="/x", request_id="R")
-    away = errors.as_admin(StoreUnavailable("10.0.0.1 refused"))
-    assert (away.status, away.code) == (503, "XMinioIAMNotInitialized")
-    assert b"10.0.0.1" not in errors.render(away, resource="/x", request_id="R")
+    for trouble in (StoreUnavailable("10.0.0.1 refused"), CannotOpen("10.0.0.1: no data key")):
+        away = errors.as_admin(trouble)
+        assert (away.status, away.code) == (503, "XMinioIAMNotInitialized")
+        assert b"10.0.0.1" not in errors.render(away, resource="/x", request_id="R")
+
+
+def test_what_the_store_never_takes_is_not_to_be_tried_again():
+    """A change that is too large is the caller's, for good; what the store said is for the log."""
+    shown = errors.as_admin(StoreRefused("10.0.0.1: too many operations"))
+    assert (shown.status, shown.code, shown.reason) == (
+        400,
+        "XMinioAdminInvalidArgument",
+        "10.0.0.1: too many operations",
+    )
+    assert b"10.0.0.1" not in errors.render(shown, resource="/x", request_id="R")

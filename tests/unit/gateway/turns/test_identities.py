@@ -8,9 +8,14 @@ import time
 import pytest
 
 from gateway.errors import ExpiredToken, InvalidAccessKeyId, InvalidTokenId, ServiceUnavailable
+from gateway.s3.context import RequestContext
 from gateway.turns.identities import Identities, Rights
-from iam.model import Credentials, PrincipalType, Secret
+from iam.evaluate import decide
+from iam.model import AccessRequest, Credentials, Deny, PrincipalType, Secret
+from iam.opa_questions import opa_input
+from iam.policy import parse
 from iam.records import Attachment, Epoch, Group, KeyRecord, Kind, Revocation, ServiceAccount, User
+from iam.store import SessionRecord
 from iam.view import Gone, IamView
 from sts.keyring import Keys
 from sts.principal import policies_of
@@ -127,6 +132,42 @@ def test_a_users_session_is_what_the_user_is_now(site):
     site.watcher.change(User("alice", SECRET, enabled=False))
     with pytest.raises(InvalidAccessKeyId):
         site.who(session)
+
+
+NOT_DEVS = """{"Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"},{"Effect":"Deny","Action":"s3:*",
+  "Resource":"*","Condition":{"ForAnyValue:StringEquals":{"aws:groups":"devs"}}}]}"""
+
+
+def asked_as(principal):
+    """Return a question of a caller, as a policy and as OPA hear it."""
+    context = RequestContext({}, (), principal, "192.0.2.1", secure=True, now=NOW)
+    return AccessRequest(principal, "s3:GetObject", "bucket", "key", context)
+
+
+def test_trap_30_no_credentials_of_a_user_shed_its_groups(site):
+    """The user's own key, its service account and its session are in its groups of this moment, for policies and for OPA."""
+    record = SessionRecord("A" * 20, "alice", "", "user", NOW, NOW + 60)
+    everybody = (
+        lambda: site.identities.lookup("alice", "")[1],
+        lambda: site.identities.lookup("ci-key", "")[1],
+        lambda: site.who(site.session("alice", "user", groups=[])),
+        lambda: site.identities.recorded(record),
+    )
+    for who in everybody:
+        asked = asked_as(who())
+        assert opa_input(asked)["groups"] == ["devs"]
+        assert opa_input(asked)["conditions"]["groups"] == ["devs"]
+        assert isinstance(decide([parse(NOT_DEVS)], asked), Deny)
+    site.watcher.change(Group("devs", ("alice",), enabled=False))
+    for who in everybody:
+        assert who().groups == ()
+        assert not isinstance(decide([parse(NOT_DEVS)], asked_as(who())), Deny)
+
+
+def test_a_tokens_own_groups_are_no_users_groups(site):
+    """A user's session has no group that only its token names, and root's has none."""
+    assert site.who(site.session("alice", "user", groups=["staff"])).groups == ("devs",)
+    assert site.who(site.session("ROOTKEY", "user", groups=["staff"])).groups == ()
 
 
 @pytest.mark.parametrize(
