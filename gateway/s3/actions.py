@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InvalidArgument
+from gateway.s3.aliases import has_dots
 from gateway.s3.operations import Operation
 from gateway.s3.request import Names, S3Request, is_bucket_name
 
@@ -249,6 +250,12 @@ def _carried(request: S3Request, read: str, write: str) -> tuple[Need, Need]:
     )
 
 
+def actions_of_version(action: str) -> tuple[str, ...]:
+    """Return what an action needs on a version that a key is the name of at its store. What writes over one destroys it."""
+    found = _VERSIONED.get(action, action)
+    return (found, "s3:DeleteObjectVersion") if action == "s3:PutObject" else (found,)
+
+
 def _named(action: str, version: str) -> str:
     return _VERSIONED.get(action, action) if version else action
 
@@ -295,7 +302,7 @@ def copy_source(value: str) -> CopySource:
         raise InvalidArgument("Copy Source may carry a versionId and nothing else.")
     decoded = _decoded(key)
     # Some stores clean the source's path; a dot segment would then leave the bucket that was judged.
-    if not {".", ".."}.isdisjoint(decoded.split("/")):
+    if has_dots(decoded):
         raise InvalidArgument("Copy Source must not have . or .. as a path segment.")
     return CopySource(bucket, decoded, _decoded(query.removeprefix("versionId=")))
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from gateway.errors import S3Error
+from gateway.s3.aliases import is_odd_prefix
 from gateway.s3.authenticate import Caller
 from gateway.s3.operations import is_beyond
 from gateway.s3.request import S3Request
@@ -171,7 +172,8 @@ class Habits:
         if len(holes) > _HOLES or not {SIGNATURE, date_of(claim)} <= set(names) or has_marks(told.head.raw):
             return None
         needs = needs_of(told.plan.operation, request, self._world)
-        if any((need.bucket, need.key, need.version) != (*request.path[:2], "") for need in needs):
+        odd = not self._world.amazon and is_odd_prefix(request.parameters.get("prefix", ""))
+        if odd or any((need.bucket, need.key, need.version) != (*request.path[:2], "") for need in needs):
             return None
         try:
             habit = Habit(Form(told.head.raw, [hole for _, hole in holes]), names, told, self._world)
