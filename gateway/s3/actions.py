@@ -190,6 +190,10 @@ _WITH_MORE = frozenset({"GetObjectAttributes", "CreateBucket", "CopyObject", "Up
 _WITH_MORE_RIGHTS = _ACTION_HEADERS | {
     "x-amz-bypass-governance-retention", "x-amz-copy-source", "x-amz-object-annotation-directive",
 }  # fmt: skip
+#: Writes that may be told to depend on what the object is now, and the headers that say so. Whether the condition holds is told, and
+#: an ETag is mostly the MD5 of what is read, so that they read (trap 33). https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+_CONDITIONAL = frozenset({"CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject"})
+_CONDITIONS = frozenset({"if-match", "if-none-match", "x-amz-if-match-last-modified-time", "x-amz-if-match-size"})
 _TAGGING_DIRECTIVES = frozenset({"", "COPY", "REPLACE"})
 _ANNOTATION_DIRECTIVES = frozenset({"", "COPY", "EXCLUDE"})
 
@@ -214,12 +218,18 @@ def required(operation: Operation, request: S3Request) -> tuple[Need, ...]:
 @lru_cache(maxsize=1024)
 def _is_simple(operation: Operation, names: Names) -> bool:
     """Return whether an operation on no version needs nothing but its own action, whatever its headers say."""
-    return operation.name not in _WITH_MORE and names.all.isdisjoint(_WITH_MORE_RIGHTS)
+    more = _WITH_MORE_RIGHTS | _CONDITIONS if operation.name in _CONDITIONAL else _WITH_MORE_RIGHTS
+    return operation.name not in _WITH_MORE and names.all.isdisjoint(more)
 
 
 def needs_of_delete(bucket: str, key: str, version: str) -> Need:
     """Return what deleting one key of a DeleteObjects call needs."""
     return Need(_named("s3:DeleteObject", version), bucket, key, version)
+
+
+def needs_of_condition(bucket: str, key: str, version: str) -> Need:
+    """Return what a deletion needs that depends on what the object is."""
+    return Need(_named("s3:GetObject", version), bucket, key, version)
 
 
 def needs_of_tags(request: S3Request) -> tuple[Need, Need]:
@@ -264,13 +274,18 @@ def _extra(operation: Operation, headers: Mapping[str, str], bucket: str, key: s
     needs = []
     if operation.name in _WRITES and not _ACTION_HEADERS.isdisjoint(headers):
         needs += [Need(action, bucket, key) for header, action in _HEADER_ACTIONS if header in headers]
-    if operation.name == "GetObjectAttributes":
+    if operation.name == "GetObjectAttributes" or (operation.name in _CONDITIONAL and _reads(operation, headers)):
         needs.append(Need(_named("s3:GetObject", version), bucket, key, version))
     if operation.name == "CreateBucket":
         needs += _create_bucket(headers, bucket)
     if asks_for(headers, "x-amz-bypass-governance-retention"):
         needs.append(Need("s3:BypassGovernanceRetention", bucket, key, version))
     return needs
+
+
+def _reads(operation: Operation, headers: Mapping[str, str]) -> bool:
+    """Return whether a write depends on more than that there is, or is not, an object."""
+    return any(headers.get(name, "*").strip() != "*" for name in _CONDITIONS & operation.headers)
 
 
 def asks_for(headers: Mapping[str, str], name: str) -> bool:

@@ -285,3 +285,21 @@ def test_a_parameter_of_minios_clients_is_known_to_its_operation_alone():
         with pytest.raises(S3Error) as refusal:
             resolve(request("GET", target))
         assert refusal.value.code == "NotImplemented"
+
+
+@pytest.mark.parametrize("value", ['"0cc175b9c0f1b6a831c399e269772661"', "0cc", 'W/"a"', "*, b", ""])
+@pytest.mark.parametrize(("method", "target", "headers", "name"), [
+    ("PUT", "/buc/k", {}, "if-match"), ("PUT", "/buc/k", {}, "if-none-match"), ("DELETE", "/buc/k", {}, "if-match"),
+    ("DELETE", "/buc/k?versionId=v", {}, "if-match"), ("DELETE", "/buc/k", {}, "x-amz-if-match-size"),
+    ("DELETE", "/buc/k", {}, "x-amz-if-match-last-modified-time"), ("POST", "/buc/k?uploadId=u", {}, "if-match"),
+    ("PUT", "/buc/k", {"x-amz-copy-source": "src/k"}, "if-match"),
+])  # fmt: skip
+def test_trap_33_a_write_that_depends_on_what_an_object_is_reads_it(method, target, headers, name, value):
+    """Else who may only write learns by trying what is in there; that there is an object at all is no more than the write itself tells."""
+    version = "v" if "versionId" in target else ""
+    read = ("s3:GetObjectVersion" if version else "s3:GetObject", "buc", "k", version)
+    for said, expected in ((value, True), ("*", False)):
+        one = request(method, target, **headers, **{name: said})
+        assert (read in required(resolve(one), one)) is expected
+    one = request("PUT", "/buc/k?tagging", **{name: value})
+    assert [need.action for need in required(resolve(one), one)] == ["s3:PutObjectTagging"]

@@ -318,6 +318,25 @@ def test_trap_37_a_habit_holds_no_verdict():
     assert again(world.desk, world.raw, far) is None
 
 
+@pytest.mark.parametrize(("method", "name"), [("PUT", "If-Match"), ("PUT", "If-None-Match"), ("DELETE", "If-Match")])
+def test_trap_33_a_condition_on_what_an_object_is_is_another_story(method, name):
+    """`*` needs no right to read; whoever was told again with it is not told again with an ETag in its place."""
+    known = policies({**MAY, "Action": ["s3:PutObject", "s3:DeleteObject"]})
+    desk, who = make(lambda: known), guest(make())
+    length = {"Content-Length": "0"} if method == "PUT" else {}
+    whole(desk, head(method, "/ann/a", length | {name: "*"}), who)
+    expected, found = both(desk, head(method, "/ann/b", length | {name: "*"}), who)
+    assert found == expected
+    for value in ('"e"', "e", "*a", "*,a"):
+        assert both(desk, head(method, "/ann/b", length | {name: value}), who) == ("AccessDenied", None)
+    known = policies({**MAY, "Action": ["s3:PutObject", "s3:DeleteObject", "s3:GetObject"]})
+    whole(desk, head(method, "/ann/a", length | {name: '"e"'}), who)
+    for value in ('"e"', '"f"'):
+        expected, found = both(desk, head(method, "/ann/b", length | {name: value}), who)
+        assert isinstance(found, tuple)
+        assert found == expected
+
+
 ODD = [
     ("/ann/a", "/ann//bob/a"), ("/ann/a", "/ann/bob%5Ca"), ("/ann/a", "/ann/z/../bob/a"), ("/ann/a", "/ann/a.versions/v_0a"), ("/ann/a", "/ann/.uploads/0/1.part"),
     ("/ann?list-type=2&prefix=a", "/ann?list-type=2&prefix=%2Fbob%2F"), ("/ann?prefix=a&marker=b", "/ann?prefix=bob%5C&marker=b"),
