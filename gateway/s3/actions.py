@@ -305,21 +305,21 @@ def _create_bucket(headers: Mapping[str, str], bucket: str) -> list[Need]:
 
 
 def copy_source(value: str) -> CopySource:
-    """Split and decode x-amz-copy-source: `[/]bucket/key[?versionId=id]`, split first, decoded once (trap 24).
+    """Read x-amz-copy-source: `[/]bucket/key[?versionId=id]`, the version taken off, the rest decoded once and then split (trap 24).
 
-    Raises InvalidArgument for anything else. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+    Clients encode its slashes too, or not; AWS takes both. The backend is sent what was read here, written anew, so that nobody
+    reads it in another way. Raises InvalidArgument for anything else. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
     """
     path, _, query = value.partition("?")
-    bucket, slash, key = path.removeprefix("/").partition("/")
+    bucket, slash, key = _decoded(path).removeprefix("/").partition("/")
     if not slash or not key or not is_bucket_name(bucket):
         raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
     if query and (not query.startswith("versionId=") or "&" in query):
         raise InvalidArgument("Copy Source may carry a versionId and nothing else.")
-    decoded = _decoded(key)
     # Some stores clean the source's path; a dot segment would then leave the bucket that was judged.
-    if has_dots(decoded):
+    if has_dots(key):
         raise InvalidArgument("Copy Source must not have . or .. as a path segment.")
-    return CopySource(bucket, decoded, _decoded(query.removeprefix("versionId=")))
+    return CopySource(bucket, key, _decoded(query.removeprefix("versionId=")))
 
 
 def _decoded(text: str) -> str:
