@@ -7,7 +7,7 @@ import itertools
 import pytest
 from botocore.loaders import Loader
 
-from gateway.errors import S3Error
+from gateway.errors import InvalidArgument, S3Error
 from gateway.s3.actions import ACTIONS, copy_source, required
 from gateway.s3.operations import REFUSED, resolve, settled, table
 from gateway.s3.request import parse
@@ -92,6 +92,17 @@ def test_trap_62_unknown_parameters_never_fall_through(target):
         assert refused.value.status in {405, 501}
 
 
+def test_a_missing_header_is_named():
+    """GetObjectAttributes without the header that says which is a mistake in the request, not an operation that is not there."""
+    with pytest.raises(InvalidArgument, match="x-amz-object-attributes"):
+        resolve(request("GET", "/buc/k?attributes"))
+    assert resolve(request("GET", "/buc/k?attributes", x_amz_object_attributes="ETag")).name == "GetObjectAttributes"
+    for method, target in (("GET", "/buc/k?attributes=x"), ("PUT", "/buc/k?attributes"), ("GET", "/buc?attributes")):
+        with pytest.raises(S3Error) as refused:
+            resolve(request(method, target))
+        assert refused.value.status == 501
+
+
 def test_every_operation_has_its_actions():
     """The routing table and the action table name the same operations; with the refused ones they are S3's model."""
     assert {o.name for found in table().values() for o in found} == set(ACTIONS)
@@ -123,7 +134,11 @@ def routed(method: str, target: str) -> str | None:
     try:
         return resolve(request(method, target)).name
     except S3Error as error:
-        return None if error.status in {405, 501} else error.code
+        return (
+            None
+            if error.status in {405, 501} or error.text == "The header x-amz-object-attributes is missing."
+            else error.code
+        )
 
 
 @pytest.mark.parametrize("method", METHODS)
