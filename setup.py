@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 COMPILED = [
     f"{name}.py"
     for name in (
-        "gateway/observe", "gateway/backends/regions", "gateway/signing/chunk_chain", "gateway/signing/chunked", "gateway/signing/sigv4",
+        "gateway/observe", "gateway/backends/regions", "gateway/s3/aliases", "gateway/signing/chunk_chain", "gateway/signing/chunked", "gateway/signing/sigv4",
         "gateway/stories/answers", "gateway/turns/again", "gateway/turns/desk", "gateway/turns/guest", "gateway/turns/habit", "gateway/turns/habits",
         "gateway/turns/identities", "gateway/turns/parameters", "gateway/turns/policy_service", "gateway/turns/questions", "gateway/turns/retold", "gateway/turns/turn",
         "gateway/wire/answer", "gateway/wire/answer_heads", "gateway/wire/body", "gateway/wire/chunks", "gateway/wire/client",

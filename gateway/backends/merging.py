@@ -70,6 +70,6 @@ def _append(parent: Element, buckets: Iterable[tuple[str, str]]) -> None:
 def _limit(text: str | None) -> int:
     if text is None:
         return MAX_BUCKETS
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_BUCKETS):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_BUCKETS):
         raise InvalidArgument(f"max-buckets must be a number from 1 to {MAX_BUCKETS}.")
     return int(text)

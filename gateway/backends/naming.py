@@ -16,7 +16,7 @@ from gateway import errors
 from gateway.backends.places import Place
 from gateway.backends.seal import Seal
 from gateway.errors import InternalError, InvalidRequest, KeyTooLongError, MalformedXML, MethodNotAllowed, xml_text
-from gateway.s3 import xml
+from gateway.s3 import aliases, xml
 from gateway.s3.actions import copy_source
 from gateway.s3.operations import Operation
 from gateway.s3.request import MAX_KEY_BYTES, S3Path, S3Request
@@ -131,7 +131,7 @@ def inside(place: Place, key: str) -> str:
 
     Dot segments are refused behind a prefix: a store that takes keys for paths would leave the prefix with them.
     """
-    if place.prefix and not {".", ".."}.isdisjoint(key.split("/")):
+    if place.prefix and aliases.has_dots(key):
         raise InvalidRequest("This bucket takes no keys with . or .. as a path segment.", reason="dot segment in a key")
     if len((place.prefix + key).encode()) > MAX_KEY_BYTES:
         raise KeyTooLongError(reason="with the prefix of its place")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import InvalidArgument
+from gateway.s3.aliases import has_dots
 from gateway.s3.operations import Operation
 from gateway.s3.request import Names, S3Request, is_bucket_name
 
@@ -189,6 +190,10 @@ _WITH_MORE = frozenset({"GetObjectAttributes", "CreateBucket", "CopyObject", "Up
 _WITH_MORE_RIGHTS = _ACTION_HEADERS | {
     "x-amz-bypass-governance-retention", "x-amz-copy-source", "x-amz-object-annotation-directive",
 }  # fmt: skip
+#: Writes that may be told to depend on what the object is now, and the headers that say so. Whether the condition holds is told, and
+#: an ETag is mostly the MD5 of what is read, so that they read (trap 33). https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+_CONDITIONAL = frozenset({"CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject"})
+_CONDITIONS = frozenset({"if-match", "if-none-match", "x-amz-if-match-last-modified-time", "x-amz-if-match-size"})
 _TAGGING_DIRECTIVES = frozenset({"", "COPY", "REPLACE"})
 _ANNOTATION_DIRECTIVES = frozenset({"", "COPY", "EXCLUDE"})
 
@@ -213,12 +218,18 @@ def required(operation: Operation, request: S3Request) -> tuple[Need, ...]:
 @lru_cache(maxsize=1024)
 def _is_simple(operation: Operation, names: Names) -> bool:
     """Return whether an operation on no version needs nothing but its own action, whatever its headers say."""
-    return operation.name not in _WITH_MORE and names.all.isdisjoint(_WITH_MORE_RIGHTS)
+    more = _WITH_MORE_RIGHTS | _CONDITIONS if operation.name in _CONDITIONAL else _WITH_MORE_RIGHTS
+    return operation.name not in _WITH_MORE and names.all.isdisjoint(more)
 
 
 def needs_of_delete(bucket: str, key: str, version: str) -> Need:
     """Return what deleting one key of a DeleteObjects call needs."""
     return Need(_named("s3:DeleteObject", version), bucket, key, version)
+
+
+def needs_of_condition(bucket: str, key: str, version: str) -> Need:
+    """Return what a deletion needs that depends on what the object is."""
+    return Need(_named("s3:GetObject", version), bucket, key, version)
 
 
 def needs_of_tags(request: S3Request) -> tuple[Need, Need]:
@@ -249,6 +260,12 @@ def _carried(request: S3Request, read: str, write: str) -> tuple[Need, Need]:
     )
 
 
+def actions_of_version(action: str) -> tuple[str, ...]:
+    """Return what an action needs on a version that a key is the name of at its store. What writes over one destroys it."""
+    found = _VERSIONED.get(action, action)
+    return (found, "s3:DeleteObjectVersion") if action == "s3:PutObject" else (found,)
+
+
 def _named(action: str, version: str) -> str:
     return _VERSIONED.get(action, action) if version else action
 
@@ -257,13 +274,18 @@ def _extra(operation: Operation, headers: Mapping[str, str], bucket: str, key: s
     needs = []
     if operation.name in _WRITES and not _ACTION_HEADERS.isdisjoint(headers):
         needs += [Need(action, bucket, key) for header, action in _HEADER_ACTIONS if header in headers]
-    if operation.name == "GetObjectAttributes":
+    if operation.name == "GetObjectAttributes" or (operation.name in _CONDITIONAL and _reads(operation, headers)):
         needs.append(Need(_named("s3:GetObject", version), bucket, key, version))
     if operation.name == "CreateBucket":
         needs += _create_bucket(headers, bucket)
     if asks_for(headers, "x-amz-bypass-governance-retention"):
         needs.append(Need("s3:BypassGovernanceRetention", bucket, key, version))
     return needs
+
+
+def _reads(operation: Operation, headers: Mapping[str, str]) -> bool:
+    """Return whether a write depends on more than that there is, or is not, an object."""
+    return any(headers.get(name, "*").strip() != "*" for name in _CONDITIONS & operation.headers)
 
 
 def asks_for(headers: Mapping[str, str], name: str) -> bool:
@@ -283,21 +305,21 @@ def _create_bucket(headers: Mapping[str, str], bucket: str) -> list[Need]:
 
 
 def copy_source(value: str) -> CopySource:
-    """Split and decode x-amz-copy-source: `[/]bucket/key[?versionId=id]`, split first, decoded once (trap 24).
+    """Read x-amz-copy-source: `[/]bucket/key[?versionId=id]`, the version taken off, the rest decoded once and then split (trap 24).
 
-    Raises InvalidArgument for anything else. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+    Clients encode its slashes too, or not; AWS takes both. The backend is sent what was read here, written anew, so that nobody
+    reads it in another way. Raises InvalidArgument for anything else. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
     """
     path, _, query = value.partition("?")
-    bucket, slash, key = path.removeprefix("/").partition("/")
+    bucket, slash, key = _decoded(path).removeprefix("/").partition("/")
     if not slash or not key or not is_bucket_name(bucket):
         raise InvalidArgument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
     if query and (not query.startswith("versionId=") or "&" in query):
         raise InvalidArgument("Copy Source may carry a versionId and nothing else.")
-    decoded = _decoded(key)
     # Some stores clean the source's path; a dot segment would then leave the bucket that was judged.
-    if not {".", ".."}.isdisjoint(decoded.split("/")):
+    if has_dots(key):
         raise InvalidArgument("Copy Source must not have . or .. as a path segment.")
-    return CopySource(bucket, decoded, _decoded(query.removeprefix("versionId=")))
+    return CopySource(bucket, key, _decoded(query.removeprefix("versionId=")))
 
 
 def _decoded(text: str) -> str:

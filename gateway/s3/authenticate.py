@@ -24,6 +24,7 @@ from gateway.errors import (
 from gateway.s3.request import S3Request
 from gateway.signing.sigv4 import (
     EMPTY_SHA256,
+    TIMESTAMP,
     SignatureClaim,
     SigningKey,
     SigningKeys,
@@ -38,6 +39,7 @@ from gateway.signing.sigv4 import (
 from iam.model import Credentials, Principal, PrincipalType
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
+_TIMESTAMP = re.compile(TIMESTAMP)
 _PRESIGN_MARKS = frozenset({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"})
 _SIGV2_MARKS = frozenset({"AWSAccessKeyId", "Signature"})
 MAX_DECODED_LENGTH = 5 * 2**40  # one PUT: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -152,8 +154,18 @@ def _header_claim(request: S3Request) -> SignatureClaim | None:
         raise InvalidRequest("The authorization mechanism you have provided is not supported.", reason="not SigV4")
     timestamp = request.headers.get("x-amz-date")
     if not timestamp:
-        raise AccessDenied("AWS authentication requires a valid Date or x-amz-date header", reason="no x-amz-date")
+        return _dated_claim(authorization, request.header("date"))
     return parse_authorization(authorization, timestamp)
+
+
+def _dated_claim(authorization: str, date: str) -> SignatureClaim:
+    """Return the claim of a request whose time is in Date, in the form of x-amz-date, and signed: no other header need be."""
+    if not _TIMESTAMP.fullmatch(date):
+        raise AccessDenied("AWS authentication requires a valid Date or x-amz-date header", reason="no x-amz-date")
+    claim = parse_authorization(authorization, date)
+    if "date" not in claim.signed_headers:
+        raise AccessDenied("AWS authentication requires a valid Date or x-amz-date header", reason="unsigned Date")
+    return claim
 
 
 def _sigv2() -> InvalidRequest:

@@ -175,10 +175,25 @@ def _check_parameters(request: S3Request, operation: Operation) -> None:
     seen = set(request.headers) if others else set()
     for name in others:
         if "X-Amz-Signature" not in request.parameters or not is_hoisted(name, operation):
+            _check_headers(request, operation)
             raise errors.NotImplemented(reason=f"parameter {name!r} is unknown to {operation.name}")
         if name.lower() in seen:
             raise InvalidArgument(f"{name} was given more than once.", reason="header and parameter")
         seen.add(name.lower())
+
+
+def _check_headers(request: S3Request, found: Operation) -> None:
+    """Name the header that is missing, where the parameters are those of an operation that needs one: GetObjectAttributes."""
+    given = request.parameters
+    for other in table()[found.method, found.level]:
+        missing = sorted(other.needs_headers.difference(request.headers))
+        if (
+            missing
+            and other.static
+            and given.keys() - AUTH_PARAMETERS <= other.query
+            and other.matches(given, other.needs_headers)
+        ):
+            raise InvalidArgument(f"The header {missing[0]} is missing.", reason=f"{other.name} without {missing[0]}")
 
 
 @cache

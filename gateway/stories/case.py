@@ -17,7 +17,7 @@ from gateway.s3.context import RequestContext, Tags
 from gateway.s3.operations import Operation
 from gateway.s3.request import S3Request
 from gateway.signing.sigv4 import SigningKeys, signature_age_ms
-from gateway.stories import answers
+from gateway.stories import answers, readings
 from gateway.stories.plans import Answer, Forward, NeedsDecisions, NeedsTags, Plan, Reply
 from iam.authorize import Authorizer
 from iam.model import AccessRequest, Decision, Deny
@@ -58,7 +58,15 @@ class Case(NamedTuple):
         return self.ask_all(tuple([self.question(need) for need in needs]), then)
 
     def ask_all(self, questions: tuple[AccessRequest, ...], then: Callable[[Sequence[Decision]], Plan]) -> Plan:
-        """Ask these questions, as `ask`; the tags that a policy names are read before, and only then."""
+        """Ask these questions, as `ask`, about everything that the store may read in them."""
+        if self.world.amazon or readings.are_single(questions):
+            return self._ask_these(questions, then)
+        groups = [readings.of(question) for question in questions]
+        asked = tuple([one for group in groups if not isinstance(group, Deny) for one in group])
+        return self._ask_these(asked, lambda decisions: then(readings.joined(groups, decisions)))
+
+    def _ask_these(self, questions: tuple[AccessRequest, ...], then: Callable[[Sequence[Decision]], Plan]) -> Plan:
+        """Ask these questions; the tags that a policy names are read before, and only then."""
         wants = self.world.authorizer.wants_existing_tags
         wanted = [question for question in questions if question.key and wants(question)]
         if not wanted:
@@ -93,23 +101,36 @@ class Case(NamedTuple):
 
     def must(self, needs: Sequence[Need], then: Callable[[], Plan]) -> Plan:
         """Go on when every need is allowed. Raises AccessDenied, now or when the decisions are there."""
-        if self._are_allowed(needs):
+        questions = self._about(needs)
+        if self._are_allowed(questions):
             return then()
 
         def judged(decisions: Sequence[Decision]) -> Plan:
-            for need, decision in zip(needs, decisions, strict=True):
+            for question, decision in zip(questions, decisions, strict=True):
                 if not decision:
-                    raise AccessDenied(reason=decision.reason, asked=self.question(need))
+                    raise AccessDenied(reason=decision.reason, asked=question)
             return then()
 
-        return self.ask(needs, judged)
+        return self._ask_these(questions, judged)
 
-    def _are_allowed(self, needs: Sequence[Need]) -> bool:
-        """Return whether every need is allowed by what can be decided at once. Raises AccessDenied."""
+    def _about(self, needs: Sequence[Need]) -> tuple[AccessRequest, ...]:
+        """Return the questions about needs, and about all that the store may read in them. Raises AccessDenied."""
+        questions = tuple([self.question(need) for need in needs])
+        if self.world.amazon or readings.are_single(questions):
+            return questions
+        found: list[AccessRequest] = []
+        for question in questions:
+            read = readings.of(question)
+            if isinstance(read, Deny):
+                raise AccessDenied(reason=read.reason, asked=question)
+            found += read
+        return tuple(found)
+
+    def _are_allowed(self, questions: Sequence[AccessRequest]) -> bool:
+        """Return whether all this is allowed by what can be decided at once. Raises AccessDenied."""
         authorizer = self.world.authorizer
-        for need in needs:
-            question = self.question(need)
-            if need.key and authorizer.wants_existing_tags(question):
+        for question in questions:
+            if question.key and authorizer.wants_existing_tags(question):
                 return False
             decision = authorizer.decide_now(question)
             if decision is None:

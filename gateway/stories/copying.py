@@ -4,6 +4,8 @@ By default a copy takes its source's tags and annotations along, and the backend
 a caller who may not read the source's tags, or not write tags at the destination, S3 refuses the copy of an object that has
 tags and allows one of an object that has none: so does this story, which looks. Annotations he may not carry are left
 behind, since only Amazon has them and most callers were never given those rights; asking for them by name is a need.
+Tags in the request are those of the copy only where it says REPLACE; else S3 ignores them, and so does this story, before a
+policy could ask for them.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 """
 
@@ -24,6 +26,8 @@ from iam.model import Decision
 def copy_object(case: Case) -> Plan:
     """Judge the copy and what it carries, in one round."""
     tagging, annotation = directives(case.request)
+    if tagging != "REPLACE" and "x-amz-tagging" in case.request.headers:
+        case = case._replace(request=_without_tagging(case.request))
     needs = required(case.operation, case.request)
     tags = needs_of_tags(case.request) if tagging != "REPLACE" else ()
     annotations = needs_of_annotations(case.request) if not annotation else ()
@@ -52,9 +56,13 @@ def _only_without_tags(case: Case) -> Plan:
 
 
 def _without_tags(request: S3Request) -> S3Request:
-    """Return the copy that writes no tags: those of the client's own headers neither, which say nothing where tags are copied."""
-    headers = {name: value for name, value in request.headers.items() if name != "x-amz-tagging"}
-    return replace(request, headers={**headers, "x-amz-tagging-directive": "REPLACE"})
+    """Return the copy that writes no tags."""
+    return replace(request, headers={**request.headers, "x-amz-tagging-directive": "REPLACE"})
+
+
+def _without_tagging(request: S3Request) -> S3Request:
+    """Return the copy without tags of its own: they say nothing where the source's are copied, so no policy may be content with them."""
+    return replace(request, headers={name: value for name, value in request.headers.items() if name != "x-amz-tagging"})
 
 
 def _without_annotations(request: S3Request) -> S3Request:

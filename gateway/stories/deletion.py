@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.errors import AccessDenied
-from gateway.s3.actions import Need, asks_for, needs_of_delete
+from gateway.s3.actions import Need, asks_for, needs_of_condition, needs_of_delete
 from gateway.s3.payload import verified
 from gateway.s3.xml import DeleteEntry, merge_delete_result, parse_delete, render_delete
 from gateway.stories.case import Case
 from gateway.stories.plans import NeedsBody, Plan
-from iam.model import Decision
+from iam.model import AccessRequest, Decision
 
 MAX_DOCUMENT = 2 * 2**20  # bytes
 
@@ -27,22 +27,35 @@ def delete_objects(case: Case) -> Plan:
 def _judge(case: Case, body: bytes) -> Plan:
     entries, quiet = parse_delete(verified(case.request, case.caller, body))
 
+    asked = [(number, _question(case, need, entries[number])) for number, need in _needs(case, entries)]
+
     def judged(decisions: Sequence[Decision]) -> Plan:
-        verdicts = [all(decisions[i :: len(entries)]) for i in range(len(entries))]
-        refused = tuple(e for e, allowed in zip(entries, verdicts, strict=True) if not allowed)
-        allowed = tuple(e for e, good in zip(entries, verdicts, strict=True) if good)
+        denied = {number for (number, _), decision in zip(asked, decisions, strict=True) if not decision}
+        refused = tuple([entry for number, entry in enumerate(entries) if number in denied])
+        allowed = tuple([entry for number, entry in enumerate(entries) if number not in denied])
         return _delete(case, allowed, refused, quiet=quiet)
 
-    return case.ask(_needs(case, entries), judged)
+    return case.ask_all(tuple([question for _, question in asked]), judged)
 
 
-def _needs(case: Case, entries: Sequence[DeleteEntry]) -> list[Need]:
-    """Return one need per entry, then, where retention is to be bypassed, another round of them."""
-    bucket = case.request.path.bucket
-    needs = [needs_of_delete(bucket, entry.key, entry.version) for entry in entries]
-    if asks_for(case.request.headers, "x-amz-bypass-governance-retention"):
-        needs += [Need("s3:BypassGovernanceRetention", bucket, entry.key, entry.version) for entry in entries]
-    return needs
+def _needs(case: Case, entries: Sequence[DeleteEntry]) -> list[tuple[int, Need]]:
+    """Return what is needed, each with its entry's number: to delete, to bypass retention, to see whether an object is as it is said to be."""
+    bucket, bypass = case.request.path.bucket, asks_for(case.request.headers, "x-amz-bypass-governance-retention")
+    rounds: list[list[tuple[int, Need]]] = [[], [], []]
+    for number, entry in enumerate(entries):
+        what = bucket, entry.key, entry.version
+        rounds[0].append((number, needs_of_delete(*what)))
+        if bypass:
+            rounds[1].append((number, Need("s3:BypassGovernanceRetention", *what)))
+        if any(value.strip() != "*" for _, value in entry.rest):
+            rounds[2].append((number, needs_of_condition(*what)))
+    return [one for found in rounds for one in found]
+
+
+def _question(case: Case, need: Need, entry: DeleteEntry) -> AccessRequest:
+    """Return what is asked about a need; s3:if-match is the entry's own."""
+    etag = dict(entry.rest).get("ETag")
+    return (case if etag is None else case._replace(told={"if-match": etag})).question(need)
 
 
 def _delete(case: Case, allowed: tuple[DeleteEntry, ...], refused: tuple[DeleteEntry, ...], *, quiet: bool) -> Plan:

@@ -152,21 +152,42 @@ class _Filter:
             return self.page(markers or _last(root, entries), number + 1)
         hidden = {id(entry) for entry in entries} - {id(entry) for entry in visible}
         root[:] = [element for element in root if id(element) not in hidden]
-        self._rewrite(root, visible, truncated=truncated)
+        self._rewrite(root, visible)
+        if self._kind.resumes and truncated and not self._is_resumed_at(root, visible):
+            self._resume(root, visible, max((_name(root, entry) for entry in entries), key=str.encode))
         return self._case.reply(xml.whole(root), answer)
 
-    def _rewrite(self, root: Element, visible: Sequence[Element], *, truncated: bool) -> None:
+    def _rewrite(self, root: Element, visible: Sequence[Element]) -> None:
         """Make the rest of the document tell nothing of what is hidden, and of where the client stands."""
         for name in _ECHOES:
             _put(root, name, (self._echoes or {}).get(name))
         if "KeyCount" in _leaves(root):
             _put(root, "KeyCount", str(len(visible)))
-        if self._kind.resumes and truncated:
-            last = max(visible, key=lambda entry: _name(root, entry).encode())
-            members = _leaves(last)
-            for member, element in self._kind.resumes:
-                named = members.get(member) or (members.get("Prefix") if member == "Key" else None)
-                _put(root, element, named)
+
+    def _is_resumed_at(self, root: Element, visible: Sequence[Element]) -> bool:
+        """Return whether the backend goes on behind an entry that is shown: what it says of that is as good for the client."""
+        leaves = _leaves(root)
+        told = {member: _decoded(root, leaves[n]) for member, n in self._kind.resumes if leaves.get(n)}
+        return bool(told) and any(told.items() <= _named(root, entry).items() for entry in visible)
+
+    def _resume(self, root: Element, visible: Sequence[Element], end: str) -> None:
+        """Have the client go on behind the last entry that it is shown; `end` is the last name of the page.
+
+        Where that is another, every version of the entry's key was on this page, in whichever order the backend puts versions and
+        delete markers: the next page begins behind the key.
+        """
+        last = _resumed_behind(root, visible)
+        members = _leaves(last)
+        for member, element in self._kind.resumes:
+            named = members.get(member) or (members.get("Prefix") if member == "Key" else None)
+            _put(root, element, None if member == "VersionId" and _name(root, last) != end else named)
+
+
+def _resumed_behind(root: Element, visible: Sequence[Element]) -> Element:
+    """Return the last entry of a page: of its names, and of equal ones; of uploads the last written, which SeaweedFS lists by their ids."""
+    uploads = [entry for entry in visible if xml.local(entry) == "Upload"]
+    last = [entry for entry in visible if xml.local(entry) != "Upload"] + uploads[-1:]
+    return max(reversed(last), key=lambda entry: _name(root, entry).encode())
 
 
 def _last(root: Element, entries: Sequence[Element]) -> dict[str, str]:
@@ -177,6 +198,11 @@ def _last(root: Element, entries: Sequence[Element]) -> dict[str, str]:
 def _name(root: Element, entry: Element) -> str:
     members = _leaves(entry)
     return _decoded(root, members.get("Key") or members.get("Prefix") or "")
+
+
+def _named(root: Element, entry: Element) -> dict[str, str]:
+    """Return the members of an entry, a common prefix as its key."""
+    return {n: _decoded(root, text) for n, text in _leaves(entry).items()} | {"Key": _name(root, entry)}
 
 
 def _decoded(root: Element, text: str) -> str:

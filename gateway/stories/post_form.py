@@ -25,7 +25,7 @@ from gateway.errors import (
     MissingContentLength,
     SignatureDoesNotMatch,
 )
-from gateway.s3 import post_policy, xml
+from gateway.s3 import aliases, post_policy, xml
 from gateway.s3.actions import required
 from gateway.s3.authenticate import Caller, PayloadMode, check_scope
 from gateway.s3.multipart import Form, boundary_of, is_form
@@ -168,7 +168,7 @@ def _key(form: Form) -> str:
         raise InvalidArgument("User key must have a length greater than 0.", ArgumentName="key")
     if len(key.encode()) > MAX_KEY_BYTES:
         raise KeyTooLongError
-    if "\x00" in key or not {".", ".."}.isdisjoint(key.split("/")):
+    if "\x00" in key or aliases.has_dots(key):
         raise InvalidArgument("The key must not have . or .. as a path segment, nor NUL.", ArgumentName="key")
     return key
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from gateway.errors import IncompleteBody, InvalidRequest, InvalidTag, MissingContentLength
-from gateway.s3 import dialect
+from gateway.s3 import aliases, dialect
 from gateway.s3.actions import Need, required
 from gateway.s3.authenticate import Caller, authenticate
 from gateway.s3.operations import Operation, resolve, settled
@@ -49,6 +49,8 @@ def begin(request: S3Request, world: World, now: int) -> Plan:
     case = Case(settled(request, operation) if request.query else request, operation, caller, world, now)
     _check_length(request, caller)
     _check_tags(case.request)
+    if not world.amazon and aliases.leads_out(request.path.key):
+        raise InvalidRequest("The key must not lead out of its bucket.", reason="a key that a store could read as none")
     return _STORIES.get(operation.name, _plain)(case)
 
 

@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.backends.backend import Backend
 from gateway.errors import S3Error
+from gateway.s3.aliases import is_odd, is_odd_prefix
 from gateway.s3.authenticate import MAX_DECODED_LENGTH, Caller, token_of
 from gateway.s3.context import RequestContext
 from gateway.s3.decoding import incoming, trailer_names
@@ -31,7 +32,7 @@ from gateway.stories.plans import Forward, names_of
 from gateway.stories.story import needs_of
 from gateway.turns.again import Again, Relay
 from gateway.turns.guest import Guest
-from gateway.turns.parameters import SIGNATURE, Parameters, date_of, in_order, is_value
+from gateway.turns.parameters import SIGNATURE, Parameters, date_of, in_order, is_value, named
 from gateway.turns.questions import QuestionTemplate, stand_in
 from gateway.wire.forms import Form, Template, mark
 from gateway.wire.heads import RequestHead
@@ -39,6 +40,7 @@ from iam.model import AccessRequest, Credentials, Principal
 from iam.opa_questions import question_of
 
 PATH = ":path"  # the hole of the key
+PREFIX = named("prefix")  # that of a listing's prefix
 FORWARDED = "x-forwarded-for"
 LENGTHS = ("content-length", "x-amz-decoded-content-length")
 #: What stands for a length while a template is being written, since it is read as a number, and for a parameter, which is encoded:
@@ -97,6 +99,7 @@ class Habit:
         self._at = {name: place for place, name in enumerate(names)}
         self._date_at, self._signature_at = self._at[date_of(claim)], self._at[SIGNATURE]
         self._path_at, self._length_at, self._decoded_at = (self._at.get(name, -1) for name in (PATH, *LENGTHS))
+        self._prefix_at = -1 if world.amazon else self._at.get(PREFIX, -1)
         self._forwarded_at, self._forwarded = self._at.get(FORWARDED, -1), plan.request.header(FORWARDED)
         self._proto = plan.request.header("x-forwarded-proto")
         self._parameters = Parameters(plan.request.query, self._at)
@@ -189,7 +192,7 @@ class Habit:
     def again(self, guest: Guest, raw: bytes, now: int) -> Again | None:
         """Return the story of a head like ours, None when it must be told whole. `now` in epoch seconds."""
         words = self._form.words(raw) if self._is_connected_as(guest) else None
-        if words is None or not self._parameters.fit(raw, words):
+        if words is None or not self._parameters.fit(raw, words) or self._is_odd_listing(words):
             return None
         if not self._is_signed(words, now) or not self._is_session():
             return None
@@ -255,10 +258,16 @@ class Habit:
             return False
         return principal is self._principal and credentials is self._credentials
 
+    def _is_odd_listing(self, words: tuple[bytes, ...]) -> bool:
+        """Return whether the store might list by another prefix, of which only the whole way asks."""
+        return self._prefix_at >= 0 and is_odd_prefix(unquote_to_bytes(words[self._prefix_at]).decode())
+
     def _key_of(self, words: tuple[bytes, ...]) -> str | None:
         """Return the key that a path names, "" for a bucket's, None when only the whole way can tell."""
-        if self._path_at < 0:
-            return ""
+        key = self._written_key(words) if self._path_at >= 0 else ""
+        return None if key and not self._world.amazon and is_odd(key) else key
+
+    def _written_key(self, words: tuple[bytes, ...]) -> str | None:
         text = words[self._path_at].decode("ascii")
         if self.path.virtual_host and text.startswith(("minio/", "minio-gw/")):  # ours, perhaps
             return None

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from gateway.errors import S3Error
+from gateway.s3.aliases import is_odd_prefix
 from gateway.s3.authenticate import Caller
 from gateway.s3.operations import is_beyond
 from gateway.s3.request import S3Request
@@ -40,13 +41,14 @@ _BYTES = 4 * 2**20  # of all heads that habits were made of
 _LONGEST = 8192  # bytes of a head
 
 _WORD = rb"[!-~]{1,1024}"
+_CONDITION = rb"[!-)+-~][!-~]{0,1023}"  # not `*`, behind which a write needs other rights
 _NUMBER = rb"(?:0|[1-9][0-9]{0,12})"
 _BASE64 = rb"[A-Za-z0-9+/]{1,88}={0,2}"
 _KEY = rb"[A-Za-z0-9\-._~/%]{1,3072}"
 _HEX = rb"[0-9a-f]{64}"
 _HTTP_DATE = rb"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
 _MEDIA_TYPE = rb"[!-~]{1,256}(?: [!-~]{1,256}){0,3}"
-#: Fields that may hold another word each time. None of them chooses an operation, an action, a caller or the message's framing,
+#: Fields that may hold another word each time. None of these words chooses an operation, an action, a caller or the message's framing,
 #: but for the lengths, which are read again.
 _ALPHABETS: dict[str, bytes] = {
     "x-amz-date": TIMESTAMP.encode(),
@@ -58,8 +60,8 @@ _ALPHABETS: dict[str, bytes] = {
     "range": rb"bytes=[0-9]{0,19}-[0-9]{0,19}",
     FORWARDED: rb"[0-9A-Za-z.:\[\]]{1,64}(?:, ?[0-9A-Za-z.:\[\]]{1,64}){0,16}",
     **dict.fromkeys(("if-modified-since", "if-unmodified-since"), _HTTP_DATE),
-    "if-match": _WORD,
-    "if-none-match": _WORD,
+    "if-match": _CONDITION,
+    "if-none-match": _CONDITION,
     **dict.fromkeys((
         "b3", "cf-ray", "forwarded", "traceparent", "tracestate", "uber-trace-id", "x-amzn-trace-id", "x-b3-parentspanid",
         "x-b3-spanid", "x-b3-traceid", "x-cloud-trace-context", "x-correlation-id", "x-datadog-parent-id", "x-datadog-trace-id",
@@ -171,7 +173,8 @@ class Habits:
         if len(holes) > _HOLES or not {SIGNATURE, date_of(claim)} <= set(names) or has_marks(told.head.raw):
             return None
         needs = needs_of(told.plan.operation, request, self._world)
-        if any((need.bucket, need.key, need.version) != (*request.path[:2], "") for need in needs):
+        odd = not self._world.amazon and is_odd_prefix(request.parameters.get("prefix", ""))
+        if odd or any((need.bucket, need.key, need.version) != (*request.path[:2], "") for need in needs):
             return None
         try:
             habit = Habit(Form(told.head.raw, [hole for _, hole in holes]), names, told, self._world)

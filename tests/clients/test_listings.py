@@ -123,3 +123,41 @@ def test_the_owner_sees_all(filtering, direct, bucket):
     root = s3_client(filtering.endpoint, {"accessKey": ROOT_USER, "secretKey": ROOT_PASSWORD})
     seen = [one["Key"] for one in root.list_objects_v2(Bucket=bucket)["Contents"]]
     assert seen == [one["Key"] for one in direct.list_objects_v2(Bucket=bucket)["Contents"]]
+
+
+@pytest.fixture(scope="module")
+def versions(direct):
+    """A bucket with many versions and delete markers of its keys, and several uploads of each, seen ones between hidden ones."""
+    name = f"versions-{uuid.uuid4().hex[:12]}"
+    direct.create_bucket(Bucket=name)
+    direct.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    keys, ids = ("hidden/a", "mine/a", "mine/b", "secret/a", "zz"), []
+    for key in keys:
+        for number in range(4):
+            direct.put_object(Bucket=name, Key=key, Body=b"%d" % number)
+            if number % 2 and key != "mine/b":
+                direct.delete_object(Bucket=name, Key=key)
+        ids += [(key, direct.create_multipart_upload(Bucket=name, Key=key)["UploadId"]) for _ in range(3)]
+    yield name
+    for key, upload in ids:
+        direct.abort_multipart_upload(Bucket=name, Key=key, UploadId=upload)
+    for page in direct.get_paginator("list_object_versions").paginate(Bucket=name):
+        for one in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
+            direct.delete_object(Bucket=name, Key=one["Key"], VersionId=one["VersionId"])
+    direct.delete_bucket(Bucket=name)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 1000])
+@pytest.mark.parametrize(("operation", "entries", "member"), [
+    ("list_object_versions", ("Versions", "DeleteMarkers"), "VersionId"), ("list_multipart_uploads", ("Uploads",), "UploadId"),
+])  # fmt: skip
+def test_what_has_one_name_is_listed_once(narrow, direct, versions, operation, entries, member, size):
+    """Versions, delete markers and uploads of one key, over pages that end within it, are each on one page."""
+
+    def found(client, **how):
+        pages = client.get_paginator(operation).paginate(Bucket=versions, **how)
+        return sorted((one["Key"], one[member]) for page in pages for name in entries for one in page.get(name, ()))
+
+    whole = [one for one in found(direct) if may_read(one[0])]
+    assert found(narrow, PaginationConfig={"PageSize": size}) == whole
+    assert len(whole) > 5

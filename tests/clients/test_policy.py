@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from tests.conftest import credentials_for, s3_client
 from tests.servers.opa import start_opa
 from tests.servers.processes import ROOT_PASSWORD, ROOT_USER, GatewayProcess, http_status, until
+from tests.traps.raw import allowing, ask, narrowed
 
 REGO = """package gw
 default allow := false
@@ -210,3 +211,26 @@ def test_workers_share_one_port_and_one_store(servers, weed, issuer):
         assert "Buckets" in s3_client(server.endpoint, credentials).list_buckets()
     assert server.close() == 0
     assert http_status(server.endpoint + "/minio/health/live") == 0
+
+
+def test_trap_33_a_writer_learns_nothing_of_what_is_there(gateway, issuer, direct):
+    """Who may write and delete but not read is told neither yes nor no about an ETag, which is the MD5 of what is read."""
+    name = f"drop-{uuid.uuid4().hex[:10]}"
+    direct.create_bucket(Bucket=name)
+    etag = direct.put_object(Bucket=name, Key="f", Body=b"pin=1234")["ETag"]
+    try:
+        writer = narrowed(gateway, issuer, allowing("s3:PutObject", "s3:DeleteObject"))
+        for tag in (etag, f'"{"0" * 32}"'):
+            for method, header in (("PUT", "If-Match"), ("PUT", "If-None-Match"), ("DELETE", "If-Match")):
+                assert ask(gateway, method, f"/{name}/f", {header: tag}, who=writer).status == 403
+            document = f"<Delete><Object><Key>f</Key><ETag>{tag}</ETag></Object></Delete>".encode()
+            assert ask(gateway, "POST", f"/{name}?delete", body=document, who=writer).body.count(b"AccessDenied") == 1
+        assert direct.get_object(Bucket=name, Key="f")["Body"].read() == b"pin=1234"
+        both = narrowed(gateway, issuer, allowing("s3:PutObject", "s3:GetObject"))
+        assert ask(gateway, "PUT", f"/{name}/f", {"If-Match": f'"{"0" * 32}"'}, who=both).status == 412
+        assert ask(gateway, "PUT", f"/{name}/f", {"If-Match": etag}, who=both).status == 200
+        assert ask(gateway, "PUT", f"/{name}/new", {"If-None-Match": "*"}, who=writer).status == 200
+    finally:
+        for key in ("f", "new"):
+            direct.delete_object(Bucket=name, Key=key)
+        direct.delete_bucket(Bucket=name)

@@ -192,3 +192,16 @@ def test_opa_judges_by_the_tags_of_an_object(servers, weed, issuer, s3, bucket):
     finally:
         front.close()
         opa.close()
+
+
+def test_trap_32_a_copy_does_not_tag_itself_public(narrowed, s3, bucket):
+    """Who may give class=public only copies nothing of class=secret by saying so, unless the copy really is given that tag."""
+    public = {"StringEquals": {"s3:RequestObjectTag/class": "public"}}
+    plain = ["s3:GetObject", "s3:PutObject", "s3:GetObjectTagging"]
+    tagger = narrowed({"Action": plain}, {"Action": "s3:PutObjectTagging", "Condition": public})
+    s3.put_object(Bucket=bucket, Key="secret", Body=b"s", Tagging="class=secret")
+    copy = {"Bucket": bucket, "CopySource": f"{bucket}/secret", "Tagging": "class=public"}
+    assert error(tagger.copy_object, Key="a", **copy) == "AccessDenied"
+    assert error(tagger.copy_object, Key="a", TaggingDirective="COPY", **copy) == "AccessDenied"
+    tagger.copy_object(Key="a", TaggingDirective="REPLACE", **copy)
+    assert s3.get_object_tagging(Bucket=bucket, Key="a")["TagSet"] == [{"Key": "class", "Value": "public"}]

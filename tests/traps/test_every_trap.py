@@ -36,7 +36,7 @@ TRAPS = {
     21: "100 Continue is said before authorization",
     22: "a sub-resource is taken for the base operation",
     23: "the source of a copy is not authorized",
-    24: "a copy source is decoded before it is split, or walks",
+    24: "a copy source is read in two ways, or walks",
     25: "a copy source on another request is forwarded",
     26: "a version is read with the right to the current object",
     27: "listings fall back to a weaker right",

@@ -28,16 +28,38 @@ def test_trap_23_a_copy_reads_its_source(edge, issuer, recorded, target, source)
 
 #: x-amz-copy-source -> what is wrong with it; none may be read as another object than was judged.
 SOURCES = [
-    "aa%2Fk", "/aa%2Fk", "%61a/k", "aa/../cc/k", "aa/%2e%2e/cc/k", "aa/%2E%2E%2Fcc/k", "aa/./k", "../aa/k", "aa", "aa/", "/", "//aa/k",
-    "?versionId=v", "aa/k?versionId=v&acl", "aa/k?acl", "aa/k%ff", "arn:aws:s3:us-east-1:1:accesspoint/p/object/k", "", "a a/k", "aa#/k",
+    "aa%252Fk", "//aa%2Fk", "%2F%2Faa%2Fk", "aa%2F..%2Fcc%2Fk", "aa/../cc/k", "aa%2F%2E%2E%2Fcc/k", "%2Faa%5C..%5Ck", "aa%2F", "aa/%2e%2e/cc/k", "aa/%2E%2E%2Fcc/k", "aa/./k", "../aa/k", "aa", "aa/", "/", "//aa/k",
+    "?versionId=v", "aa%3FversionId=v", "aa%2Fk?versionId=v&acl", "aa/k?versionId=v&acl", "aa/k?acl", "aa/k%ff", "arn:aws:s3:us-east-1:1:accesspoint/p/object/k", "", "a a/k", "aa#/k",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_trap_24_a_copy_source_is_read_in_one_way(edge, recorded, source):
-    """A source that is split after decoding, holds dot segments or more than a version is refused, root or not."""
+    """A source without a bucket and a key, with dot segments or with more than a version is refused, root or not."""
     answer = ask(edge, "PUT", "/bb/k", {"x-amz-copy-source": source})
     assert (answer.status, recorded()) == (400, []), answer
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["aa/k/l+", "/aa/k/l+", "aa%2Fk%2Fl+", "/aa%2Fk%2Fl%2B", "%2Faa%2Fk%2Fl+", "%2faa/k%2Fl%2b", "%61a/%6B/l+"],
+)
+@pytest.mark.parametrize("version", ["", "?versionId=v"])
+def test_trap_24_a_copy_source_is_judged_as_it_is_sent(edge, issuer, recorded, source, version):
+    """Clients encode none, some or all of it: it is one key to the policy and, written anew, to the backend; `+` is a plus."""
+    headers = {"x-amz-copy-source": source + version}
+    action = "s3:GetObjectVersion" if version else "s3:GetObject"
+    tags = ["s3:GetObjectTagging", "s3:GetObjectVersionTagging", "s3:PutObjectTagging"]
+    others = narrowed(
+        edge,
+        issuer,
+        allowing("s3:PutObject", *tags),
+        allowing(action, resource=["arn:aws:s3:::aa/k", "arn:aws:s3:::aa/k%2Fl+"]),
+    )
+    assert (ask(edge, "PUT", "/bb/k", headers, who=others).status, recorded()) == (403, [])
+    who = narrowed(edge, issuer, allowing("s3:PutObject", *tags), allowing(action, resource="arn:aws:s3:::aa/k/l+"))
+    assert ask(edge, "PUT", "/bb/k", headers, who=who).status == 200
+    assert recorded()[0].headers["x-amz-copy-source"] == f"aa/k/l%2B{version}"
 
 
 def test_trap_24_an_encoded_question_mark_is_of_the_key(edge, recorded):

@@ -317,7 +317,7 @@ def test_trap_17_the_path_is_sent_as_it_was_signed(edge, recorded):
         "/bkt/a//bkt",
         "/bkt/a/../c",
         "/bkt/./x",
-        "/bkt/%2E%2E/x".replace("%2E", "."),
+        "/bkt/a/.%2E/%5Cx".replace("%2E", "."),
         "/bkt/sp%20ace",
         "/bkt/plus%2B",
         "/bkt/%E6%97%A5",
@@ -327,6 +327,14 @@ def test_trap_17_the_path_is_sent_as_it_was_signed(edge, recorded):
         edge_headers = signed(edge, "GET", path)
         assert send(edge, "GET", path, edge_headers)[0] == 200, path
         assert recorded()[-1].line.split(" ")[1] == path
+
+
+def test_trap_17_a_path_that_leads_out_of_its_bucket_is_not_sent(edge, recorded):
+    """A store that cleans paths would go to another bucket, or take the bucket itself; whoever asks, it hears nothing."""
+    for path in ("/bkt/../x", "/bkt/a/../../x", "/bkt/..%5Cx", "/bkt/%2E%2E/x", "/bkt//", "/bkt/%5C", "/bkt/a/.."):
+        for method in ("GET", "DELETE"):
+            assert send(edge, method, path, signed(edge, method, path))[0] == 400, path
+    assert recorded() == []
 
 
 def test_trap_20_smuggling_is_refused(edge, backend):

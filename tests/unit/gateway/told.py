@@ -37,9 +37,15 @@ def policies(*statements) -> dict[str, object]:
 
 
 def make(
-    known=None, who=lookup, *, settings: Mapping[str, object] | None = None, opa: OpaSettings | None = None, **how
+    known=None,
+    who=lookup,
+    *,
+    settings: Mapping[str, object] | None = None,
+    opa: OpaSettings | None = None,
+    amazon: bool = False,
+    **how,
 ) -> Desk:
-    """Return a desk that learns from the first story. `known` returns the policies, or `opa` is asked."""
+    """Return a desk that learns from the first story. `known` returns the policies, or `opa` is asked; `amazon`: of the store."""
     keys = SigningKeys()
     pool = Pool(SimpleNamespace(time=time.monotonic))  # nothing is sent
     given = {"region": "us-east-1", "addressing": "path", "credentials": "root", **(settings or {})}
@@ -47,7 +53,7 @@ def make(
     at_first = policies(MAY)
     service = PolicyService(opa, pool) if opa else None
     authorizer = OpaAuthorizer(opa, service) if opa else IamPolicies(known or (lambda: at_first))
-    world = World(who, AllOf(authorizer), keys, raw_headers=opa is not None and opa.raw_headers)
+    world = World(who, AllOf(authorizer), keys, raw_headers=opa is not None and opa.raw_headers, amazon=amazon)
     desk = Desk(
         world, backend, AccessLog(as_json=False, quiet=False, out=io.StringIO()), RequestIds(), service=service, **how
     )

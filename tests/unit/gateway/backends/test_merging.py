@@ -62,7 +62,7 @@ def test_the_owner_is_told_once():
     assert xml.bucket_names(body) == ("x1",)
 
 
-@pytest.mark.parametrize("wanted", [{"max-buckets": text} for text in ("0", "10001", "-1", "x", "", "1e3", "9" * 40)] + [{"continuation-token": "bucket-7"}])  # fmt: skip
+@pytest.mark.parametrize("wanted", [{"max-buckets": text} for text in ("0", "10001", "-1", "x", "", "1e3", "9" * 40, "0" * 8 + "10", "0" * 5 + "1" * 9)] + [{"continuation-token": "bucket-7"}])  # fmt: skip
 def test_wrong_parameters_are_refused(wanted):
     """A page size out of bounds, and a token that is not ours, are InvalidArgument."""
     with pytest.raises(InvalidArgument):

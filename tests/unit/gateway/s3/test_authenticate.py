@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from gateway.errors import S3Error
 from gateway.s3.authenticate import MAX_DECODED_LENGTH, PayloadMode, authenticate
-from gateway.signing.sigv4 import EMPTY_SHA256, SigningKeys, signing_key
+from gateway.signing.sigv4 import EMPTY_SHA256, Scope, SigningKeys, sign_headers, signing_key
 from iam.model import Credentials, PrincipalType, Secret
 from tests.unit.gateway.signers import (
     ANN,
     EVE,
+    HOST,
     PRINCIPALS,
     ROOT,
     UNSIGNED,
@@ -192,6 +193,33 @@ def test_trap_65_old_and_future_signatures_are_refused(skew, code):
     assert code_of(request, now + skew) == code
     edge = 900 if skew > 0 else -900
     assert caller_of(request, now + edge).principal.owner
+
+
+def dated(stamp: str, covered: tuple[str, ...] = ("date",), **more: str):
+    """Return a request whose time is in its Date; the headers that are not `covered` are left out of the signature."""
+    timestamp = "20231114T221320Z"
+    scope = Scope(timestamp[:8], "us-east-1", "s3")
+    sent = {"host": HOST, "x-amz-content-sha256": UNSIGNED, "date": stamp, **more}
+    covers = {n: v for n, v in sent.items() if n in {"host", "x-amz-content-sha256", *covered}}
+    authorization, _ = sign_headers(
+        "GET", "/bkt/k", "", covers, UNSIGNED,
+        key=signing_key(ROOT.secret.reveal(), scope), scope=scope, access_key_id=ROOT.access_key_id, timestamp=timestamp,
+    )  # fmt: skip
+    del sent["host"]  # `read` has it
+    return read("GET", "/bkt/k", sent | {"authorization": authorization})
+
+
+def test_trap_65_a_signed_date_is_as_good_as_x_amz_date():
+    """In the form of x-amz-date and covered by the signature; x-amz-date counts where both are there, and it ages all the same."""
+    now = 1_700_000_000
+    assert caller_of(dated("20231114T221320Z"), now).principal == PRINCIPALS["ROOTKEY"]
+    assert code_of(dated("20231114T221320Z"), now + 901) == "RequestTimeTooSkewed"
+    assert code_of(dated("20231114T221320Z", covered=()), now) == "AccessDenied"
+    assert code_of(dated("20231114T221321Z"), now) == "SignatureDoesNotMatch"
+    for other in ("Tue, 14 Nov 2023 22:13:20 GMT", "20231114T251320Z", "20231115T221320Z"):
+        assert code_of(dated(other), now) in {"AccessDenied", "AuthorizationHeaderMalformed"}
+    both = {"x-amz-date": "20231114T221321Z"}
+    assert code_of(dated("20231114T221320Z", ("date", "x-amz-date"), **both), now) == "SignatureDoesNotMatch"
 
 
 def test_trap_09_presigned_urls_end():

@@ -7,7 +7,7 @@ import itertools
 import pytest
 from botocore.loaders import Loader
 
-from gateway.errors import S3Error
+from gateway.errors import InvalidArgument, S3Error
 from gateway.s3.actions import ACTIONS, copy_source, required
 from gateway.s3.operations import REFUSED, resolve, settled, table
 from gateway.s3.request import parse
@@ -92,6 +92,17 @@ def test_trap_62_unknown_parameters_never_fall_through(target):
         assert refused.value.status in {405, 501}
 
 
+def test_a_missing_header_is_named():
+    """GetObjectAttributes without the header that says which is a mistake in the request, not an operation that is not there."""
+    with pytest.raises(InvalidArgument, match="x-amz-object-attributes"):
+        resolve(request("GET", "/buc/k?attributes"))
+    assert resolve(request("GET", "/buc/k?attributes", x_amz_object_attributes="ETag")).name == "GetObjectAttributes"
+    for method, target in (("GET", "/buc/k?attributes=x"), ("PUT", "/buc/k?attributes"), ("GET", "/buc?attributes")):
+        with pytest.raises(S3Error) as refused:
+            resolve(request(method, target))
+        assert refused.value.status == 501
+
+
 def test_every_operation_has_its_actions():
     """The routing table and the action table name the same operations; with the refused ones they are S3's model."""
     assert {o.name for found in table().values() for o in found} == set(ACTIONS)
@@ -123,7 +134,11 @@ def routed(method: str, target: str) -> str | None:
     try:
         return resolve(request(method, target)).name
     except S3Error as error:
-        return None if error.status in {405, 501} else error.code
+        return (
+            None
+            if error.status in {405, 501} or error.text == "The header x-amz-object-attributes is missing."
+            else error.code
+        )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -247,7 +262,8 @@ def test_every_subresource_routes_to_its_own_operation():
         "/",
         "bucket",
         "bucket/",
-        "/b%2Fk",
+        "/b%2F..%2Fk",
+        "//b%2Fk",
         "b/../x/k",
         "b/%2e%2e/x",
         "b/k?x=1",
@@ -257,7 +273,7 @@ def test_every_subresource_routes_to_its_own_operation():
         "b/%ff",
     ],
 )
-def test_trap_24_copy_source_is_split_then_decoded(value):
+def test_trap_24_copy_source_is_read_once(value):
     """A copy source that is empty, escapes its bucket or carries more than a version is refused."""
     with pytest.raises(S3Error):
         copy_source(value)
@@ -285,3 +301,21 @@ def test_a_parameter_of_minios_clients_is_known_to_its_operation_alone():
         with pytest.raises(S3Error) as refusal:
             resolve(request("GET", target))
         assert refusal.value.code == "NotImplemented"
+
+
+@pytest.mark.parametrize("value", ['"0cc175b9c0f1b6a831c399e269772661"', "0cc", 'W/"a"', "*, b", ""])
+@pytest.mark.parametrize(("method", "target", "headers", "name"), [
+    ("PUT", "/buc/k", {}, "if-match"), ("PUT", "/buc/k", {}, "if-none-match"), ("DELETE", "/buc/k", {}, "if-match"),
+    ("DELETE", "/buc/k?versionId=v", {}, "if-match"), ("DELETE", "/buc/k", {}, "x-amz-if-match-size"),
+    ("DELETE", "/buc/k", {}, "x-amz-if-match-last-modified-time"), ("POST", "/buc/k?uploadId=u", {}, "if-match"),
+    ("PUT", "/buc/k", {"x-amz-copy-source": "src/k"}, "if-match"),
+])  # fmt: skip
+def test_trap_33_a_write_that_depends_on_what_an_object_is_reads_it(method, target, headers, name, value):
+    """Else who may only write learns by trying what is in there; that there is an object at all is no more than the write itself tells."""
+    version = "v" if "versionId" in target else ""
+    read = ("s3:GetObjectVersion" if version else "s3:GetObject", "buc", "k", version)
+    for said, expected in ((value, True), ("*", False)):
+        one = request(method, target, **headers, **{name: said})
+        assert (read in required(resolve(one), one)) is expected
+    one = request("PUT", "/buc/k?tagging", **{name: value})
+    assert [need.action for need in required(resolve(one), one)] == ["s3:PutObjectTagging"]

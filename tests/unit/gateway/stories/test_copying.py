@@ -130,3 +130,41 @@ def test_a_directive_in_a_presigned_url_is_one_for_the_store_too():
     assert isinstance(found, Forward)
     assert found.request.headers["x-amz-tagging-directive"] == "REPLACE"
     assert "x-amz-tagging-directive" not in found.request.parameters
+
+
+PUBLIC = {"StringEquals": {"s3:RequestObjectTag/class": "public"}}
+
+
+@pytest.mark.parametrize("directive", [{}, {"x-amz-tagging-directive": "COPY"}])
+def test_trap_32_tags_that_a_copy_ignores_satisfy_no_policy(directive):
+    """Who may give the tag class=public only may not carry class=secret over under that word; the header is not sent."""
+    statements = [
+        {"Effect": "Allow", "Action": [*PLAIN, *ANNOTATIONS, "s3:GetObjectTagging"], "Resource": "*"},
+        {"Effect": "Allow", "Action": "s3:PutObjectTagging", "Resource": "*", "Condition": PUBLIC},
+    ]
+    where = world(AllOf(IamPolicies(lambda: {"ann": parse(json.dumps({"Statement": statements}))})))
+    said = COPY | directive | {"x-amz-tagging": "class=public"}
+    found = plan_of(*signed("PUT", "/ann/k", said, who=ANN), where)
+    assert isinstance(found, NeedsTags)
+    with pytest.raises(S3Error) as refused:
+        found.then([(("class", "secret"),)])
+    assert refused.value.code == "AccessDenied"
+    assert "x-amz-tagging" not in found.then([()]).request.headers
+    replaced = plan_of(*signed("PUT", "/ann/k", said | {"x-amz-tagging-directive": "REPLACE"}, who=ANN), where)
+    assert replaced.request.headers["x-amz-tagging"] == "class=public"
+
+
+def test_tags_that_a_copy_ignores_are_not_sent():
+    """Whoever may carry the source's tags sends a request that every store reads alike, signed in the header or in a URL."""
+    sent = plan({"x-amz-tagging": "a=1"}, *PLAIN, *TAGS, *ANNOTATIONS)
+    assert "x-amz-tagging" not in sent.request.headers
+    where = world(
+        AllOf(
+            IamPolicies(
+                lambda: {"ann": parse(json.dumps({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}))}
+            )
+        )
+    )
+    hoisted = plan_of(*presigned("PUT", "/ann/k?x-amz-tagging=a%3D1", COPY, who=ANN), where)
+    assert "x-amz-tagging" not in hoisted.request.headers
+    assert "x-amz-tagging" not in hoisted.request.parameters

@@ -79,6 +79,26 @@ def test_bypassing_retention_is_asked_for_every_key(remote):
     assert [e.key for e in parse_delete(found.body)[0]] == ["a"]
 
 
+def test_trap_33_a_deletion_that_depends_on_what_an_object_is_reads_it(remote):
+    """An entry with an ETag needs the right to read that object too, and its ETag is what s3:if-match is; the others' is none."""
+    entries = (
+        DeleteEntry("a"),
+        DeleteEntry("b", "v", (("ETag", '"e"'),)),
+        DeleteEntry("c", "", (("ETag", "*"),)),
+        DeleteEntry("d", "", (("Size", "1"),)),
+    )
+    body = render_delete(entries, quiet=False)
+    request, now, _ = delete(body=body)
+    plan = plan_of(request, now, remote).then(body)
+    assert [(q.action.removeprefix("s3:"), q.key, q.context.values("s3:if-match")) for q in plan.questions] == [
+        ("DeleteObject", "a", None), ("DeleteObjectVersion", "b", ('"e"',)), ("DeleteObject", "c", ("*",)), ("DeleteObject", "d", None),
+        ("GetObjectVersion", "b", ('"e"',)), ("GetObject", "d", None),
+    ]  # fmt: skip
+    yes, no = Allow(), Deny("no")
+    found = plan.then([yes, yes, yes, yes, no, yes])
+    assert [e.key for e in parse_delete(found.body)[0]] == ["a", "c", "d"]
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
