@@ -27,19 +27,30 @@ def is_odd_prefix(prefix: str) -> bool:
     return ("/." in prefix or prefix.startswith(".")) and _DOTS.search(prefix) is not None
 
 
-def readings(text: str) -> frozenset[str] | None:
-    """Return everything that a key or prefix may be read as, itself too; None when one of it leads out of the bucket."""
-    found, left = {text}, [text]
+def readings(key: str) -> frozenset[str] | None:
+    """Return everything that a key may be read as, itself too; None when one of it leads out of the bucket."""
+    found, out = _folded(key)
+    return None if out else found
+
+
+def readings_of_prefix(prefix: str) -> frozenset[str]:
+    """Return everything that a listing's prefix may be read as in its bucket, itself too: it selects keys, and leads nowhere."""
+    return _folded(prefix)[0]
+
+
+def _folded(text: str) -> tuple[frozenset[str], bool]:
+    """Return a text and what can be made of it, and whether some of that leads out."""
+    found, left, out = {text}, [text], False
     while left:
         one = left.pop()
         resolved = _resolved(one)
         if resolved is None:
-            return None
+            out, resolved = True, one
         for other in (one.replace("\\", "/"), _RUN.sub("/", one).removeprefix("/"), resolved):
             if other not in found:
                 found.add(other)
                 left.append(other)
-    return frozenset(found)
+    return frozenset(found), out
 
 
 def leads_out(key: str) -> bool:

@@ -118,15 +118,13 @@ def _versions(action: str, key: str, version: str) -> Iterator[tuple[str, str, s
 
 
 def _facts(question: AccessRequest, context: RequestContext) -> list[RequestContext] | None:
-    """Return the facts with all readings of a listing's prefix and of a copy's source, None when one leads out."""
+    """Return the facts with all readings of a listing's prefix and of a copy's source, None when that leads out."""
     if _SOURCE in context.told:
         return _with_sources(context, context.told[_SOURCE])
     prefix = next((value for name, value in context.query if name == "prefix"), None)
     if question.key or prefix is None:
         return [context]
-    found = aliases.readings(prefix)
-    if found is None:
-        return None
+    found = aliases.readings_of_prefix(prefix)
     others = [
         tuple([(n, other if n == "prefix" else v) for n, v in context.query]) for other in sorted(found - {prefix})
     ]
