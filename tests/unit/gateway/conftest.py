@@ -6,6 +6,7 @@ import pytest
 
 from iam.authorize import AllOf
 from iam.opa import OpaAuthorizer, OpaSettings
+from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.storied import world
 
 
@@ -15,3 +16,11 @@ async def remote():
     authorizer = OpaAuthorizer(OpaSettings("http://127.0.0.1:9/v1/data/authz"))
     yield world(AllOf(authorizer))
     await authorizer.close()
+
+
+@pytest.fixture
+def store():
+    """A store that records every byte."""
+    server = RecordingBackend()
+    yield server
+    server.close()

@@ -16,20 +16,11 @@ from gateway.control import MAX_FORM
 from gateway.turns.desk import METRICS
 from sts.assume_role import SignedCaller
 from tests.servers.processes import free_port
-from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.front import serve, until
 from tests.unit.gateway.signers import ANN, ROOT
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 CALL = b"Action=AssumeRole&Version=2011-06-15&DurationSeconds=900"
-
-
-@pytest.fixture
-def store():
-    """A store that records every byte."""
-    server = RecordingBackend()
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -17,19 +17,10 @@ from gateway.stories.forward import Target, UpstreamRequest
 from gateway.wire.pool import Pool
 from iam.model import Credentials, Secret
 from tests.servers.processes import free_port
-from tests.servers.recording import RecordingBackend
 
 ROOT = Credentials("ROOTKEY", Secret("root-secret"))
 STATIC = Credentials("STATICKEY", Secret("static-secret"))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-
-@pytest.fixture
-def store():
-    """A store that records every byte."""
-    server = RecordingBackend()
-    yield server
-    server.close()
 
 
 @pytest.fixture

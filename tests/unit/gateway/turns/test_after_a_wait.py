@@ -15,7 +15,6 @@ from multidict import CIMultiDict
 
 from gateway.errors import InvalidAccessKeyId
 from gateway.signing.sigv4 import MAX_SKEW
-from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.forms import BOUNDARY, multipart, signed_form
 from tests.unit.gateway.front import Answer, Front, serve, until
 from tests.unit.gateway.signers import ANN, HOST, lookup
@@ -93,14 +92,6 @@ KINDS = {
          "headers": {"x-amz-decoded-content-length": "3", "x-amz-trailer": "x-amz-checksum-crc32"}},
     ),
 }  # fmt: skip
-
-
-@pytest.fixture
-def store():
-    """A store that records every byte."""
-    server = RecordingBackend()
-    yield server
-    server.close()
 
 
 @pytest.fixture

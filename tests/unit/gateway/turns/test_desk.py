@@ -15,17 +15,8 @@ from gateway.wire.heads import RequestReader
 from gateway.wire.plane import Times
 from iam.authorize import IamPolicies
 from iam.policy import parse
-from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.front import serve
 from tests.unit.gateway.signers import ANN
-
-
-@pytest.fixture
-def store():
-    """A store that records every byte."""
-    server = RecordingBackend()
-    yield server
-    server.close()
 
 
 @pytest.fixture

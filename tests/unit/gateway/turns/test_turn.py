@@ -27,20 +27,11 @@ from gateway.turns import turn
 from iam.model import Credentials, Secret
 from iam.opa import OpaAuthorizer, OpaSettings
 from tests.servers.processes import BACKEND, free_port
-from tests.servers.recording import RecordingBackend
 from tests.unit.gateway.front import Answer, listen, serve, until
 from tests.unit.gateway.signers import ANN, EVE, ROOT, lookup
 from tests.unit.gateway.signing.test_chunked import encode_signed
 
 STREAMING = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
-
-
-@pytest.fixture
-def store():
-    """A store that records every byte."""
-    server = RecordingBackend()
-    yield server
-    server.close()
 
 
 @pytest.fixture
