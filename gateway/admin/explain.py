@@ -6,6 +6,7 @@ and the facts that it had, and the policies of now.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gateway.admin import explanations
@@ -16,6 +17,7 @@ from gateway.admin.office import Office
 from gateway.errors import S3Error
 from gateway.printable import plain
 from gateway.s3.context import RequestContext
+from gateway.stories import readings
 from gateway.turns.denials import Denial
 from iam.model import AccessRequest, Deny, Principal, PrincipalType
 from iam.verdicts import Explanation
@@ -25,6 +27,7 @@ _PARTLY = (
     "This process has not seen the session itself, only its record: what is only in its token is not known here (its session "
     "policy, its tags, its groups, other claims), so that the answer to it may be another one."
 )
+_OTHERWISE = "The store may read this as something else, and all of it must be allowed: "
 
 
 async def explain(call: AdminCall, office: Office) -> Reply:
@@ -79,13 +82,33 @@ def _decided(denial: Denial) -> dict[str, Any]:
 
 
 async def _explained(call: AdminCall, office: Office, question: AccessRequest, notes: list[str]) -> dict[str, Any]:
-    question, lost = await _with_tags(call, office, question)
-    found = await call.asker.world.authorizer.explain(question)
-    if lost:
-        found = Explanation(Deny("the object's tags could not be read"), "tags", found.session, found.policies)
+    """Explain a question as a request's is decided: about everything that the store may read in it, the first refusal of all."""
+    read = (question,) if call.asker.world.amazon else readings.of(question)
+    if isinstance(read, Deny):
+        found = Explanation(read, "what the store reads")
+    else:
+        question, found = await _decided_first(call, office, read)
+    if isinstance(read, tuple) and len(read) > 1:
+        notes = [*notes, _OTHERWISE + ", ".join(f"{one.action} on {one.resource}" for one in read)]
     told = explanations.document(question, found, office.policies(), office.view())
     text = "\n".join([explanations.words(told, found), *(f"note: {note}" for note in notes)])
     return {**told, "notes": notes, "words": text}
+
+
+async def _decided_first(
+    call: AdminCall, office: Office, read: Sequence[AccessRequest]
+) -> tuple[AccessRequest, Explanation]:
+    """Return the question that is refused, and why; the first, and why it is allowed, where all are."""
+    explained = []
+    for one in read:
+        question, lost = await _with_tags(call, office, one)
+        found = await call.asker.world.authorizer.explain(question)
+        if lost:
+            found = Explanation(Deny("the object's tags could not be read"), "tags", found.session, found.policies)
+        explained.append((question, found))
+        if not found:
+            return explained[-1]
+    return explained[0]
 
 
 async def _with_tags(call: AdminCall, office: Office, question: AccessRequest) -> tuple[AccessRequest, bool]:

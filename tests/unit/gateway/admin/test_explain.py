@@ -113,6 +113,36 @@ async def test_the_explanation_is_the_answer(gateway, names):
         assert told["notes"] == []
 
 
+#: What a store that takes keys for paths reads as something else.
+ODD = [
+    ("GET", "/photos//secret/cat", "s3:GetObject", "photos//secret/cat", {}),
+    ("GET", "/photos/ann%5C%5Ccat", "s3:GetObject", "photos/ann\\\\cat", {}),
+    ("GET", "/photos/a.versions/v_1", "s3:GetObject", "photos/a.versions/v_1", {}),
+    ("GET", "/photos/.uploads/1/part", "s3:GetObject", "photos/.uploads/1/part", {}),
+    ("GET", "/photos?list-type=2&prefix=%2Fa%2Fb", "s3:ListBucket", "photos", {"s3:prefix": "/a/b"}),
+    ("GET", "/photos?list-type=2&prefix=a%2F%2Fb", "s3:ListBucket", "photos", {"s3:prefix": "a//b"}),
+]
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("get-photos",), ("from-here", "not-secret"), ("home", "listing"), ("readonly",)]
+)
+async def test_trap_17_what_a_store_may_read_otherwise_is_explained_as_it_is_decided(gateway, names):
+    """The explanation is about the reading that is refused, and says that there are several."""
+    await gateway.iam.changes.put_user("ann", secret=key("ann").secret)
+    if names:
+        await gateway.iam.changes.attach("ann", names)
+    for method, target, action, resource, context in ODD:
+        happened = await allowed(gateway, key("ann"), method, target)
+        told = await explained(gateway, "ann", action, resource, **context)
+        assert told["allowed"] == happened, (target, told["words"])
+        if ".uploads" in target:
+            assert (told["decidedBy"], told["notes"]) == ("what the store reads", [])
+        else:
+            assert "may read this as something else" in told["notes"][0]
+    assert not (await explained(gateway, "ann", "s3:GetObject", "photos/../x"))["allowed"]
+
+
 def _encoded(policy: str) -> str:
     return base64.b64encode(policy.encode()).decode()
 
