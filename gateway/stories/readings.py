@@ -7,7 +7,7 @@ allowed them all. Nearly all have none, which one look at the key says. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
+from itertools import islice, product
 
 from gateway.s3 import aliases
 from gateway.s3.actions import actions_of_version
@@ -15,7 +15,9 @@ from gateway.s3.context import RequestContext
 from iam.model import AccessRequest, Decision, Deny, Principal
 
 _SOURCE = "x-amz-copy-source"
+AT_MOST = 24  # questions instead of one: a key of a thousand bytes could be made to be read as hundreds, each asked of a policy service
 _OUT = Deny("a store could read the key as one outside of the bucket")
+_TOO_MANY = Deny("a store could read the key as too many others")
 _UPLOADS = Deny("a store keeps unfinished uploads under such keys")
 #: Operations at which `k/` is no name of `k`, so that who may use the folder `k/*` may mark it by an object `k/`. At others
 #: SeaweedFS does as if there were no slash: it tells the tags, the ACL and the attributes of `k`.
@@ -45,11 +47,12 @@ def of(question: AccessRequest) -> tuple[AccessRequest, ...] | Deny:
     texts = keys if question.key else [value for one in facts for name, value in one.query if name == "prefix"]
     if aliases.of_uploads(texts) and not _is_unbound(question.principal):
         return _UPLOADS
-    return tuple([
+    read = tuple([
         question._replace(action=action, key=key, context=one._replace(version_id=version))
         for one, key in product(facts, keys)
-        for action, key, version in _versions(question.action, key, context.version_id)
+        for action, key, version in islice(_versions(question.action, key, context.version_id), AT_MOST + 1)
     ])  # fmt: skip
+    return read if len(read) <= AT_MOST else _TOO_MANY
 
 
 def joined(groups: Sequence[tuple[AccessRequest, ...] | Deny], decisions: Sequence[Decision]) -> list[Decision]:

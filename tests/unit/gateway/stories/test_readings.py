@@ -8,6 +8,7 @@ import pytest
 
 from gateway.errors import AccessDenied, InvalidRequest
 from gateway.stories.plans import Forward, NeedsBody, NeedsDecisions, Reply
+from gateway.stories.readings import AT_MOST
 from iam.model import Allow, Deny
 from tests.unit.gateway.signers import ANN, EVE, ROOT, signed
 from tests.unit.gateway.storied import delete, plan_of, refusal, world
@@ -53,6 +54,16 @@ def test_trap_17_every_reading_must_be_allowed(remote):
             plan.then(decisions)
         assert refused.value.reason == "b"
         assert refused.value.asked.key == ("bob/x" if decisions[0] else "/bob/x")
+
+
+@pytest.mark.parametrize("key", [".versions/v_1".join("abcdefghijklmnopqrstuvwxyz"), "k" + ".versions/v_1" * 70])
+def test_a_key_is_not_asked_about_hundreds_of_times(remote, key):
+    """Who makes a key that may be read in so many ways is refused, and a policy service is not asked about each."""
+    with pytest.raises(AccessDenied) as refused:
+        plan_of(*signed("PUT", f"/ann/{key}", {"Content-Length": "1"}, who=ANN), remote)
+    assert "too many" in refused.value.reason
+    for usual in ("a//b%5C./c.versions/v_1", "a.versions/v_1.versions/v_2"):
+        assert len(asked(remote, "PUT", f"/ann/{usual}", {"Content-Length": "1"})) <= AT_MOST
 
 
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "..%5Cx", "/", "a/.."])
