@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 _DOTS = re.compile(r"(?:^|/)(?:\.\.?(?:/|\Z)|\.uploads(?:/|\Z))")
 _RUN = re.compile(r"//+")
@@ -38,6 +39,7 @@ def readings_of_prefix(prefix: str) -> frozenset[str]:
     return _folded(prefix)[0]
 
 
+@lru_cache(maxsize=64)  # a batch asks about each of its keys two or three times
 def _folded(text: str) -> tuple[frozenset[str], bool]:
     """Return a text and what can be made of it, and whether some of that leads out."""
     found, left, out = {text}, [text], False

@@ -61,7 +61,7 @@ class Case(NamedTuple):
         """Ask these questions, as `ask`, about everything that the store may read in them."""
         if self.world.amazon or readings.are_single(questions):
             return self._ask_these(questions, then)
-        groups = [readings.of(question) for question in questions]
+        groups = readings.groups(questions)
         asked = tuple([one for group in groups if not isinstance(group, Deny) for one in group])
         return self._ask_these(asked, lambda decisions: then(readings.joined(groups, decisions)))
 

@@ -15,6 +15,7 @@ from gateway.s3.context import RequestContext
 from iam.model import AccessRequest, Decision, Deny, Principal
 
 _SOURCE = "x-amz-copy-source"
+_EACH = 4  # questions for each key of a batch, on average
 AT_MOST = 24  # questions instead of one: a key of a thousand bytes could be made to be read as hundreds, each asked of a policy service
 _OUT = Deny("a store could read the key as one outside of the bucket")
 _TOO_MANY = Deny("a store could read the key as too many others")
@@ -47,12 +48,27 @@ def of(question: AccessRequest) -> tuple[AccessRequest, ...] | Deny:
     texts = keys if question.key else [value for one in facts for name, value in one.query if name == "prefix"]
     if aliases.of_uploads(texts) and not _is_unbound(question.principal):
         return _UPLOADS
+    named = (
+        (one, *what)
+        for one, key in product(facts, keys)
+        for what in _versions(question.action, key, context.version_id)
+    )
     read = tuple([
         question._replace(action=action, key=key, context=one._replace(version_id=version))
-        for one, key in product(facts, keys)
-        for action, key, version in islice(_versions(question.action, key, context.version_id), AT_MOST + 1)
+        for one, action, key, version in islice(named, AT_MOST + 1)
     ])  # fmt: skip
     return read if len(read) <= AT_MOST else _TOO_MANY
+
+
+def groups(questions: Sequence[AccessRequest]) -> list[tuple[AccessRequest, ...] | Deny]:
+    """Return for each of these what `of` does; of a batch of keys that may each be read in many ways the last are refused."""
+    left = AT_MOST + _EACH * len(questions)
+    found: list[tuple[AccessRequest, ...] | Deny] = []
+    for question in questions:
+        group = _TOO_MANY if left < 0 and _is_odd(question) else of(question)
+        left -= len(group) if isinstance(group, tuple) else 1
+        found.append(group)
+    return found
 
 
 def joined(groups: Sequence[tuple[AccessRequest, ...] | Deny], decisions: Sequence[Decision]) -> list[Decision]:

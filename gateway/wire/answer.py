@@ -32,8 +32,8 @@ def framing(client: Client, asked: RequestHead, answer: ResponseHead) -> tuple[b
     if answer.status in {204, 304}:
         return b"", 0
     if asked.method == "HEAD":
-        told = (value for name, value in answer.fields if name.lower() == "content-length")
-        return b"".join([f"Content-Length: {length}\r\n".encode() for length in told]), 0  # none of ours (RFC 9110 8.6)
+        told = next((value for name, value in answer.fields if name.lower() == "content-length"), "")
+        return f"Content-Length: {told}\r\n".encode() if told else b"", 0  # none of ours (RFC 9110 section 8.6)
     if answer.length is not None:
         return b"Content-Length: %d\r\n" % answer.length, answer.length
     if asked.minor:

@@ -22,16 +22,18 @@ def _away(_: bytes) -> None:
 class Body:
     """One body. `take` gets its bytes, `end` is called when it is whole; until `take` is set they are kept.
 
+    `behind`: what came behind it with its last bytes, told before `end` is called: the next request, or its beginning.
     `expects`: the client waits for 100 Continue (RFC 9110 section 10.1.1), and nobody has said it yet.
     """
 
-    __slots__ = ("_chunks", "_early", "_left", "began", "done", "end", "expects", "take")
+    __slots__ = ("_chunks", "_early", "_left", "began", "behind", "done", "end", "expects", "take")
 
     def __init__(self, head: RequestHead) -> None:
         self._left = head.length or 0
         self._chunks = ChunkedReader() if head.chunked else None
         self._early = b""
         self.began = False
+        self.behind = b""
         self.expects = head.expects
         self.done = not head.has_body
         self.take: Callable[[bytes], None] | None = None
@@ -111,6 +113,7 @@ class Body:
         if data:
             take(data)
         if self.done:
+            self.behind = rest
             self._finish()
         return rest
 
@@ -127,7 +130,7 @@ class Body:
             self._chunks, self._left = None, _ENDLESS  # nobody wants it: it has no end now, and the answer goes on
             return b""
         if chunks.done:
-            self.done = True
+            self.done, self.behind = True, chunks.rest
             self._finish()
         return chunks.rest
 

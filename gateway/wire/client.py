@@ -109,7 +109,7 @@ class Client:
         left = ROUND
         try:
             while self.exchange is None and self._inbox and self._goes_on:
-                if not left:
+                if not left and not (self.secure and self._ended):  # which is answered now or never
                     self.plane.pool.soon(self._run)
                     break
                 left -= 1
@@ -127,19 +127,15 @@ class Client:
         inbox = self._inbox
         if inbox.startswith(b"\r\n"):  # RFC 9112 section 2.2: an empty line before a request is skipped
             self._put(inbox[2:])
-            if not self._inbox and self._ended:
-                self.close(unread=False)
-            return bool(self._inbox)
+            inbox = self._inbox
+            if not inbox:
+                if self._ended:
+                    self.close(unread=False)
+                return False
         begin = max(0, self._looked - 3)  # where the last look ended: a head may come byte by byte
         end = inbox.find(END, begin, MAX_HEAD)
         if end < 0:
-            self._looked = len(inbox)
-            if len(inbox) >= MAX_HEAD:
-                self._malformed("head too long", too_large=True)
-            elif self._ended:
-                self._malformed("the head ends in the middle", too_large=False)
-            elif _BARE.search(inbox, begin):
-                self._malformed("bare LF", too_large=False)
+            self._wait(inbox, begin)
             return False
         end += 4
         self._put(inbox[end:])
@@ -159,6 +155,16 @@ class Client:
         if self._ended:
             self._tell_the_end()
         return True
+
+    def _wait(self, inbox: bytes, begin: int) -> None:
+        """Wait for the rest of a head, where one may come; `begin` is where what has not been looked at begins."""
+        self._looked = len(inbox)
+        if len(inbox) >= MAX_HEAD:
+            self._malformed("head too long", too_large=True)
+        elif self._ended:
+            self._malformed("the head ends in the middle", too_large=False)
+        elif _BARE.search(inbox, begin):
+            self._malformed("bare LF", too_large=False)
 
     def _put(self, data: bytes) -> None:
         """Have this in the inbox."""
@@ -197,12 +203,13 @@ class Client:
 
     def finished(self) -> None:
         """The exchange is answered: go on with the next, or end."""
+        has_ended = self._has_ended
         exchange, self.exchange = self.exchange, None
         if exchange is None:
             return
         exchange.turn.finish()
         self.seen = self._since = self.plane.pool.now  # from now on it is idle, or its next head is waited for
-        if not self.keeps or self.lost or self._has_ended:
+        if not self.keeps or self.lost or has_ended:
             self.close(unread=not exchange.body.done or bool(self._inbox))
             return
         self._read_on()
@@ -274,7 +281,9 @@ class Client:
     @property
     def _has_ended(self) -> bool:
         """Return whether the client has sent its last request."""
-        return self._ended and not self._inbox.strip(b"\r\n")
+        if not self._ended or self._inbox.strip(b"\r\n"):
+            return False
+        return self.exchange is None or not self.exchange.body.behind
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """The client is gone (asyncio)."""

@@ -66,6 +66,16 @@ def test_a_key_is_not_asked_about_hundreds_of_times(remote, key):
         assert len(asked(remote, "PUT", f"/ann/{usual}", {"Content-Length": "1"})) <= AT_MOST
 
 
+def test_a_batch_of_such_keys_is_not_asked_about_thousands_of_times(remote):
+    """Of a batch the last are refused, whose keys may be read in many ways; a batch of keys that clients have by accident is whole."""
+    hostile = [f"a//{number}\\.//b/.//x.versions/v_1" for number in range(200)]
+    request, now, body = delete(*hostile)
+    plan = plan_of(request, now, remote).then(body)
+    assert len(plan.questions) <= 6 * len(hostile)
+    request, now, body = delete(*[f"a//{number}" for number in range(900)], "usual")
+    assert len(plan_of(request, now, remote).then(body).questions) == 1801
+
+
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "..%5Cx", "/", "a/.."])
 def test_trap_17_a_key_that_leads_out_is_refused(key):
     """To everybody, since nobody has rights over what is outside; where it cannot lead out it is a key."""

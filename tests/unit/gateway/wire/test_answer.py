@@ -103,6 +103,7 @@ async def test_answers_without_a_body_keep_both_connections(wire: Wire):
             b"",
         ),  # a length that nobody told would be a wrong one (RFC 9110 8.6)
         (b"HEAD", b"200", b"", b""),
+        (b"HEAD", b"200", b"Content-Length: 7\r\nContent-Length: 7\r\n", b"Content-Length: 7\r\n"),
         (b"HEAD", b"304", b"Content-Length: 77\r\n", b""),
         (b"GET", b"204", b"", b""),
         (b"GET", b"304", b"Content-Length: 77\r\n", b""),

@@ -213,6 +213,38 @@ async def test_an_empty_line_behind_an_answer_that_is_still_read_is_nothing(wire
 
 
 @story
+async def test_empty_lines_are_no_requests(wire: Wire):
+    """One before a request is skipped (RFC 9112 section 2.2); a flood of them is refused, and holds nobody up."""
+    wire.begin = echo
+    for many in (2, 1000, 100_000):
+        client = await wire.client(b"\r\n" * many + SMALL)
+        assert (await client.head()).startswith(b"HTTP/1.1 400")
+        await client.cut()
+        assert not wire.turns
+
+
+@story
+async def test_what_is_behind_a_body_that_was_read_is_answered(wire: Wire):
+    """A client may end its side behind a request with a body and another request: both are answered, and then it ends."""
+    for framing, body in ((b"Content-Length: 3", b"abc"), (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n")):
+        go = asyncio.Event()
+
+        async def wait(go=go):
+            await go.wait()
+            return Read(9, lambda read: Say(OK, read))
+
+        wire.begin = lambda turn, wait=wait: Later(wait) if turn.head.target == "/a" else echo(turn)
+        client = await wire.client(b"POST /a HTTP/1.1\r\n%b\r\n\r\n%bGET /b HTTP/1.1\r\n\r\n" % (framing, body))
+        client.writer.write_eof()
+        await until(lambda: [one for one in wire.plane.clients if one._ended])
+        go.set()
+        assert b"Connection: close" not in await client.head()
+        assert await client.read(3) == b"abc"
+        assert b"Connection: close" in await client.head()
+        assert await client.rest() == b"/b"
+
+
+@story
 async def test_a_connection_with_something_unsent_is_not_kept(wire: Wire):
     """A backend that has answered and does not read on would have the next request wait behind the last one's bytes."""
     await wire.kept()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.wire.client import ROUND
 from gateway.wire.feed import GIVEN, Feed
-from gateway.wire.steps import CutShort, Late
+from gateway.wire.steps import CutShort, Late, Say
 from gateway.wire.tap import Tap
 from gateway.wire.upstream import HIGH
 from tests.servers.certificates import certificate
@@ -81,6 +83,37 @@ async def feeding(wire: Secure, asked: bytes = GET, sent: int = 1 << 20, buffer:
     exchange = await wire.exchange()
     await until(lambda: isinstance(exchange.answer._pump, Feed))
     return client, backend
+
+
+@story
+async def test_all_that_came_before_the_end_is_answered(wire: Secure):
+    """Requests by the dozen and the end of TLS in one segment: the loop would end both ways at once, so all are answered at once."""
+    wire.begin = lambda turn: Say(OK, turn.head.target.encode())
+    raw, loop = socket.create_connection(("127.0.0.1", wire.port)), asyncio.get_running_loop()
+    raw.setblocking(False)
+    trust = ssl.create_default_context(cafile=wire.folder / "public.crt")
+    came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trust.wrap_bio(came, goes, server_hostname="127.0.0.1")
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            await loop.sock_sendall(raw, goes.read())
+            came.write(await loop.sock_recv(raw, 65536))
+    tls.write(b"".join(b"GET /%03d HTTP/1.1\r\n\r\n" % number for number in range(5 * ROUND)))
+    with contextlib.suppress(ssl.SSLError):
+        tls.unwrap()
+    await loop.sock_sendall(raw, goes.read())
+    while data := await loop.sock_recv(raw, 65536):
+        came.write(data)
+    answers = b""
+    with contextlib.suppress(ssl.SSLError):
+        while data := tls.read(65536):
+            answers += data
+    raw.close()
+    assert answers.count(b"HTTP/1.1 200") == 5 * ROUND
+    assert answers.endswith(b"/%03d" % (5 * ROUND - 1))
 
 
 @story
