@@ -324,6 +324,9 @@ def copy_source(value: str) -> CopySource:
 
 def _decoded(text: str) -> str:
     try:
-        return unquote_to_bytes(text).decode("utf-8")
+        decoded = unquote_to_bytes(text).decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidArgument("Copy Source is not valid UTF-8.") from None
+    if "\x00" in decoded:  # as in a path: some stores end a name there
+        raise InvalidArgument("Copy Source must not have NUL.")
+    return decoded

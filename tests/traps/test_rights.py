@@ -29,7 +29,7 @@ def test_trap_23_a_copy_reads_its_source(edge, issuer, recorded, target, source)
 #: x-amz-copy-source -> what is wrong with it; none may be read as another object than was judged.
 SOURCES = [
     "aa%252Fk", "//aa%2Fk", "%2F%2Faa%2Fk", "aa%2F..%2Fcc%2Fk", "aa/../cc/k", "aa%2F%2E%2E%2Fcc/k", "%2Faa%5C..%5Ck", "aa%2F", "aa/%2e%2e/cc/k", "aa/%2E%2E%2Fcc/k", "aa/./k", "../aa/k", "aa", "aa/", "/", "//aa/k",
-    "?versionId=v", "aa%3FversionId=v", "aa%2Fk?versionId=v&acl", "aa/k?versionId=v&acl", "aa/k?acl", "aa/k%ff", "arn:aws:s3:us-east-1:1:accesspoint/p/object/k", "", "a a/k", "aa#/k",
+    "?versionId=v", "aa%3FversionId=v", "aa%2Fk?versionId=v&acl", "aa/k?versionId=v&acl", "aa/k?acl", "aa/k%ff", "aa/k%00", "aa/k%00l", "aa/k?versionId=v%00", "arn:aws:s3:us-east-1:1:accesspoint/p/object/k", "", "a a/k", "aa#/k",
 ]  # fmt: skip
 
 
