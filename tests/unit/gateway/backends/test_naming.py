@@ -34,7 +34,7 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 AWKWARD = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40),
     st.lists(
-        st.sampled_from(["/", "//", ".", "..", "%2F", "%", "+", " ", "?", "#", "&", "teams/team-a/", "ü", "a"]), min_size=1, max_size=6
+        st.sampled_from(["/", "//", "\\", ".", "..", "%2F", "%", "+", " ", "?", "#", "&", "teams/team-a/", "ü", "a"]), min_size=1, max_size=6
     ).map("".join),
 )  # fmt: skip
 
@@ -54,7 +54,7 @@ def sent(plan: Forward, virtual_host: bool = False):
 
 
 def dotted(key: str) -> bool:
-    return not {".", ".."}.isdisjoint(key.split("/"))
+    return not {".", ".."}.isdisjoint(key.replace("\\", "/").split("/"))
 
 
 def xmlable(key: str) -> bool:

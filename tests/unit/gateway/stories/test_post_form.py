@@ -6,7 +6,7 @@ import json
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import ExpiredToken, InvalidAccessKeyId, S3Error
@@ -152,11 +152,17 @@ def test_the_final_key_is_judged():
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n\0"), min_size=1, max_size=60))
+@example("/")
+@example("\\//")
+@example("a\\..")
+@example("a//b")
+@example("..\\a")
 def test_any_key_is_sent_as_it_was_judged(key):
-    """The target decodes to the key that was judged, byte for byte, under a path and under a virtual host."""
+    """The target decodes to the key that was judged, byte for byte; what a store could read as no key of the bucket is refused."""
     fields, now = form({"key": key}, who=ROOT)
-    if {".", ".."} & set(key.split("/")):
-        assert refusal(fields, now) == "InvalidArgument"
+    segments = set(key.replace("\\", "/").split("/"))
+    if {".", ".."} & segments or segments == {""}:
+        assert refusal(fields, now) == ("AccessDenied" if segments == {""} else "InvalidArgument")
         return
     expected = key.replace("${filename}", "f")
     if expected == key:
