@@ -92,6 +92,11 @@ class Principal:
     issued_at: int | None = None
     provider: str = ""
 
+    @property
+    def is_unrestricted(self) -> bool:
+        """Return whether no policy is asked about it: the owner, unless a session policy narrows this session."""
+        return self.owner and self.session_policy is None
+
 
 class UnknownFact(Exception):
     """A condition key whose value nobody has looked up: it can neither hold nor be absent."""

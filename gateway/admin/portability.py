@@ -42,7 +42,7 @@ async def take(call: AdminCall, office: Office) -> Reply:
         )
     except NotPortable as error:
         raise XMinioIAMNotPortable("; ".join(error.problems[:20])) from None
-    if not (call.principal.owner and call.principal.session_policy is None):
+    if not call.principal.is_unrestricted:
         _check_roots(records, root)
     outcome = await office.changes.put_all(records, overwrite=asked.flag("replace"), dry_run=asked.flag("dryRun"))
     return Reply(outcome.document())

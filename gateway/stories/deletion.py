@@ -26,7 +26,6 @@ def delete_objects(case: Case) -> Plan:
 
 def _judge(case: Case, body: bytes) -> Plan:
     entries, quiet = parse_delete(verified(case.request, case.caller, body))
-
     asked = [(number, _question(case, need, entries[number])) for number, need in _needs(case, entries)]
 
     def judged(decisions: Sequence[Decision]) -> Plan:

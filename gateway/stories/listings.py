@@ -74,9 +74,8 @@ def _buckets(case: Case, all_of_them: Decision) -> Plan:
         needs = [Need(action, name) for name in names for action in ("s3:ListBucket", "s3:GetBucketLocation")]
         # As MinIO asks: about the bucket's top level, whatever the caller said about the names of buckets.
         asking = case._replace(request=replace(case.request, query=_TOP_LEVEL))
-        questions = tuple(
-            [asking.question(need) for need in needs]
-        )  # by its own case: who waits has its token in its query
+        questions = tuple([asking.question(need) for need in needs])
+        # By its own case: who waits has a token in its query.
         return case.ask_all(questions, lambda decisions: _kept(case, answer, names, decisions, all_of_them.reason))
 
     return case.forward(then=case.after(filtered))
@@ -97,8 +96,7 @@ def _denied(case: Case, reason: str) -> AccessDenied:
 
 def list_keys(case: Case) -> Plan:
     """Authorize on prefix and delimiter; filter the results where that is wanted and the caller is not the owner."""
-    principal = case.caller.principal
-    filtering = case.world.filter_listings and (not principal.owner or principal.session_policy is not None)
+    filtering = case.world.filter_listings and not case.caller.principal.is_unrestricted
     needs = required(case.operation, case.request)
     return case.must(needs, lambda: _Filter(case).page({}, 1) if filtering else case.forward())
 

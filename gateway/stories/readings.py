@@ -12,7 +12,7 @@ from itertools import islice, product
 from gateway.s3 import aliases
 from gateway.s3.actions import actions_of_version
 from gateway.s3.context import RequestContext
-from iam.model import AccessRequest, Decision, Deny, Principal
+from iam.model import AccessRequest, Decision, Deny
 
 _SOURCE = "x-amz-copy-source"
 _EACH = 4  # questions for each key of a batch, on average
@@ -46,7 +46,7 @@ def of(question: AccessRequest) -> tuple[AccessRequest, ...] | Deny:
     if keys is None or facts is None:
         return _OUT
     texts = keys if question.key else [value for one in facts for name, value in one.query if name == "prefix"]
-    if aliases.of_uploads(texts) and not _is_unbound(question.principal):
+    if aliases.of_uploads(texts) and not question.principal.is_unrestricted:
         return _UPLOADS
     named = (
         (one, *what)
@@ -71,10 +71,10 @@ def groups(questions: Sequence[AccessRequest]) -> list[tuple[AccessRequest, ...]
     return found
 
 
-def joined(groups: Sequence[tuple[AccessRequest, ...] | Deny], decisions: Sequence[Decision]) -> list[Decision]:
+def joined(asked: Sequence[tuple[AccessRequest, ...] | Deny], decisions: Sequence[Decision]) -> list[Decision]:
     """Return one decision for each group of questions, of all their decisions: the first refusal, else a yes."""
     given = iter(decisions)
-    return [group if isinstance(group, Deny) else _all([next(given) for _ in group]) for group in groups]
+    return [group if isinstance(group, Deny) else _all([next(given) for _ in group]) for group in asked]
 
 
 def _all(decisions: Sequence[Decision]) -> Decision:
@@ -90,10 +90,6 @@ def _is_odd(question: AccessRequest) -> bool:
     if context.told and aliases.is_odd(_key_of(context.told.get(_SOURCE, ""))):
         return True
     return not question.key and any(n == "prefix" and aliases.is_odd_prefix(v) for n, v in context.query)
-
-
-def _is_unbound(principal: Principal) -> bool:
-    return principal.owner and principal.session_policy is None
 
 
 def _keys(question: AccessRequest, context: RequestContext) -> list[str] | None:

@@ -159,7 +159,7 @@ class S3Turn(Traffic):
                 return self._say(plan.body, plan.status, plan.headers)
             case NeedsBody():
                 self._uses_body = False
-                return Read(plan.limit, lambda body: self._told(plan, body))
+                return Read(plan.limit, lambda body: self._with_body(plan, body))
             case NeedsDecisions():
                 return self._asked(plan.questions, lambda decisions: self._plan(plan.then(decisions)))
             case NeedsTags():
@@ -181,7 +181,7 @@ class S3Turn(Traffic):
     async def _decided(self, questions: Sequence[AccessRequest], then: Callable[[Sequence[Decision]], Step]) -> Step:
         return then(await decide_all(self.desk.world.authorizer, questions, self.desk.service))
 
-    def _told(self, plan: NeedsBody, body: bytes) -> Step:
+    def _with_body(self, plan: NeedsBody, body: bytes) -> Step:
         self._in_time()
         return self._plan(plan.then(body))
 

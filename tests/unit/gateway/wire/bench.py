@@ -18,7 +18,7 @@ import uvloop
 from gateway.wire.group import Limits
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool
-from gateway.wire.steps import Origin, Pass, Say, Send, Traffic
+from gateway.wire.steps import Later, Origin, Pass, Say, Send, Traffic
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -72,6 +72,16 @@ def no_descriptors():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for fd in held:
             os.close(fd)
+
+
+def held(go: asyncio.Event, step) -> Later:
+    """Return the step that waits for the story's word, and then is another one."""
+
+    async def wait():
+        await go.wait()
+        return step
+
+    return Later(wait)
 
 
 class End:

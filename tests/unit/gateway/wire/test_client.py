@@ -9,7 +9,7 @@ import pytest
 from gateway.wire.client import HIGH, PIPELINED
 from gateway.wire.outlet import LARGE
 from gateway.wire.steps import Later, Say
-from tests.unit.gateway.wire.bench import OK, End, Wire, story, until
+from tests.unit.gateway.wire.bench import OK, End, Wire, held, story, until
 
 
 def echo(turn) -> Say:
@@ -103,12 +103,7 @@ async def test_slow_heads_and_idle_connections_end(wire: Wire):
 async def test_idleness_begins_with_the_answer(wire: Wire):
     """A connection whose last request took long is not idle yet when it is answered."""
     go = asyncio.Event()
-
-    async def wait():
-        await go.wait()
-        return Say(OK)
-
-    wire.begin = lambda turn: Later(wait)
+    wire.begin = lambda turn: held(go, Say(OK))
     client = await wire.client(b"GET / HTTP/1.1\r\n\r\n")
     await until(lambda: wire.turns)
     wire.later(1000)
@@ -203,12 +198,7 @@ def test_what_comes_too_early_is_held_within_bounds(size):
 
     async def told(wire: Wire):
         go = asyncio.Event()
-
-        async def wait():
-            await go.wait()
-            return Say(OK)
-
-        wire.begin = lambda turn: Later(wait)
+        wire.begin = lambda turn: held(go, Say(OK))
         client = await wire.client(b"GET / HTTP/1.1\r\n\r\n")
         await until(lambda: wire.turns)
         request = b"GET / HTTP/1.1\r\n\r\n"

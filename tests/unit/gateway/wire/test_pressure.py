@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.wire.client import HIGH, PIPELINED, ROUND
 from gateway.wire.steps import Later, Read, Say
-from tests.unit.gateway.wire.bench import LOOPS, OK, Wire, story, until
+from tests.unit.gateway.wire.bench import LOOPS, OK, Wire, held, story, until
 
 SMALL = b"GET / HTTP/1.1\r\n\r\n"
 CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
@@ -121,12 +121,8 @@ async def test_nothing_behind_the_last_request_is_begun_when_its_body_ends(wire:
     """The request that asks for the end may be answered while its body is read: what follows the body is no request."""
     go = asyncio.Event()
 
-    async def wait():
-        await go.wait()
-        return Say(OK)
-
     def begin(turn):
-        return {"/a": lambda: Later(wait), "/b": lambda: Read(9, lambda body: Say(OK, body))}[turn.head.target]()
+        return {"/a": lambda: held(go, Say(OK)), "/b": lambda: Read(9, lambda body: Say(OK, body))}[turn.head.target]()
 
     wire.begin = begin
     client = await wire.client(
@@ -156,12 +152,7 @@ async def test_each_head_has_its_own_time(wire: Wire):
     await client.head()
     assert not client.reader.at_eof()
     go = asyncio.Event()
-
-    async def wait():
-        await go.wait()
-        return Say(OK)
-
-    wire.begin = lambda _: Later(wait)
+    wire.begin = lambda _: held(go, Say(OK))
     await client.read(1)
     client.say(SMALL[1:] + b"G")
     await until(lambda: len(wire.turns) == 6)
@@ -179,12 +170,7 @@ async def test_an_empty_line_behind_the_last_request_is_nothing(wire: Wire):
     """A client that ends its side behind it is answered and closed, not waited for."""
     for behind in (b"\r\n", b"\r\n\r\n", b""):
         go = asyncio.Event()
-
-        async def wait(go=go):
-            await go.wait()
-            return Say(OK, b"/")
-
-        wire.begin = lambda _, wait=wait: Later(wait)
+        wire.begin = lambda _, go=go: held(go, Say(OK, b"/"))
         client = await wire.client(SMALL + behind)
         client.writer.write_eof()
         await until(lambda: [one for one in wire.plane.clients if one._ended])
@@ -228,12 +214,8 @@ async def test_what_is_behind_a_body_that_was_read_is_answered(wire: Wire):
     """A client may end its side behind a request with a body and another request: both are answered, and then it ends."""
     for framing, body in ((b"Content-Length: 3", b"abc"), (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n")):
         go = asyncio.Event()
-
-        async def wait(go=go):
-            await go.wait()
-            return Read(9, lambda read: Say(OK, read))
-
-        wire.begin = lambda turn, wait=wait: Later(wait) if turn.head.target == "/a" else echo(turn)
+        body_of_three = Read(9, lambda read: Say(OK, read))
+        wire.begin = lambda turn, go=go, step=body_of_three: held(go, step) if turn.head.target == "/a" else echo(turn)
         client = await wire.client(b"POST /a HTTP/1.1\r\n%b\r\n\r\n%bGET /b HTTP/1.1\r\n\r\n" % (framing, body))
         client.writer.write_eof()
         await until(lambda: [one for one in wire.plane.clients if one._ended])
