@@ -1,4 +1,4 @@
-"""Paths that are the gateway's own, whatever the bucket: MinIO reserves the bucket name `minio`, of which these are a part.
+"""Paths that are the gateway's own, whatever the bucket: MinIO reserves the bucket name `minio`, of which these are a part; STS has the root.
 
 A bucket of such a name can be used but for the keys that would have such paths. Pure.
 """
@@ -23,6 +23,14 @@ def spells_administration(request: S3Request) -> bool:
     """Return whether a request writes such a path in another way (`/minio/%61dmin/`): its signature would be the same."""
     path = request.path
     return path.bucket in BUCKETS and not path.virtual_host and is_administration(f"/{path.bucket}/{path.key}")
+
+
+def is_sts(request: S3Request) -> bool:
+    """Return whether a request is an STS call: a POST to the root with a form, or with an action in its query."""
+    if request.method != "POST" or request.target != "/" or request.path.bucket:
+        return False
+    form = request.header("content-type").startswith("application/x-www-form-urlencoded")
+    return form or "Action" in request.parameters
 
 
 def plain(target: str) -> str:

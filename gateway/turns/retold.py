@@ -1,6 +1,7 @@
 """The turn of a story that is told again (habit.py): it is sent as the habit says, and its answer crosses as it is.
 
-What an answer may still bring, another region or an error of the backend's framing, is a matter for the turn that tells whole.
+What an answer may still bring, another region, an error of the backend's framing or that nothing is there, is a matter for the turn
+that tells whole.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Retold(S3Turn):
 
     def _answered_again(self, answer: ResponseHead) -> Step:
         habit, status = self._again.habit, answer.status
-        if status in REDIRECTS or status == 400:
+        if status in REDIRECTS or status in {400, 404}:
             asked = self._asked_for()
             return self._answered(Sent(asked, asked, habit.backend, None, self._again.streams), answer)
         passage = answers.passage(answer.names)

@@ -17,20 +17,14 @@ from gateway.backends.backend import Backend
 from gateway.backends.naming import untold
 from gateway.backends.regions import REDIRECTS, elsewhere
 from gateway.backends.stores import Stores
-from gateway.errors import (
-    InternalError,
-    RequestTimeout,
-    ServiceUnavailable,
-    SlowDown,
-    render,
-)
+from gateway.errors import InternalError, RequestTimeout, ServiceUnavailable, SlowDown, render
 from gateway.observe import AccessLine
 from gateway.s3 import decoding, xml
-from gateway.s3.request import S3Request, parse
-from gateway.s3.reserved import is_administration, spells_administration
+from gateway.s3.request import parse
+from gateway.s3.reserved import is_administration, is_sts, spells_administration
 from gateway.signing.sigv4 import MAX_SKEW
-from gateway.stories import answers, forward, story
-from gateway.stories.case import is_still
+from gateway.stories import absence, answers, forward, story
+from gateway.stories.case import Case, is_still
 from gateway.stories.plans import (
     Answer,
     Forward,
@@ -42,7 +36,7 @@ from gateway.stories.plans import (
     Plan,
     Reply,
     names_of,
-)
+)  # fmt: skip
 from gateway.turns.decisions import decide_all
 from gateway.turns.form_upload import FormUpload
 from gateway.turns.guest import Guest
@@ -50,19 +44,7 @@ from gateway.turns.habit import Told
 from gateway.turns.refusals import as_s3
 from gateway.wire.answer_heads import ResponseHead
 from gateway.wire.heads import RequestHead
-from gateway.wire.steps import (
-    Collect,
-    Drop,
-    HandOver,
-    Later,
-    Pass,
-    Pull,
-    Read,
-    Say,
-    Send,
-    Step,
-    Traffic,
-)  # fmt: skip
+from gateway.wire.steps import Collect, Drop, HandOver, Later, Pass, Pull, Read, Say, Send, Step, Traffic
 from iam.model import AccessRequest, Credentials, Decision
 
 if TYPE_CHECKING:
@@ -240,7 +222,10 @@ class S3Turn(Traffic):
         return work
 
     async def _answered_wide(self, stores: Stores, asked: Forward) -> Step:
-        return self._plan(await stores.answered(asked))
+        plan = await stores.answered(asked)
+        if isinstance(plan, Reply) and plan.status == 404:  # a copy's source
+            return self._absent(asked, Answer(404, plan.headers, plan.body))
+        return self._plan(plan)
 
     async def _with_credentials(self, asked: Forward, payload: bytes | None, backend: Backend) -> Step:
         credentials = await backend.credentials()
@@ -295,10 +280,8 @@ class S3Turn(Traffic):
         if plan is not sent.asked:
             headers = untold(headers)
         self._note(headers)
-        mend = plan.mend
-        if mend and answer.status >= 400 and self.head.method != "HEAD":
-            status = answer.status
-            return Collect(MAX_ANSWER, lambda body: self._say(mend(status, body), status, answers.edited(headers)))
+        if (plan.mend and answer.status >= 400 and self.head.method != "HEAD") or _is_of_a_key(sent, answer.status):
+            return Collect(MAX_ANSWER, lambda body: self._failed(sent, Answer(answer.status, headers, body)))
         if answer.status != 200 or (plan.then is None and plan.edit is None):
             return Pass(self._head_of(answer.status, headers))
         if plan.then is not None:
@@ -307,6 +290,19 @@ class S3Turn(Traffic):
         return Collect(
             MAX_ANSWER, lambda body: self._edited(plan, edited, body), self._head_of(200, edited), xml.PROLOG.encode()
         )
+
+    def _failed(self, sent: Sent, answer: Answer) -> Step:
+        """Tell of an error in our names; that a key is not there not to everybody."""
+        mend, headers, document = sent.plan.mend, answers.edited(answer.headers), answer.body
+        if mend and self.head.method != "HEAD":
+            document = mend(answer.status, document)
+        if _is_of_a_key(sent, answer.status):
+            return self._absent(sent.asked, Answer(404, headers, document))
+        return self._say(document, answer.status, headers)
+
+    def _absent(self, asked: Forward, answer: Answer) -> Step:
+        case = Case(asked.request, asked.operation, asked.caller, self.desk.world, int(self.desk.clock()))
+        return self._plan(absence.told(case, answer))
 
     def _note(self, headers: Headers) -> None:
         for name, value in headers:
@@ -383,15 +379,12 @@ class S3Turn(Traffic):
             self._desk = None
 
 
+def _is_of_a_key(sent: Sent, status: int) -> bool:
+    """Return whether an answer may say that a key is not there."""
+    return status == 404 and bool(sent.asked.request.path.key)
+
+
 @lru_cache(maxsize=512)
 def status_line(status: int) -> bytes:
     """Return the first line of an answer."""
     return f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\n".encode()
-
-
-def is_sts(request: S3Request) -> bool:
-    """Return whether a request is an STS call: a POST to the root with a form, or with an action in its query."""
-    if request.method != "POST" or request.target != "/" or request.path.bucket:
-        return False
-    form = request.header("content-type").startswith("application/x-www-form-urlencoded")
-    return form or "Action" in request.parameters

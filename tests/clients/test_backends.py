@@ -427,6 +427,20 @@ def test_copies_that_cannot_be_are_refused(client, direct, buckets, how, code):
     assert code_of(client.head_object, Bucket="team", Key="never") == "404"
 
 
+def test_a_copy_across_of_what_is_not_there_tells_no_more(several, client, buckets):
+    """To who may read the source, and not list it, it is 403 as within one backend; so are a renamed bucket's and a prefix's keys."""
+    reads = {"Effect": "Allow", "Action": ["s3:GetObject*", "s3:PutObject*"], "Resource": "arn:aws:s3:::*"}
+    lists = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::*"}
+    listing = {"Condition": {"StringLike": {"s3:prefix": "mine/*"}}}
+    reader = narrow(several, {"Version": "2012-10-17", "Statement": [reads, lists | listing]})
+    for source, to in COPIES:
+        for key, code in (("absent", "AccessDenied"), ("mine/absent", "NoSuchKey")):
+            named = {"Bucket": source, "Key": key}
+            assert code_of(reader.copy_object, Bucket=to, Key="copies/none", CopySource=named) == code
+            assert code_of(reader.get_object, **named) == code
+    assert code_of(client.copy_object, Bucket="team", Key="c", CopySource="plain/none") == "NoSuchKey"
+
+
 def test_parts_are_copied_across(client, buckets):
     """UploadPartCopy takes whole sources and ranges; a range that the source does not have is refused."""
     body = bytes(range(256)) * 24_000

@@ -25,6 +25,16 @@ allow if {
     startswith(input.bucket, "team-")
     not input.action == "s3:DeleteBucket"
 }
+allow if {
+    input.claims.azp == "reader"
+    input.action == "s3:GetObject"
+    startswith(input.bucket, "team-")
+}
+allow if {
+    input.claims.azp == "reader"
+    input.action == "s3:ListBucket"
+    startswith(input.conditions.prefix[0], "shown/")
+}
 leak if "Authorization" in object.keys(input.conditions)
 """
 
@@ -145,6 +155,20 @@ def test_opa_decides(with_opa, issuer):
     root.delete_bucket(Bucket=name)
     other = s3_client(with_opa.endpoint, credentials_for(with_opa, issuer, "reader"))
     assert error(other.list_objects_v2, Bucket="team-any") == "AccessDenied"
+
+
+def test_opa_decides_who_is_told_that_nothing_is_there(with_opa, issuer):
+    """It is asked about a listing of the key, behind the store's 404, by a story told whole and by one told again."""
+    s3, other = (s3_client(with_opa.endpoint, credentials_for(with_opa, issuer, who)) for who in ("app", "reader"))
+    name = f"team-{uuid.uuid4().hex[:10]}"
+    s3.create_bucket(Bucket=name)
+    for _ in range(4):
+        assert error(s3.get_object, Bucket=name, Key="absent") == "NoSuchKey"
+        assert error(other.get_object, Bucket=name, Key="absent") == "AccessDenied"
+        assert error(other.get_object, Bucket=name, Key="shown/absent") == "NoSuchKey"
+        assert error(other.head_object, Bucket=name, Key="absent") == "403"
+        assert error(other.head_object, Bucket=name, Key="shown/absent") == "404"
+    s3_client(with_opa.endpoint, {"accessKey": ROOT_USER, "secretKey": ROOT_PASSWORD}).delete_bucket(Bucket=name)
 
 
 def test_trap_31_opa_away_is_not_ready_and_denies(servers, weed, issuer, tmp_path):

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from gateway.processes.store_server import free_ports, identities, weed_command
 from iam.model import Credentials, Secret
+from tests.servers.leaks import leaks
 
 ROOT = Path(__file__).parents[2]
 ROOT_USER, ROOT_PASSWORD = "rootaccess", "root-secret-of-the-tests"
@@ -166,7 +168,20 @@ class GatewayProcess:
         return self
 
     def close(self) -> int:
-        return self.process.stop()
+        """Stop it, and hold that it has printed no secret (trap 54), whatever it was used for."""
+        code = self.process.stop()
+        assert not (found := self.told()), f"{self.process.log} tells {found}"
+        return code
+
+    def told(self) -> set[str]:
+        """Return which of its secrets, or which token or signature, it has printed."""
+        given = {n: v for n, v in self.process.env.items() if _SECRET_NAME.search(n) and len(v) >= 8}
+        found = {name for name, _ in leaks(given, [("its output", self.process.text.encode())])}
+        return found | {match[0][:16] for match in _TOKENS.finditer(self.process.text)}
+
+
+_SECRET_NAME = re.compile(r"(?:SECRET|PASSWORD|MASTER_KEY|AUTH_TOKEN)(?!.*_FILE$)")
+_TOKENS = re.compile(r"eyJ[\w-]{16,}\.[\w-]{16,}|Signature=[0-9a-fA-F]{64}")
 
 
 def run(coroutine):
