@@ -1,4 +1,4 @@
-"""Records <-> bytes: one JSON object with a version; what is secret in it is sealed (`iam.seal`).
+"""Records <-> bytes: one JSON object with a version; what is secret in it is sealed, and all of it proved (`iam.seal`).
 
 Reading returns the record, or raises `Unreadable` with a reason for the log; unknown members are tolerated. What cannot be read
 falls to the safe side (`Codec.decode`): a revocation and an epoch revoke, an attachment takes its subject's rights.
@@ -32,6 +32,7 @@ from iam.seal import CannotOpen, Seal
 from iam.store import SessionRecord
 
 VERSION = 1
+_PROOF = b',"proof":"'  # the last member: what is before it is what is proved
 FOREVER = 2**53  # the expiry (epoch seconds) of a revocation that does not say: no time lifts it, only its deletion
 
 
@@ -98,7 +99,12 @@ class Codec:
         self.seal = seal
 
     def encode(self, record: Record) -> bytes:
-        """Return the bytes of a record. Raises CannotOpen when there is a secret and no data key yet."""
+        """Return the bytes of a record. Raises CannotOpen when there is no data key yet, but for the data key's own."""
+        text = self._encode(record)
+        kind, name = record_key(record)
+        return text if kind is Kind.SEAL else b'%b%b%b"}' % (text[:-1], _PROOF, self.seal.prove(kind, name, text))
+
+    def _encode(self, record: Record) -> bytes:
         match record:
             case User() | ServiceAccount():
                 return _dump(_camel(record, secret=self._sealed(record, record.secret.reveal().encode())))
@@ -114,12 +120,22 @@ class Codec:
     def decode(self, kind: Kind, name: str, value: bytes) -> Record:
         """Return a record. Raises Unreadable, unless the safe side is a record of its own."""
         try:
-            return self._decode(kind, name, _load(value))
+            return self._decode(kind, name, _load(self._proved(kind, name, value)))
         except Unreadable as error:
             fallback = _safe_side(kind, name, str(error))
             if fallback is None:
                 raise
             return fallback
+
+    def _proved(self, kind: Kind, name: str, value: bytes) -> bytes:
+        """Return what of these bytes is proved; all of them for the data key's own record, and in a store that is older than proofs."""
+        begin, found, end = value.rpartition(_PROOF)
+        text = begin + b"}"
+        if found and end[-2:] == b'"}' and self.seal.is_proved(kind, name, text, end[:-2]):
+            return text
+        if kind is not Kind.SEAL and self.seal.demands_proof:
+            raise Unreadable(self.seal.trouble or "no gateway of this store wrote it so: it has no proof, or another's")
+        return value
 
     def _decode(self, kind: Kind, name: str, document: dict[str, Any]) -> Record:
         reader = _PLAIN.get(kind)
@@ -208,7 +224,7 @@ def _safe_side(kind: Kind, name: str, problem: str) -> Record | None:
             sort, _, subject = name.partition("/")
             return Attachment(subject, (), group=sort == "group", broken=True)
         case Kind.POLICY:
-            return PolicyDocument(name, "")  # no policy at all: who names it has no rights
+            return PolicyDocument(name, "", problem=problem)  # no policy at all: who names it has no rights
         case _:
             return None
 

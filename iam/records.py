@@ -87,6 +87,7 @@ class PolicyDocument:
     text: str
     created_at: int = 0
     updated_at: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

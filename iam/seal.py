@@ -1,6 +1,6 @@
-"""The envelope around every secret in the store: AES-256-GCM, with the record's kind and name as associated data.
+"""The envelope around every secret in the store: AES-256-GCM, with the record's kind and name as associated data; and the proof of records.
 
-One data key seals all of them. It is stored wrapped by a master key, which comes from MINIO_GW_MASTER_KEY or else from the root
+One data key seals all of them, and what is derived from it proves that a gateway of this store wrote a record (decision 0018). It is stored wrapped by a master key, which comes from MINIO_GW_MASTER_KEY or else from the root
 pair, so that rotating those wraps one small thing anew and no gateway that runs notices. There is no default key (trap 67).
 NIST SP 800-38D: nonces are random, 96 bits, and one data key seals far fewer than 2^32 texts. Randomness is passed in.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from iam.records import Kind, SealRecord
 
 _NONCE = 12  # bytes
+#: Begins the id of a data key whose store holds nothing without a proof. The id is bound to each wrap, so that none can be put in its place.
+_PROVED = "p1-"
 
 
 class CannotOpen(Exception):
@@ -47,6 +50,10 @@ def _expand(seed: bytes, purpose: bytes) -> bytes:
     return HKDF(SHA512(), length=64, salt=None, info=b"minio-gw master v1 " + purpose).derive(seed)
 
 
+def _proof_key(data_key: bytes) -> bytes:
+    return HKDF(SHA512(), length=32, salt=None, info=b"minio-gw proof v1").derive(data_key)
+
+
 class Seal:
     """Seals and opens, once it has learnt the data key. `masters`: the one in force first, then those being replaced."""
 
@@ -54,6 +61,10 @@ class Seal:
         self._masters = masters
         self._random = random
         self._data: AESGCM | None = None
+        self._proof = b""
+        self.demands_proof = (
+            True  # what cannot be proved is not believed, until a store is known to be older than proofs
+        )
         self.trouble = "the store's data key is not known yet"
 
     @property
@@ -67,11 +78,15 @@ class Seal:
         if key is None:
             self.trouble = "the store's secrets are sealed with another master key or root pair"
             return
-        self._data, self.trouble = AESGCM(key), ""
+        if self.is_known and self.demands_proof and not record.id.startswith(_PROVED):
+            self.trouble = "a data key of an older kind was put into the store"
+            return
+        self._data, self._proof, self.trouble = AESGCM(key), _proof_key(key), ""
+        self.demands_proof = record.id.startswith(_PROVED)
 
     def create(self, now: int) -> SealRecord:
         """Return a new data key, wrapped."""
-        return self._wrapped(SealRecord(self._random(8).hex()), self._random(32), now)
+        return self._wrapped(SealRecord(_PROVED + self._random(8).hex()), self._random(32), now)
 
     def renewed(self, record: SealRecord, now: int) -> SealRecord | None:
         """Return the record as it should be: wrapped by the key in force, and by others only while they are being replaced.
@@ -106,6 +121,16 @@ class Seal:
         except (InvalidTag, ValueError):
             raise CannotOpen("it was not sealed by this store's data key for this record") from None
 
+    def prove(self, kind: Kind, name: str, record: bytes) -> bytes:
+        """Return the proof, in base64, that who knows the data key wrote this record. Raises CannotOpen without one."""
+        if not self._proof:
+            raise CannotOpen(self.trouble)
+        return base64.b64encode(hmac.digest(self._proof, _about(kind, name) + b"\0" + record, "sha256"))
+
+    def is_proved(self, kind: Kind, name: str, record: bytes, proof: bytes) -> bool:
+        """Return whether this is the record's proof."""
+        return bool(self._proof) and hmac.compare_digest(self.prove(kind, name, record), proof)
+
     def _unwrapped(self, record: SealRecord) -> bytes | None:
         for master in self._masters:
             if master.id not in record.wraps:
@@ -125,4 +150,4 @@ class Seal:
 
 
 def _about(kind: Kind, name: str) -> bytes:
-    return f"{kind}/{name}".encode()
+    return f"{kind}/{name}".encode(errors="surrogatepass")

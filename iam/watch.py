@@ -97,7 +97,11 @@ class Watcher:
             await self._list()
         async with aclosing(self._store.watch(self.view.revision, origin=self._origin, fresh=fresh)) as batches:
             async for batch in batches:
+                known = self._codec.seal.is_known
                 self._take(batch)
+                if self._codec.seal.is_known and not known:  # what could not be read before can be now
+                    self._doubt = True
+                    return
 
     async def _list(self) -> None:
         snapshot = await self._store.snapshot()
@@ -140,7 +144,8 @@ class Watcher:
             record, problem = Gone(row.kind, row.name), str(error)
         if problem:
             self.unreadable |= {name}
-            _log.warning("the record %s cannot be read and counts against its bearer: %s", ascii(name), problem)
+            if self._codec.seal.is_known:  # else none can be, which the keeper tells once
+                _log.warning("the record %s cannot be read and counts against its bearer: %s", ascii(name), problem)
         return record
 
     def _swap(self, view: IamView) -> None:

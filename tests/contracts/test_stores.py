@@ -93,7 +93,11 @@ class OverEtcd:
         return EtcdStore(EtcdSettings(self.cluster.endpoints, self.prefix), **options)
 
     async def write(self, kind, name, value):
-        key = keys.sessions(self.prefix) + name if kind == "sessions" else keys.records(self.prefix) + f"{kind}/{name}"
+        key = (
+            keys.sessions(self.prefix) + name
+            if kind == "sessions"
+            else keys.records(self.prefix) + keys.record(kind, name)
+        )
         await asyncio.to_thread(self.cluster.put, key.encode(), value)
 
     async def compact(self):
@@ -106,7 +110,9 @@ def _write_row(db, kind, name, value):
         db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (name, FOREVER, value))
     else:
         db.execute("UPDATE state SET revision = revision + 1")
-        db.execute("INSERT INTO records SELECT ?, ?, ?, revision, ? FROM state", (kind, name, value, FOREVER))
+        db.execute(
+            "INSERT OR REPLACE INTO records SELECT ?, ?, ?, revision, ? FROM state", (kind, name, value, FOREVER)
+        )
     db.execute("COMMIT")
 
 
@@ -354,6 +360,47 @@ async def test_junk_in_the_store_is_survived_and_fails_closed(kind, store, caplo
         await revoke(store, "GOOD", now=NOW)
         await eventually(lambda: watcher.view.is_revoked("GOOD"), "goes on")
     assert "JUNKAFTER" in caplog.text
+
+
+async def test_who_can_write_in_the_store_gives_himself_nothing(kind, store, caplog):
+    """A record that was put in, changed or moved by hand has no proof: it is told, and gives nobody anything (decision 0018)."""
+    async with watching(store) as watcher:
+        own = changes_of(store, lambda: watcher.view, watcher.reached)
+        await own.put_user("alice", secret=Secret("alices-secret"))
+        await own.put_user("eve", secret=Secret("eves-secret"))
+        await own.create_account("eve", access_key_id="EVESKEY1", secret=Secret("her-other-secret"))
+        await own.attach("alice", ["consoleAdmin"])
+        alices = await store.get(Kind.ATTACHMENT, "user/alice")
+        key = await store.get(Kind.ACCOUNT, "EVESKEY1")
+        forged = [
+            ("attachments", "user/eve", b'{"version":1,"subject":"eve","policies":["consoleAdmin"],"group":false}'),
+            ("attachments", "user/eve", alices.value.replace(b'"alice"', b'"eve"')),
+            ("attachments", "user/eve", alices.value),
+            ("policies", "readonly", b'{"version":1,"name":"readonly","text":"{}"}'),
+            ("groups", "admins", b'{"version":1,"name":"admins","members":["eve"],"enabled":true}'),
+        ]
+        for sort, name, value in forged:
+            await replace_row(kind, store, sort, name, value)
+            await eventually(lambda place=f"{sort}/{name}": place in watcher.unreadable, "told")
+        await replace_row(kind, store, "service-accounts", "EVESKEY1", key.value.replace(b'"eve"', b'"alice"'))
+        await eventually(lambda: "EVESKEY1" not in watcher.view.accounts, "none")
+        view = watcher.view
+        assert view.attachments["user/eve"].broken
+        assert not view.attachments["user/eve"].policies
+        assert not view.policies["readonly"].text
+        assert "admins" not in view.groups
+        assert view.attachments["user/alice"].policies == ("consoleAdmin",)
+        await own.set_policies("eve", ["readwrite"])
+        assert watcher.view.attachments["user/eve"].policies == ("readwrite",)
+    assert "no gateway of this store wrote it so" in caplog.text
+
+
+async def replace_row(kind, store, sort, name, value):
+    """Put bytes in the place of a record, as somebody does who is no gateway."""
+    row = await store.get(Kind(sort), name)
+    if row is not None:
+        await store.swap([Write(Kind(sort), name, None, row.revision)])
+    await kind.write(sort, name, value)
 
 
 async def test_a_quiet_watch_gives_signs_of_life(store):

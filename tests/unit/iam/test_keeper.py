@@ -113,6 +113,25 @@ async def test_another_master_key_founds_nothing(path, caplog):
         assert (await other.store.snapshot()).rows == before
 
 
+async def test_a_data_key_that_is_wrapped_for_us_later_opens_what_was_there(path, caplog):
+    """Who could read nothing reads it all then, without a restart: a user, his rights and what was revoked."""
+    async with running(path, OLD) as one:
+        await one.keeper.founded()
+        await one.changes.put_user("alice", secret=Secret("alices-secret"))
+        await one.changes.attach("alice", ["readonly"])
+        before = one.watcher.view
+    async with running(path, NEW) as late:
+        await eventually(lambda: "another master key" in caplog.text, "told")
+        assert not late.watcher.view.users
+        assert late.watcher.view.attachments["user/alice"].broken
+        assert "user/alice" not in caplog.text
+        async with running(path, NEW, OLD):
+            await late.keeper.founded()
+            await eventually(lambda: late.watcher.view.users == before.users, "read")
+        assert late.watcher.view.attachments == before.attachments
+        assert not late.watcher.unreadable
+
+
 async def test_a_data_key_that_cannot_be_read_ends_nobody(path, caplog):
     """A gateway before a data key of a later version says so once, makes no session key, and goes on when it can be read."""
     async with running(path, OLD) as one:
