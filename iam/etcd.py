@@ -170,6 +170,7 @@ class EtcdStore:
     async def close(self) -> None:
         """Close the channels."""
         await self._cluster.close()
+        await self._leases.close()
 
     def _doubt(self, answer: Any, after: int, origin: int) -> None:
         """Raise WatchLost when this answer puts in doubt that every change after `after` will come."""
@@ -230,27 +231,34 @@ class _Leases:
     def __init__(self, cluster: Cluster, window: int, slack: int) -> None:
         self._cluster, self._window, self._slack = cluster, window, slack
         self._granted: dict[int, int] = {}  # end of the window (epoch seconds) -> lease
-        self._granting = asyncio.Lock()
+        self._granting: dict[int, asyncio.Task[int]] = {}
 
     async def lease(self, expires_at: int) -> int:
-        """Return the lease for an expiry; many callers at once cause one grant."""
+        """Return the lease for an expiry; many callers at once cause one grant, and wait no longer than for that one."""
         now = int(time.time())
         width = self._window if expires_at - now <= _DAY else 12 * self._window
         end = (expires_at // width + 1) * width
-        if end not in self._granted:
-            async with self._granting:
-                if end not in self._granted:
-                    await self._grant(end, now)
-        return self._granted[end]
+        if end in self._granted:
+            return self._granted[end]
+        if end not in self._granting:
+            self._granting[end] = asyncio.get_running_loop().create_task(self._grant(end, now))
+            self._granting[end].add_done_callback(lambda _: self._granting.pop(end))
+        # Not under a lock: while etcd is silent each of a queue would ask in vain, one after another. Who leaves spoils it for nobody.
+        return await asyncio.shield(self._granting[end])
 
     def forget(self, lease: int) -> None:
         """Forget a lease that etcd does not know."""
         self._granted = {end: known for end, known in self._granted.items() if known != lease}
 
-    async def _grant(self, end: int, now: int) -> None:
+    async def close(self) -> None:
+        """Wait for the grants that are under way; on closed channels they end at once."""
+        await asyncio.gather(*self._granting.values(), return_exceptions=True)
+
+    async def _grant(self, end: int, now: int) -> int:
         request = etcd_pb2.LeaseGrantRequest(TTL=max(end - now, 1) + self._slack)
         answer = await self._cluster.call("Lease/LeaseGrant", request, etcd_pb2.LeaseGrantResponse)
         self._granted = {other: lease for other, lease in self._granted.items() if other > now} | {end: answer.ID}
+        return int(answer.ID)
 
 
 async def _send(call: Any, request: Any) -> None:

@@ -209,6 +209,19 @@ async def test_a_burst_does_not_collapse(cluster, prefix):
         assert seconds < 1
 
 
+async def test_sessions_that_need_a_lease_do_not_queue_for_a_silent_etcd(tmp_path, prefix):
+    """While etcd says nothing, each of many who need a new lease is refused within an STS call's patience, not one after another."""
+    with Etcd(tmp_path / "one") as cluster:
+        async with opened(cluster.endpoints, prefix) as store:
+            await store.ping()
+            cluster.freeze(0)
+            told = await asyncio.gather(*(timed(store.record_session(record(f"KEY{n}"))) for n in range(10)))
+            cluster.thaw(0)
+            assert all(error for _, error in told)
+            assert max(seconds for seconds, _ in told) < STS_PATIENCE
+            await store.record_session(record("AFTER"))
+
+
 async def test_a_cut_watch_loses_nothing_of_its_backlog(cluster, prefix):
     """3,000 revocations missed, the way to etcd cut again and again while they are caught up: 3,000 arrive, once each."""
     names = [f"KEY{i:04}" for i in range(3000)]
