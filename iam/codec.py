@@ -15,6 +15,7 @@ from typing import Any
 
 from iam.model import Secret
 from iam.records import (
+    DATA_KEY,
     Attachment,
     Epoch,
     Group,
@@ -116,7 +117,7 @@ class Codec:
         try:
             return self._decode(kind, name, _load(value))
         except Unreadable as error:
-            fallback = _safe_side(kind, name, str(error))
+            fallback = safe_side(kind, name, str(error))
             if fallback is None:
                 raise
             return fallback
@@ -128,6 +129,8 @@ class Codec:
         if kind is Kind.USER:
             return User(name, self._secret(kind, name, document), **_some(document, enabled=bool, updatedAt=int))
         if kind is Kind.SEAL:
+            if name != DATA_KEY:
+                raise Unreadable("there is one data key, and this is not its name")
             record = SealRecord(_member(document, "id", str), _wraps(document))
             self.seal.learn(record)
             return record
@@ -197,7 +200,7 @@ _PLAIN: Mapping[Kind, Callable[[str, dict[str, Any]], Record]] = {
 }  # fmt: skip
 
 
-def _safe_side(kind: Kind, name: str, problem: str) -> Record | None:
+def safe_side(kind: Kind, name: str, problem: str) -> Record | None:
     """Return what an unreadable record counts as, None when that is nothing at all."""
     match kind:
         case Kind.REVOCATION:
@@ -247,7 +250,7 @@ def _wraps(document: dict[str, Any]) -> dict[str, tuple[int, bytes]]:
             name: (int(at), base64.b64decode(wrap, validate=True))
             for name, (at, wrap) in _member(document, "wraps", dict).items()
         }
-    except (TypeError, ValueError, binascii.Error):
+    except (TypeError, ValueError, OverflowError, binascii.Error):
         raise Unreadable("its wraps are not as we write them") from None
 
 

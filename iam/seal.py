@@ -53,7 +53,10 @@ class Seal:
     def __init__(self, masters: tuple[Master, ...], random: Callable[[int], bytes]) -> None:
         self._masters = masters
         self._random = random
+        self._key = b""
         self._data: AESGCM | None = None
+        self.record: SealRecord | None = None  # the last one that was opened
+        self.learnt = 0  # how many data keys, one after another: what one of them cannot open the next may
         self.trouble = "the store's data key is not known yet"
 
     @property
@@ -67,7 +70,10 @@ class Seal:
         if key is None:
             self.trouble = "the store's secrets are sealed with another master key or root pair"
             return
-        self._data, self.trouble = AESGCM(key), ""
+        self.record, self.trouble = record, ""
+        if key != self._key:
+            self._key, self._data = key, AESGCM(key)
+            self.learnt += 1
 
     def create(self, now: int) -> SealRecord:
         """Return a new data key, wrapped."""
