@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 
 from iam import codec, etcd_pb2, keys
-from iam.etcd_cluster import SILENCE, Cluster, LeaseUnknown
+from iam.etcd_cluster import PAGE, SILENCE, Cluster, LeaseUnknown
 from iam.records import Kind
 from iam.store import (
     SESSIONS_AT_ONCE,
@@ -39,6 +39,8 @@ from iam.store import (
 
 WINDOW = 300  # seconds of expiry that share a lease; twelve times that for sessions longer than a day
 PROGRESS = 1.0  # seconds between two progress requests of a quiet watch
+TOGETHER = 250  # changes that are taken for one when they come right behind each other: each makes a new view
+_BEHIND = 0.002  # seconds
 _DAY = 86_400
 _log = logging.getLogger("minio_gw.store")
 
@@ -118,9 +120,12 @@ class EtcdStore:
 
     async def snapshot(self) -> Snapshot:
         """Return all records at one revision (a linearizable read)."""
-        header, found = await self._cluster.rows(self._records)
-        rows = tuple(row for kv in found if (row := self._row(kv, kv.value)) is not None)
-        return Snapshot(header.revision, rows, header.cluster_id)
+        rows: list[Row] = []
+        header: Any = None
+        async for first, page in self._cluster.pages(self._records, PAGE):
+            header = first
+            rows += (row for kv in page if (row := self._row(kv, kv.value)) is not None)
+        return Snapshot(header.revision, tuple(rows), header.cluster_id)
 
     async def watch(self, after: int, *, origin: int = 0, fresh: bool = False) -> AsyncGenerator[Batch, None]:
         """Yield the changes of the records after a revision, and an empty batch for each other sign of life.
@@ -139,13 +144,16 @@ class EtcdStore:
                 while True:
                     answer = await _answer(call, reading)
                     self._doubt(answer, after, origin)
+                    events = list(answer.events)
                     reading = asyncio.get_running_loop().create_task(call.read())
+                    while 0 < len(events) < TOGETHER and (more := await _soon(reading)):
+                        self._doubt(more, after, origin)
+                        events += more.events
+                        reading = asyncio.get_running_loop().create_task(call.read())
                     if answer.created and not fresh:
                         mark = await self._mark()
-                    revision = max([revision, *(event.kv.mod_revision for event in answer.events)])
-                    changed = [
-                        self._row(e.kv, None if e.type == etcd_pb2.Event.DELETE else e.kv.value) for e in answer.events
-                    ]
+                    revision = max([revision, *(event.kv.mod_revision for event in events)])
+                    changed = [self._row(e.kv, None if e.type == etcd_pb2.Event.DELETE else e.kv.value) for e in events]
                     yield Batch(revision, tuple(row for row in changed if row is not None), revision >= mark)
             finally:
                 await _end(reading)
@@ -277,6 +285,14 @@ async def _answer(call: Any, reading: asyncio.Task[Any]) -> Any:
     if answer is grpc.aio.EOF:
         raise asyncio.InvalidStateError("etcd ended the stream")
     return answer
+
+
+async def _soon(reading: asyncio.Task[Any]) -> Any:
+    """Return what `reading` brings within a moment; None for nothing, and for an end, which whoever asks next is told."""
+    await asyncio.wait({reading}, timeout=_BEHIND)
+    if not reading.done() or reading.exception() is not None or reading.result() is grpc.aio.EOF:
+        return None
+    return reading.result()
 
 
 async def _end(reading: asyncio.Task[Any]) -> None:
