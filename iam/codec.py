@@ -72,11 +72,6 @@ def decode_sessions(rows: Iterable[tuple[str, bytes]], skipped: Callable[[str, s
     return records
 
 
-def kids_of(rows: Iterable[tuple[str, bytes]], now: int, skipped: Callable[[str, str], None]) -> set[str]:
-    """Return the keys that minted the sessions of (access key, bytes) rows that have not expired (`now`, epoch seconds)."""
-    return {record.kid for record in decode_sessions(rows, skipped) if record.expires_at > now}
-
-
 #: Where a record of a type is stored: its kind, and which member is its name.
 _STORED: Mapping[type[Any], tuple[Kind, str]] = {
     User: (Kind.USER, "name"), Group: (Kind.GROUP, "name"), PolicyDocument: (Kind.POLICY, "name"),

@@ -35,6 +35,7 @@ from iam.store import (
     StoreUnavailable,
     WatchLost,
     Write,
+    unexpired,
 )
 
 WINDOW = 300  # seconds of expiry that share a lease; twelve times that for sessions longer than a day
@@ -76,18 +77,12 @@ class EtcdStore:
 
     async def sessions(self) -> list[SessionRecord]:
         """Return the sessions that have not expired."""
-        _, found = await self._cluster.rows(self._sessions)
-        rows = ((_suffix(kv.key, self._sessions), kv.value) for kv in found)
-        return [record for record in codec.decode_sessions(rows, _skipped) if record.expires_at > time.time()]
+        return await unexpired(self.session_pages(), time.time())
 
-    async def session_kids(self) -> set[str]:
-        """Return the keys that minted the sessions, page by page: there may be a million of them."""
-        kids: set[str] = set()
+    async def session_pages(self) -> AsyncGenerator[list[SessionRecord], None]:
+        """Yield the sessions page by page: there may be a million of them."""
         async for _, page in self._cluster.pages(self._sessions, SESSIONS_AT_ONCE):
-            kids |= codec.kids_of(
-                ((_suffix(kv.key, self._sessions), kv.value) for kv in page), int(time.time()), _skipped
-            )
-        return kids
+            yield codec.decode_sessions(((_suffix(kv.key, self._sessions), kv.value) for kv in page), _skipped)
 
     async def get(self, kind: Kind, name: str) -> Row | None:
         """Return a record as it is now (a linearizable read)."""
