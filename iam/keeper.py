@@ -57,6 +57,8 @@ class Keeper:
                     due = time.monotonic() + PRUNE * random.uniform(0.75, 1.25)  # noqa: S311 - spreads gateways apart
             except (StoreError, ChangeError, CannotOpen, Unreadable) as error:
                 _log.warning("the store's keys cannot be looked after: %s", error)
+            except Exception:  # noqa: BLE001 - a keeper that dies would take the whole process with it
+                _log.exception("the store's keys cannot be looked after, for a reason nobody foresaw")
             await asyncio.sleep(LOOK if self._is_whole else _PAUSE)
 
     @property

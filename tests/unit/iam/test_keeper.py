@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from iam import embedded, keeper
+from iam.changes import Changes
 from iam.codec import Codec
 from iam.embedded import EmbeddedStore
 from iam.keeper import Keeper
@@ -243,3 +244,21 @@ async def test_another_data_key_beside_ours_changes_nothing(path):
         strange = b'{"version":1,"id":"x","wraps":{"k":[1,"AAAA"]}}'
         await one.watcher.reached(await one.store.swap([Write(Kind.SEAL, "other", strange)]))
         assert (one.codec.seal.trouble, one.watcher.view.seals) == ("", before)
+
+
+async def test_what_nobody_foresaw_ends_no_gateway(path, monkeypatch, caplog):
+    """An error in looking after the keys is told, and it is tried again: the process that serves everybody goes on."""
+    tries = 0
+
+    async def breaks(self):
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise ZeroDivisionError
+        return ()
+
+    monkeypatch.setattr(Changes, "prune_keys", breaks)
+    async with running(path, OLD) as one:
+        await eventually(lambda: tries == 3, "tried again")
+        await one.keeper.founded()
+    assert caplog.text.count("nobody foresaw") == 2
