@@ -20,7 +20,7 @@ from iam.store import Batch, IamStore, Row, StoreError, StoreUnavailable, WatchL
 from iam.view import Change, Gone, IamView
 
 STALE = 5.0  # seconds without a sign of life after which the view counts as old
-RESUME = 60.0  # seconds of silence after which a watch is not resumed: list again
+RESUME = 15.0  # seconds of silence after which a watch is not resumed: list again; an election takes two, a restore by hand more
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts
 _PIECE = 200  # records read before others have their turn
 _TOLD = 100  # unreadable records that the log names
