@@ -15,6 +15,7 @@ from typing import Any
 
 from iam.model import Secret
 from iam.records import (
+    DATA_KEY,
     Attachment,
     Epoch,
     Group,
@@ -72,11 +73,6 @@ def decode_sessions(rows: Iterable[tuple[str, bytes]], skipped: Callable[[str, s
     return records
 
 
-def kids_of(rows: Iterable[tuple[str, bytes]], now: int, skipped: Callable[[str, str], None]) -> set[str]:
-    """Return the keys that minted the sessions of (access key, bytes) rows that have not expired (`now`, epoch seconds)."""
-    return {record.kid for record in decode_sessions(rows, skipped) if record.expires_at > now}
-
-
 #: Where a record of a type is stored: its kind, and which member is its name.
 _STORED: Mapping[type[Any], tuple[Kind, str]] = {
     User: (Kind.USER, "name"), Group: (Kind.GROUP, "name"), PolicyDocument: (Kind.POLICY, "name"),
@@ -122,7 +118,7 @@ class Codec:
         try:
             return self._decode(kind, name, _load(self._proved(kind, name, value)))
         except Unreadable as error:
-            fallback = _safe_side(kind, name, str(error))
+            fallback = safe_side(kind, name, str(error))
             if fallback is None:
                 raise
             return fallback
@@ -144,6 +140,8 @@ class Codec:
         if kind is Kind.USER:
             return User(name, self._secret(kind, name, document), **_some(document, enabled=bool, updatedAt=int))
         if kind is Kind.SEAL:
+            if name != DATA_KEY:
+                raise Unreadable("there is one data key, and this is not its name")
             record = SealRecord(_member(document, "id", str), _wraps(document))
             self.seal.learn(record)
             return record
@@ -213,7 +211,7 @@ _PLAIN: Mapping[Kind, Callable[[str, dict[str, Any]], Record]] = {
 }  # fmt: skip
 
 
-def _safe_side(kind: Kind, name: str, problem: str) -> Record | None:
+def safe_side(kind: Kind, name: str, problem: str) -> Record | None:
     """Return what an unreadable record counts as, None when that is nothing at all."""
     match kind:
         case Kind.REVOCATION:
@@ -263,7 +261,7 @@ def _wraps(document: dict[str, Any]) -> dict[str, tuple[int, bytes]]:
             name: (int(at), base64.b64decode(wrap, validate=True))
             for name, (at, wrap) in _member(document, "wraps", dict).items()
         }
-    except (TypeError, ValueError, binascii.Error):
+    except (TypeError, ValueError, OverflowError, binascii.Error):
         raise Unreadable("its wraps are not as we write them") from None
 
 

@@ -37,6 +37,7 @@ from iam.store import (
     StoreUnavailable,
     WatchLost,
     Write,
+    unexpired,
 )
 
 POLL = 0.2  # seconds between two looks of a watch, when another process may have written
@@ -118,19 +119,15 @@ class EmbeddedStore:
 
     async def sessions(self) -> list[SessionRecord]:
         """Return the sessions that have not expired."""
-        query = "SELECT access_key_id, record FROM sessions WHERE expires_at > ? ORDER BY access_key_id"
-        rows = await self._run(lambda: self._rows(query, int(time.time())))
-        return codec.decode_sessions(rows, _skipped)
+        return await unexpired(self.session_pages(), time.time())
 
-    async def session_kids(self) -> set[str]:
-        """Return the keys that minted the sessions, page by page: the thread has other work, and there may be a million."""
+    async def session_pages(self) -> AsyncGenerator[list[SessionRecord], None]:
+        """Yield the sessions page by page: the thread has other work, and there may be a million."""
         query = "SELECT access_key_id, record FROM sessions WHERE access_key_id > ? ORDER BY access_key_id LIMIT ?"
-        kids: set[str] = set()
         after = ""
         while page := await self._run(partial(self._rows, query, after, SESSIONS_AT_ONCE)):
-            kids |= codec.kids_of(page, int(time.time()), _skipped)
+            yield codec.decode_sessions(page, _skipped)
             after = page[-1][0]
-        return kids
 
     async def get(self, kind: Kind, name: str) -> Row | None:
         """Return a record as it is now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import cast
 
@@ -15,6 +16,7 @@ from iam.refusals import InvalidName, NoSuchKey, NoSuchSession
 SETTLE = 5  # seconds before a new session key mints: until then every gateway that is connected has it
 LONGEST_SESSION = 31_536_000  # seconds; an epoch must outlive every session that it refuses
 PRUNE_AFTER = 3600  # seconds after which a key that does not mint any more may go
+_LONG = 86_400  # seconds after which a session has expired by whatever clock; a record in etcd has gone by then
 SKEW = 60_000  # milliseconds that another gateway's clock may be ahead of ours
 
 
@@ -39,10 +41,25 @@ class Endings(Changing):
         if not is_subject(parent):
             raise InvalidName(f"{parent[:64]!r} is nobody's name.")
 
-        async def decide(draft: Draft) -> Epoch:
-            return await self._end_sessions(draft, parent, revoke_type)
+        async def decide(draft: Draft, since: int = 0) -> Epoch:
+            return await self._end_sessions(draft, parent, revoke_type, since)
 
-        return await self._do(decide)
+        epoch = await self._do(decide)
+        # Only now, so that it waits for nothing: what gateways issued whose clocks are further ahead than anybody expects.
+        latest = await self._latest(parent, revoke_type)
+        return epoch if latest < _until(epoch, revoke_type) else await self._do(partial(decide, since=latest))
+
+    async def _latest(self, parent: str, revoke_type: str) -> int:
+        """Return a moment (epoch milliseconds) that no recorded session of a parent and a type is issued behind."""
+        return max(
+            [
+                record.issued_at * 1000 + 1000
+                async for page in self._store.session_pages()
+                for record in page
+                if record.parent == parent and revoke_type in {"", record.revoke_type}
+            ],
+            default=0,
+        )
 
     async def rotate_key(self, *, at_once: bool = False) -> KeyRecord:
         """Make a new session key, which mints once every gateway has it, or at once."""
@@ -73,7 +90,7 @@ class Endings(Changing):
         replaced = [(key.kid, after.kid) for key, after in pairwise(settled) if after.active_at + PRUNE_AFTER <= now]
         old = {kid for kid, _ in replaced}
         if old:
-            old -= await self._store.session_kids()
+            old -= await self._kids_in_use(now - _LONG)
 
         async def decide(draft: Draft) -> tuple[str, ...]:
             if await draft.get(Kind.KEY, replaced[-1][1]) is None:
@@ -84,6 +101,12 @@ class Endings(Changing):
 
         return await self._do(decide) if old else ()
 
+    async def _kids_in_use(self, since: int) -> set[str]:
+        """Return the keys that minted the recorded sessions that had not expired by then (epoch seconds)."""
+        return {
+            record.kid async for page in self._store.session_pages() for record in page if record.expires_at > since
+        }
+
     async def _another_mints(self, draft: Draft, kid: str) -> bool:
         """Return whether a key beside this one mints; it must still be there when this one goes."""
         now = self._time()
@@ -92,14 +115,14 @@ class Endings(Changing):
                 return True
         return False
 
-    async def _end_sessions(self, draft: Draft, parent: str, revoke_type: str) -> Epoch:
-        """Write an epoch a moment ahead of our clock and of every earlier one: others' clocks may be ahead."""
+    async def _end_sessions(self, draft: Draft, parent: str, revoke_type: str, since: int = 0) -> Epoch:
+        """Write an epoch a moment ahead of our clock, of `since` and of every earlier one: others' clocks may be ahead."""
         known = cast("Epoch | None", await draft.get(Kind.EPOCH, parent))
         if known is None or known.problem:  # one that cannot be read refuses everybody for ever: it begins anew
             known = Epoch(parent)
         now = int(self._now() * 1000)
         # A session may have been stamped just after any of the others: what ends it now must be later than all of them.
-        until = max(now + SKEW, *(at + 1 for at in (known.not_before, *known.by_type.values())))
+        until = max(now + SKEW, since, *(at + 1 for at in (known.not_before, *known.by_type.values())))
         if revoke_type:
             epoch = replace(known, by_type={**known.by_type, revoke_type: until})
         else:
@@ -107,6 +130,10 @@ class Endings(Changing):
         epoch = replace(epoch, expires_at=now // 1000 + LONGEST_SESSION, problem="")
         draft.put(epoch, epoch.expires_at)
         return epoch
+
+
+def _until(epoch: Epoch, revoke_type: str) -> int:
+    return epoch.by_type.get(revoke_type, 0) if revoke_type else epoch.not_before
 
 
 def new_key(now: int, *, settle: int) -> KeyRecord:

@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 
 from iam import codec, etcd_pb2, keys
-from iam.etcd_cluster import SILENCE, Cluster, LeaseUnknown
+from iam.etcd_cluster import PAGE, SILENCE, Cluster, LeaseUnknown
 from iam.records import Kind
 from iam.store import (
     SESSIONS_AT_ONCE,
@@ -35,10 +35,13 @@ from iam.store import (
     StoreUnavailable,
     WatchLost,
     Write,
+    unexpired,
 )
 
 WINDOW = 300  # seconds of expiry that share a lease; twelve times that for sessions longer than a day
 PROGRESS = 1.0  # seconds between two progress requests of a quiet watch
+TOGETHER = 250  # changes that are taken for one when they come right behind each other: each makes a new view
+_BEHIND = 0.002  # seconds
 _DAY = 86_400
 _log = logging.getLogger("minio_gw.store")
 
@@ -74,18 +77,12 @@ class EtcdStore:
 
     async def sessions(self) -> list[SessionRecord]:
         """Return the sessions that have not expired."""
-        _, found = await self._cluster.rows(self._sessions)
-        rows = ((_suffix(kv.key, self._sessions), kv.value) for kv in found)
-        return [record for record in codec.decode_sessions(rows, _skipped) if record.expires_at > time.time()]
+        return await unexpired(self.session_pages(), time.time())
 
-    async def session_kids(self) -> set[str]:
-        """Return the keys that minted the sessions, page by page: there may be a million of them."""
-        kids: set[str] = set()
+    async def session_pages(self) -> AsyncGenerator[list[SessionRecord], None]:
+        """Yield the sessions page by page: there may be a million of them."""
         async for _, page in self._cluster.pages(self._sessions, SESSIONS_AT_ONCE):
-            kids |= codec.kids_of(
-                ((_suffix(kv.key, self._sessions), kv.value) for kv in page), int(time.time()), _skipped
-            )
-        return kids
+            yield codec.decode_sessions(((_suffix(kv.key, self._sessions), kv.value) for kv in page), _skipped)
 
     async def get(self, kind: Kind, name: str) -> Row | None:
         """Return a record as it is now (a linearizable read)."""
@@ -118,9 +115,12 @@ class EtcdStore:
 
     async def snapshot(self) -> Snapshot:
         """Return all records at one revision (a linearizable read)."""
-        header, found = await self._cluster.rows(self._records)
-        rows = tuple(row for kv in found if (row := self._row(kv, kv.value)) is not None)
-        return Snapshot(header.revision, rows, header.cluster_id)
+        rows: list[Row] = []
+        header: Any = None
+        async for first, page in self._cluster.pages(self._records, PAGE):
+            header = first
+            rows += (row for kv in page if (row := self._row(kv, kv.value)) is not None)
+        return Snapshot(header.revision, tuple(rows), header.cluster_id)
 
     async def watch(self, after: int, *, origin: int = 0, fresh: bool = False) -> AsyncGenerator[Batch, None]:
         """Yield the changes of the records after a revision, and an empty batch for each other sign of life.
@@ -139,13 +139,16 @@ class EtcdStore:
                 while True:
                     answer = await _answer(call, reading)
                     self._doubt(answer, after, origin)
+                    events = list(answer.events)
                     reading = asyncio.get_running_loop().create_task(call.read())
+                    while 0 < len(events) < TOGETHER and (more := await _soon(reading)):
+                        self._doubt(more, after, origin)
+                        events += more.events
+                        reading = asyncio.get_running_loop().create_task(call.read())
                     if answer.created and not fresh:
                         mark = await self._mark()
-                    revision = max([revision, *(event.kv.mod_revision for event in answer.events)])
-                    changed = [
-                        self._row(e.kv, None if e.type == etcd_pb2.Event.DELETE else e.kv.value) for e in answer.events
-                    ]
+                    revision = max([revision, *(event.kv.mod_revision for event in events)])
+                    changed = [self._row(e.kv, None if e.type == etcd_pb2.Event.DELETE else e.kv.value) for e in events]
                     yield Batch(revision, tuple(row for row in changed if row is not None), revision >= mark)
             finally:
                 await _end(reading)
@@ -170,6 +173,7 @@ class EtcdStore:
     async def close(self) -> None:
         """Close the channels."""
         await self._cluster.close()
+        await self._leases.close()
 
     def _doubt(self, answer: Any, after: int, origin: int) -> None:
         """Raise WatchLost when this answer puts in doubt that every change after `after` will come."""
@@ -230,27 +234,34 @@ class _Leases:
     def __init__(self, cluster: Cluster, window: int, slack: int) -> None:
         self._cluster, self._window, self._slack = cluster, window, slack
         self._granted: dict[int, int] = {}  # end of the window (epoch seconds) -> lease
-        self._granting = asyncio.Lock()
+        self._granting: dict[int, asyncio.Task[int]] = {}
 
     async def lease(self, expires_at: int) -> int:
-        """Return the lease for an expiry; many callers at once cause one grant."""
+        """Return the lease for an expiry; many callers at once cause one grant, and wait no longer than for that one."""
         now = int(time.time())
         width = self._window if expires_at - now <= _DAY else 12 * self._window
         end = (expires_at // width + 1) * width
-        if end not in self._granted:
-            async with self._granting:
-                if end not in self._granted:
-                    await self._grant(end, now)
-        return self._granted[end]
+        if end in self._granted:
+            return self._granted[end]
+        if end not in self._granting:
+            self._granting[end] = asyncio.get_running_loop().create_task(self._grant(end, now))
+            self._granting[end].add_done_callback(lambda _: self._granting.pop(end))
+        # Not under a lock: while etcd is silent each of a queue would ask in vain, one after another. Who leaves spoils it for nobody.
+        return await asyncio.shield(self._granting[end])
 
     def forget(self, lease: int) -> None:
         """Forget a lease that etcd does not know."""
         self._granted = {end: known for end, known in self._granted.items() if known != lease}
 
-    async def _grant(self, end: int, now: int) -> None:
+    async def close(self) -> None:
+        """Wait for the grants that are under way; on closed channels they end at once."""
+        await asyncio.gather(*self._granting.values(), return_exceptions=True)
+
+    async def _grant(self, end: int, now: int) -> int:
         request = etcd_pb2.LeaseGrantRequest(TTL=max(end - now, 1) + self._slack)
         answer = await self._cluster.call("Lease/LeaseGrant", request, etcd_pb2.LeaseGrantResponse)
         self._granted = {other: lease for other, lease in self._granted.items() if other > now} | {end: answer.ID}
+        return int(answer.ID)
 
 
 async def _send(call: Any, request: Any) -> None:
@@ -269,6 +280,14 @@ async def _answer(call: Any, reading: asyncio.Task[Any]) -> Any:
     if answer is grpc.aio.EOF:
         raise asyncio.InvalidStateError("etcd ended the stream")
     return answer
+
+
+async def _soon(reading: asyncio.Task[Any]) -> Any:
+    """Return what `reading` brings within a moment; None for nothing, and for an end, which whoever asks next is told."""
+    await asyncio.wait({reading}, timeout=_BEHIND)
+    if not reading.done() or reading.exception() is not None or reading.result() is grpc.aio.EOF:
+        return None
+    return reading.result()
 
 
 async def _end(reading: asyncio.Task[Any]) -> None:

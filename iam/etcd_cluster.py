@@ -24,7 +24,7 @@ from iam.store import EtcdSettings, StoreRefused, StoreUnavailable, WatchLost
 
 SILENCE = 3.0  # seconds without any answer after which a watch counts as dead
 PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between two rounds through the endpoints: an election takes about one
-PAGE = 2000  # pairs of one range request
+PAGE = 1000  # pairs of one range request: they are read before others have their turn
 IN_FLIGHT = 128  # calls to etcd at once; a burst waits here, where waiting costs nothing (0002: collapse without it)
 
 _OPTIONS = (
@@ -58,6 +58,14 @@ _NEVER = (
     "too many operations in txn request", "duplicate key given in txn request", "request is too large",
     "received message larger than max",
 )  # fmt: skip
+
+
+# What gRPC says, in these capitals, of an answer that is too large for us; etcd writes "received" of a request.
+_TOO_MUCH = "Received message larger than max"
+
+
+class AnswerTooLarge(StoreUnavailable):
+    """What was asked for is more than fits into one answer."""
 
 
 class LeaseUnknown(StoreUnavailable):
@@ -115,12 +123,21 @@ class Cluster:
         return pages[0][0], [pair for _, pairs in pages for pair in pairs]
 
     async def pages(self, prefix: bytes, size: int) -> AsyncIterator[tuple[Any, Sequence[Any]]]:
-        """Yield the first page's header with the pairs of each page of a prefix, all of them at that header's revision."""
+        """Yield the first page's header with the pairs of each page of a prefix, all of them at that header's revision.
+
+        Pages are smaller than `size` where its pairs do not fit into one answer.
+        """
         header, start = None, prefix
         while True:
             revision = header.revision if header else 0
             request = etcd_pb2.RangeRequest(key=start, range_end=range_end(prefix), limit=size, revision=revision)
-            answer = await self.call("KV/Range", request, etcd_pb2.RangeResponse)
+            try:
+                answer = await self.call("KV/Range", request, etcd_pb2.RangeResponse)
+            except AnswerTooLarge:
+                if size == 1:
+                    raise
+                size = max(size // 8, 1)
+                continue
             header = header or answer.header
             yield header, answer.kvs
             if not answer.more:
@@ -171,6 +188,8 @@ class Cluster:
         code, details = _status(error)
         if _UNKNOWN_LEASE in details:
             raise LeaseUnknown(_why(error)) from error
+        if _TOO_MUCH in details:
+            raise AnswerTooLarge(_why(error)) from error
         if any(text in details for text in _NEVER):
             raise StoreRefused(_why(error)) from error
         if code not in _ELSEWHERE:
@@ -274,6 +293,8 @@ class Cluster:
             raise
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, TimeoutError) as error:
             self._pass(index)
+            if _TOO_MUCH in _status(error)[1]:  # and would come again: it is listed page by page
+                raise WatchLost(_why(error)) from error
             raise StoreUnavailable(f"{self._settings.endpoints[index]}: {_why(error)}") from error
         finally:
             await channel.close()

@@ -57,6 +57,8 @@ class Keeper:
                     due = time.monotonic() + PRUNE * random.uniform(0.75, 1.25)  # noqa: S311 - spreads gateways apart
             except (StoreError, ChangeError, CannotOpen, Unreadable) as error:
                 _log.warning("the store's keys cannot be looked after: %s", error)
+            except Exception:  # noqa: BLE001 - a keeper that dies would take the whole process with it
+                _log.exception("the store's keys cannot be looked after, for a reason nobody foresaw")
             await asyncio.sleep(LOOK if self._is_whole else _PAUSE)
 
     @property
@@ -76,7 +78,8 @@ class Keeper:
         self._told = ""
         if self._codec.seal.renewed(record, now) is not None:
             await self._renew(now)
-        if not self._watcher.view.keys:
+        # A view that is being listed anew may be about to get the keys that it could not read.
+        if not self._watcher.view.keys and self._watcher.current:
             await self._changes.rotate_key(at_once=True)
         if self._watcher.view.keys:
             self._founded.set()
@@ -88,16 +91,19 @@ class Keeper:
             self._told = trouble
 
     async def _begin(self, now: int) -> None:
-        """Write a data key and the first session key, unless somebody else just did."""
-        seal = self._blank()
-        record = seal.create(now)
-        seal.learn(record)
-        key = new_key(now, settle=0)
-        own = Codec(seal)
-        writes = [
-            Write(*record_key(record), own.encode(record), expected=0),
-            Write(*record_key(key), own.encode(key), expected=0),
-        ]
+        """Write a data key and the first session key, unless somebody else just did.
+
+        A data key that was lost while we know it is written again: whatever else is in the store is sealed with it.
+        """
+        own, record = self._codec, self._codec.seal.record
+        if record is None:
+            own = Codec(self._blank())
+            record = own.seal.create(now)
+            own.seal.learn(record)
+        writes = [Write(*record_key(record), own.encode(record), expected=0)]
+        if not self._watcher.view.keys:
+            key = new_key(now, settle=0)
+            writes.append(Write(*record_key(key), own.encode(key), expected=0))
         try:
             revision = await self._store.swap(writes)
         except Conflict:

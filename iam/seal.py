@@ -60,11 +60,12 @@ class Seal:
     def __init__(self, masters: tuple[Master, ...], random: Callable[[int], bytes]) -> None:
         self._masters = masters
         self._random = random
+        self._key = b""
         self._data: AESGCM | None = None
         self._proof = b""
-        self.demands_proof = (
-            True  # what cannot be proved is not believed, until a store is known to be older than proofs
-        )
+        self.demands_proof = True  # nothing is believed before the data key says that its store is older than proofs
+        self.record: SealRecord | None = None  # the last one that was opened
+        self.learnt = 0  # how many data keys, one after another: what one of them cannot open the next may
         self.trouble = "the store's data key is not known yet"
 
     @property
@@ -81,8 +82,11 @@ class Seal:
         if self.is_known and self.demands_proof and not record.id.startswith(_PROVED):
             self.trouble = "a data key of an older kind was put into the store"
             return
-        self._data, self._proof, self.trouble = AESGCM(key), _proof_key(key), ""
+        self.record, self.trouble = record, ""
         self.demands_proof = record.id.startswith(_PROVED)
+        if key != self._key:
+            self._key, self._data, self._proof = key, AESGCM(key), _proof_key(key)
+            self.learnt += 1
 
     def create(self, now: int) -> SealRecord:
         """Return a new data key, wrapped."""

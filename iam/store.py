@@ -8,7 +8,7 @@ over every store: tests/contracts/test_stores.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -132,6 +132,11 @@ class EtcdSettings:
     timeout: float = 3.0
 
 
+async def unexpired(pages: AsyncIterator[list[SessionRecord]], now: float) -> list[SessionRecord]:
+    """Return the sessions that have not expired."""
+    return [record async for page in pages for record in page if record.expires_at > now]
+
+
 class IamStore(Protocol):
     """One contract, two stores. Every method may raise StoreUnavailable, and StoreRefused when it writes; access keys are letters and digits only."""
 
@@ -157,8 +162,8 @@ class IamStore(Protocol):
         """Return all recorded sessions that have not expired, by access key."""
         ...
 
-    async def session_kids(self) -> set[str]:
-        """Return the keys that minted the recorded sessions that have not expired. Others have their turn meanwhile."""
+    def session_pages(self) -> AsyncGenerator[list[SessionRecord], None]:
+        """Yield all recorded sessions by access key, page by page, so that others have their turn; also expired ones, for a while."""
         ...
 
     async def get(self, kind: Kind, name: str) -> Row | None:

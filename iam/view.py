@@ -38,6 +38,7 @@ class Gone:
 
 Change = Record | Gone
 _NONE: Mapping[str, Any] = MappingProxyType({})
+_NOBODY: frozenset[str] = frozenset()
 _TABLES: Mapping[Kind, str] = {
     Kind.USER: "users", Kind.GROUP: "groups", Kind.POLICY: "policies", Kind.ACCOUNT: "accounts",
     Kind.ATTACHMENT: "attachments", Kind.KEY: "keys", Kind.SEAL: "seals", Kind.REVOCATION: "revocations", Kind.EPOCH: "epochs",
@@ -104,14 +105,21 @@ class IamView:
             name: MappingProxyType(touched[name]) if name in touched else getattr(self, name)
             for name in _TABLES.values()
         }
-        members = _memberships(tables["groups"]) if "groups" in touched else self.memberships
+        members = self._memberships(touched["groups"]) if "groups" in touched else self.memberships
         return IamView(revision, **tables, memberships=members)
 
-
-def _memberships(groups: Mapping[str, Group]) -> Mapping[str, tuple[str, ...]]:
-    """Return each member's groups, by name."""
-    found: dict[str, list[str]] = {}
-    for name in sorted(groups):
-        for member in groups[name].members:
-            found.setdefault(member, []).append(name)
-    return MappingProxyType({member: tuple(names) for member, names in found.items()})
+    def _memberships(self, groups: Mapping[str, Group]) -> Mapping[str, tuple[str, ...]]:
+        """Return each member's groups, by name: of those of before, only what the groups that are other ones now change."""
+        found = dict(self.memberships)
+        changed = {name for name in self.groups.keys() | groups.keys() if self.groups.get(name) is not groups.get(name)}
+        for name in changed:
+            before, after = (
+                frozenset(known.members) if (known := of.get(name)) else _NOBODY for of in (self.groups, groups)
+            )
+            for member in before - after:
+                found[member] = tuple(group for group in found[member] if group != name)
+                if not found[member]:
+                    del found[member]
+            for member in after - before:
+                found[member] = tuple(sorted((*found.get(member, ()), name)))
+        return MappingProxyType(found)

@@ -11,17 +11,19 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 
-from iam.codec import Codec, Unreadable
+from iam.codec import Codec, Unreadable, safe_side
 from iam.records import Kind
-from iam.store import Batch, IamStore, Row, StoreError, StoreUnavailable
+from iam.store import Batch, IamStore, Row, StoreError, StoreUnavailable, WatchLost
 from iam.view import Change, Gone, IamView
 
 STALE = 5.0  # seconds without a sign of life after which the view counts as old
-RESUME = 60.0  # seconds of silence after which a watch is not resumed: list again
+RESUME = 15.0  # seconds of silence after which a watch is not resumed: list again; an election takes two, a restore by hand more
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts
-_PIECE = 1000  # records read before others have their turn
+_PIECE = 200  # records read before others have their turn
+_TOLD = 100  # unreadable records that the log names
 _log = logging.getLogger("minio_gw.watch")
 
 
@@ -29,14 +31,15 @@ class Watcher:
     """The one who swaps the view.
 
     `view` is replaced whole, never changed. `last_seen` is the monotonic time of the store's last sign of life, 0.0
-    before the first. `unreadable` names the records that could not be read.
+    before the first.
     """
 
     def __init__(self, store: IamStore, codec: Codec) -> None:
         self._store = store
         self._codec = codec
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self.unreadable: frozenset[str] = frozenset()
+        self._unreadable: set[str] = set()
+        self._learnt = 0  # data keys that were known when the view was listed
         self._loaded = asyncio.Event()
         self._doubt = True
         self._interrupted = True
@@ -50,6 +53,11 @@ class Watcher:
     def current(self) -> bool:
         """Whether the watch is alive: it was not interrupted, and gave a sign of life in the last `STALE` seconds."""
         return not self._interrupted and time.monotonic() - self.last_seen < STALE
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """The names of the records that could not be read."""
+        return frozenset(self._unreadable)
 
     @property
     def age(self) -> float:
@@ -67,9 +75,11 @@ class Watcher:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((revision, waiter))
-        await asyncio.wait({waiter}, timeout=within)
-        if not waiter.done():
-            self._waiters.remove((revision, waiter))
+        try:
+            await asyncio.wait({waiter}, timeout=within)
+        finally:  # also for who does not wait to the end
+            if not waiter.done():
+                self._waiters.remove((revision, waiter))
 
     async def loaded(self) -> None:
         """Return once a first view is there."""
@@ -97,31 +107,33 @@ class Watcher:
             await self._list()
         async with aclosing(self._store.watch(self.view.revision, origin=self._origin, fresh=fresh)) as batches:
             async for batch in batches:
-                known = self._codec.seal.is_known
                 self._take(batch)
-                if self._codec.seal.is_known and not known:  # what could not be read before can be now
-                    self._doubt = True
-                    return
 
     async def _list(self) -> None:
         snapshot = await self._store.snapshot()
-        self.unreadable = frozenset()
-        changes: list[Change] = []
+        self._unreadable, self._learnt = set(), self._codec.seal.learnt
+        view = IamView(snapshot.revision)
         # The data key first: the others' secrets are sealed with it. In pieces, since requests are served meanwhile.
-        rows = sorted(snapshot.rows, key=lambda row: row.kind is not Kind.SEAL)
+        rows = _key_first(snapshot.rows)
         for begin in range(0, len(rows), _PIECE):
-            changes += [self._read(row) for row in rows[begin : begin + _PIECE]]
+            view = view.apply([self._read(row) for row in rows[begin : begin + _PIECE]], snapshot.revision)
+            if not begin:
+                self._learnt = self._codec.seal.learnt
             await asyncio.sleep(0)
-        self._swap(IamView().apply(changes, snapshot.revision))
+        self._swap(view)
         self._origin = snapshot.origin
         self.last_seen = time.monotonic()
         self._doubt = False
         self._loaded.set()
 
     def _take(self, batch: Batch) -> None:
-        rows = sorted(batch.rows, key=lambda row: row.kind is not Kind.SEAL)
-        if rows:
-            self._swap(self.view.apply([self._read(row) for row in rows], batch.revision))
+        changes = [self._read(row) for row in _key_first(batch.rows)]
+        before, self._learnt = self._learnt, self._codec.seal.learnt
+        if self._learnt != before and self._unreadable:
+            self._interrupted = True
+            raise WatchLost("the data key is known now, or is another one: what could not be read may be readable")
+        if changes:
+            self._swap(self.view.apply(changes, batch.revision))
         if not batch.current:
             return
         self.last_seen = time.monotonic()
@@ -133,7 +145,7 @@ class Watcher:
     def _read(self, row: Row) -> Change:
         """Return what a row says; one that cannot be read is told once, and counts as gone or as its safe side."""
         name = f"{row.kind}/{row.name}"
-        self.unreadable -= {name}
+        self._unreadable.discard(name)
         if row.value is None:
             return Gone(row.kind, row.name)
         record: Change
@@ -142,11 +154,20 @@ class Watcher:
             problem = getattr(record, "problem", "") or ("it is broken" if getattr(record, "broken", False) else "")
         except Unreadable as error:
             record, problem = Gone(row.kind, row.name), str(error)
+        except Exception as error:  # noqa: BLE001 - one record that nobody foresaw must not keep all others from being read
+            problem = f"it is not as we write it ({type(error).__name__})"
+            record = safe_side(row.kind, row.name, problem) or Gone(row.kind, row.name)
         if problem:
-            self.unreadable |= {name}
-            if self._codec.seal.is_known:  # else none can be, which the keeper tells once
-                _log.warning("the record %s cannot be read and counts against its bearer: %s", ascii(name), problem)
+            self._unreadable.add(name)
+            self._tell(name, problem)
         return record
+
+    def _tell(self, name: str, problem: str) -> None:
+        """Name an unreadable record in the log, unless they are very many: all of a store may be sealed with another key."""
+        if len(self._unreadable) <= _TOLD:
+            _log.warning("the record %s cannot be read and counts against its bearer: %s", ascii(name), problem)
+        elif len(self._unreadable) == _TOLD + 1:
+            _log.warning("more records cannot be read; minio_gw_iam_unreadable_records says how many")
 
     def _swap(self, view: IamView) -> None:
         self.view = view
@@ -166,3 +187,8 @@ class Watcher:
         """Pause, twice as long each time, but start over after a watch that lived; never a busy loop."""
         self._pause = _FIRST_PAUSE if lived > _LONGEST_PAUSE else min(self._pause * 2, _LONGEST_PAUSE)
         await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads gateways apart
+
+
+def _key_first(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with the data key's before those that are sealed with it."""
+    return sorted(rows, key=lambda row: row.kind is not Kind.SEAL)

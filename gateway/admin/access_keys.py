@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.admin.accounts import account_of, is_own_account
 from gateway.admin.call import AdminCall, Body, Reply, Route, utc
@@ -16,6 +16,7 @@ from iam.records import ServiceAccount
 from iam.store import SessionRecord
 from iam.view import IamView
 
+_Key = TypeVar("_Key", ServiceAccount, SessionRecord)
 TYPES = ("all", "users-only", "sts-only", "svcacc-only")
 
 
@@ -67,7 +68,9 @@ async def list_keys_of_dn(call: AdminCall, office: Office) -> Reply:
     """List the access keys of one distinguished name."""
     kind, name = call.choice("listType", TYPES), directory(call.one("userDN"))
     sessions = await _sessions(call, office, kind)
-    return Reply(_keys(office.view(), name, kind, sessions))
+    view = office.view()
+    accounts, of = _by_parent(view.accounts.values()), _by_parent(sessions)
+    return Reply(_keys(view, kind, accounts.get(name, []), of.get(name, [])))
 
 
 async def _listing(call: AdminCall, office: Office, named: tuple[str, ...], *, ldap: bool) -> Reply:
@@ -83,7 +86,8 @@ async def _listing(call: AdminCall, office: Office, named: tuple[str, ...], *, l
         )
         named = tuple(sorted(parent for parent in parents if parent and is_dn(parent) == ldap))
     names = named if named or is_dn(call.asker.identity) != ldap else (call.asker.identity,)
-    return Reply({name: _keys(view, name, kind, sessions) for name in names})
+    accounts, of = _by_parent(view.accounts.values()), _by_parent(sessions)
+    return Reply({name: _keys(view, kind, accounts.get(name, []), of.get(name, [])) for name in names})
 
 
 async def _sessions(call: AdminCall, office: Office, kind: str) -> list[SessionRecord]:
@@ -94,11 +98,21 @@ async def _sessions(call: AdminCall, office: Office, kind: str) -> list[SessionR
     return await office.store.sessions()
 
 
-def _keys(view: IamView, name: str, kind: str, sessions: Iterable[SessionRecord]) -> dict[str, Any]:
-    accounts = _accounts_of(view, name) if kind in {"all", "svcacc-only"} else []
+def _by_parent(keys: Iterable[_Key]) -> dict[str, list[_Key]]:
+    """Return access keys by whose they are: looked through once, for there may be as many parents as keys."""
+    found: dict[str, list[_Key]] = {}
+    for key in keys:
+        found.setdefault(key.parent, []).append(key)
+    return found
+
+
+def _keys(
+    view: IamView, kind: str, accounts: Iterable[ServiceAccount], sessions: Iterable[SessionRecord]
+) -> dict[str, Any]:
+    listed = sorted(accounts, key=lambda account: account.access_key_id) if kind in {"all", "svcacc-only"} else []
     return {
-        "serviceAccounts": [_listed_account(view, account) for account in accounts],
-        "stsKeys": [_listed_session(view, record) for record in sessions if record.parent == name],
+        "serviceAccounts": [_listed_account(view, account) for account in listed],
+        "stsKeys": [_listed_session(view, record) for record in sessions],
     }
 
 

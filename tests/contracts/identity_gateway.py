@@ -63,6 +63,11 @@ class Line:
 
         return call
 
+    async def session_pages(self) -> AsyncGenerator[Any, None]:
+        self._check()
+        async for page in self.store.session_pages():
+            yield page
+
     async def watch(self, after: int, **how: Any) -> AsyncGenerator[Batch, None]:
         self._check()
         async with aclosing(self.store.watch(after, **how)) as batches:

@@ -5,7 +5,6 @@ import sqlite3
 import time
 import uuid
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -191,13 +190,14 @@ async def test_what_is_not_recorded_is_not_found(store):
     assert [r.access_key_id for r in await store.sessions()] == ["AAAA"]
 
 
-async def test_the_keys_of_sessions_are_found_in_pieces(kind, store, monkeypatch, caplog):
-    """The keys of all sessions but expired ones are told, however many pages they are on, and others have their turn between two."""
+async def test_sessions_are_read_in_pieces(kind, store, monkeypatch, caplog):
+    """All sessions are told, however many pages they are on, expired ones too, and others have their turn between two pages."""
     monkeypatch.setattr(type(store).__module__ + ".SESSIONS_AT_ONCE", 3)
-    assert await store.session_kids() == set()
-    for number in range(20):
-        await store.record_session(replace(record(f"KEY{number:02}"), kid=f"kid{number % 4}"))
-    await store.record_session(replace(record("EXPIRED", life=-5), kid="old"))
+    assert [page async for page in store.session_pages() if page] == []
+    names = [f"KEY{number:02}" for number in range(20)]
+    for name in names:
+        await store.record_session(record(name))
+    await store.record_session(record("EXPIRED", life=-5))
     await kind.write("sessions", "JUNKSESSION", b"\xff{{")
     turns = 0
 
@@ -209,7 +209,10 @@ async def test_the_keys_of_sessions_are_found_in_pieces(kind, store, monkeypatch
 
     async with asyncio.TaskGroup() as group:
         other = group.create_task(others())
-        assert await store.session_kids() == {"kid0", "kid1", "kid2", "kid3"}
+        pages = [[one.access_key_id for one in page] async for page in store.session_pages()]
+        assert [name for page in pages for name in page] == ["EXPIRED", *names]
+        assert max(map(len, pages)) == 3
+        assert [one.access_key_id for one in await store.sessions()] == names
         other.cancel()
     assert turns >= 20 // 3
     assert "JUNKSESSION" in caplog.text

@@ -99,6 +99,20 @@ async def test_what_either_ends_has_ended_at_both(pair):
             assert pair.verdicts(await federated(gateway, TokenRevokeType="ci")) == ["allow", "allow"]
 
 
+@pytest.mark.parametrize("kind", ["", "ci"])
+async def test_who_is_far_ahead_issues_nothing_that_outlives_an_ending(tmp_path, monkeypatch, kind):
+    """A principal's sessions, or those of a type, end also where a clock was a quarter of an hour ahead; others' go on."""
+    monkeypatch.setattr(embedded, "POLL", 0.002)
+    async with a_pair(tmp_path / "iam.sqlite", 900) as pair:
+        session, other = await federated(pair.other, TokenRevokeType="ci"), await pair.other.call("AssumeRole", ALICE)
+        await pair.right.changes.revoke_principal(f"{PROVIDER}:ann", revoke_type=kind)
+        await pair.settle()
+        assert pair.verdicts(session) == ["refused", "refused"]
+        assert pair.verdicts(other) == ["allow", "allow"]
+        for gateway in pair.both:
+            assert pair.verdicts(await federated(gateway, TokenRevokeType="ci")) == ["allow", "allow"]
+
+
 async def test_a_removed_users_sessions_are_not_its_successors(pair):
     """Whoever removes a user ends all its sessions, and making the user again does not bring them back."""
     for issuer, ender in itertools.product(pair.both, pair.both):

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from iam import etcd, keys
+from iam import etcd, etcd_cluster, keys
 from iam.etcd import EtcdStore
 from iam.model import Secret
 from iam.records import Kind
@@ -77,6 +77,11 @@ async def issue_and_revoke(store, name):
     """Record a session and revoke it."""
     await store.record_session(record(name))
     await revoke(store, name, now=NOW)
+
+
+def _small(options, size):
+    """Return gRPC's options with another bound on what is received."""
+    return [(name, size if name == "grpc.max_receive_message_length" else value) for name, value in options]
 
 
 async def timed(awaitable):
@@ -209,6 +214,19 @@ async def test_a_burst_does_not_collapse(cluster, prefix):
         assert seconds < 1
 
 
+async def test_sessions_that_need_a_lease_do_not_queue_for_a_silent_etcd(tmp_path, prefix):
+    """While etcd says nothing, each of many who need a new lease is refused within an STS call's patience, not one after another."""
+    with Etcd(tmp_path / "one") as cluster:
+        async with opened(cluster.endpoints, prefix) as store:
+            await store.ping()
+            cluster.freeze(0)
+            told = await asyncio.gather(*(timed(store.record_session(record(f"KEY{n}"))) for n in range(10)))
+            cluster.thaw(0)
+            assert all(error for _, error in told)
+            assert max(seconds for seconds, _ in told) < STS_PATIENCE
+            await store.record_session(record("AFTER"))
+
+
 async def test_a_cut_watch_loses_nothing_of_its_backlog(cluster, prefix):
     """3,000 revocations missed, the way to etcd cut again and again while they are caught up: 3,000 arrive, once each."""
     names = [f"KEY{i:04}" for i in range(3000)]
@@ -310,6 +328,44 @@ async def test_a_delayed_watch_is_not_taken_for_dead(cluster, prefix):
             assert proxy.accepted == before
             await issue_and_revoke(writer, "AKEY")
             assert await eventually(lambda: watcher.view.is_revoked("AKEY"), "in force") < 1
+
+
+async def test_records_that_fit_into_no_message_are_read_all_the_same(cluster, prefix, monkeypatch):
+    """Records of more than a gRPC message, ours or a stranger's, are listed in smaller pages, also when a watch missed them."""
+    monkeypatch.setattr(etcd_cluster, "_OPTIONS", (*_small(etcd_cluster._OPTIONS, 2**20),))
+
+    def fill(kind):
+        for n in range(12):
+            cluster.put(f"{keys.records(prefix)}{kind}/huge{n}".encode(), b"x" * 200_000)
+
+    await asyncio.to_thread(fill, "groups")
+    async with opened(cluster.endpoints, prefix) as store:
+        async with watching(store) as watcher:
+            assert len(watcher.unreadable) == 12
+        after = watcher.view.revision
+        await asyncio.to_thread(fill, "users")
+        with pytest.raises(WatchLost, match="larger than max"):
+            await asyncio.wait_for(follow(store, after, 12), 20)
+        async with watching(store) as watcher:
+            await eventually(lambda: len(watcher.unreadable) == 24, "listed")
+
+
+async def test_changes_that_come_right_behind_each_other_are_taken_together(cluster, prefix):
+    """A burst is few batches, each change once and in order: each batch makes a new view, which costs all who ask."""
+    async with opened(cluster.endpoints, prefix) as store:
+        snapshot = await store.snapshot()
+        async with aclosing(store.watch(snapshot.revision, fresh=True)) as batches:
+            await anext(batches)
+            names = [f"p{n}" for n in range(200)]
+            for name in names:  # this blocks the loop: meanwhile they pile up
+                cluster.put(f"{keys.records(prefix)}policies/{name}".encode(), b"{}")
+            found = []
+            async for batch in batches:
+                found += [batch.rows] if batch.rows else []
+                if sum(map(len, found)) == len(names):
+                    break
+    assert [row.name for rows in found for row in rows] == names
+    assert len(found) < len(names) / 4
 
 
 async def test_a_compaction_during_a_break_makes_the_watcher_list_again(cluster, prefix):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from iam import codec
 from iam.model import Secret
 from iam.records import (
+    DATA_KEY,
     Attachment,
     Epoch,
     Group,
@@ -225,6 +226,13 @@ def test_no_bytes_crash_the_reader(kind, value):
         with suppress(codec.Unreadable):
             CODEC.decode(kind, "AKEY", told)
     assert codec.decode_sessions([("AKEY", value)], lambda *_: None) in ([], [GOOD])
+
+
+@pytest.mark.parametrize("at", [b"1e999", b"-Infinity", b"NaN", b"[]", b'"x"'])
+def test_a_data_key_wrapped_at_no_time_is_unreadable(at):
+    """A time that is none makes the data key's record unreadable, and is no error that ends the watch."""
+    with pytest.raises(codec.Unreadable, match="wraps"):
+        CODEC.decode(Kind.SEAL, DATA_KEY, b'{"version":1,"id":"x","wraps":{"k":[%s,"AAAA"]}}' % at)
 
 
 @pytest.mark.parametrize("member", ["accessKey", "parent", "issuer", "provider", "issuedAt", "expiresAt"])

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from iam import embedded, keeper
+from iam.changes import Changes
 from iam.codec import Codec
 from iam.embedded import EmbeddedStore
 from iam.keeper import Keeper
@@ -124,7 +125,6 @@ async def test_a_data_key_that_is_wrapped_for_us_later_opens_what_was_there(path
         await eventually(lambda: "another master key" in caplog.text, "told")
         assert not late.watcher.view.users
         assert late.watcher.view.attachments["user/alice"].broken
-        assert "user/alice" not in caplog.text
         async with running(path, NEW, OLD):
             await late.keeper.founded()
             await eventually(lambda: late.watcher.view.users == before.users, "read")
@@ -223,3 +223,60 @@ async def test_a_store_that_is_wiped_under_running_gateways_is_founded_again(pat
     async with running(path, OLD) as one:
         await one.keeper.founded()
         assert one.watcher.view.users["alice"].secret == Secret("alices-secret")
+
+
+async def test_a_gateway_whose_master_key_comes_late_has_what_the_others_have(path):
+    """Who could not open the data key when it listed, and can when another has wrapped it anew, reads all again and makes no key."""
+    async with running(path, OLD) as first:
+        await first.keeper.founded()
+        await first.changes.put_user("alice", secret=Secret("alices-secret"))
+        async with running(path, NEW) as early:
+            await eventually(lambda: "another master key" in early.codec.seal.trouble, "told")
+            async with running(path, NEW, OLD) as second:
+                await asyncio.gather(second.keeper.founded(), early.keeper.founded())
+                assert early.watcher.view.users["alice"].secret == Secret("alices-secret")
+                assert early.watcher.view.keys == second.watcher.view.keys == first.watcher.view.keys
+                assert early.watcher.unreadable == frozenset()
+
+
+async def test_a_data_key_that_is_lost_under_running_gateways_is_written_again(path):
+    """What is sealed in the store stays readable after a restart, when of all the data key alone was removed."""
+    async with running(path, OLD) as one:
+        await one.keeper.founded()
+        await one.changes.put_user("alice", secret=Secret("alices-secret"))
+        keys, record = one.watcher.view.keys, one.watcher.view.seals[DATA_KEY]
+        await one.watcher.reached(await one.store.swap([Write(Kind.SEAL, DATA_KEY, None)]))
+        await eventually(lambda: DATA_KEY in one.watcher.view.seals, "written again")
+        assert one.watcher.view.seals[DATA_KEY] == record
+    async with running(path, OLD) as one:
+        await one.keeper.founded()
+        assert one.watcher.view.keys == keys
+        assert one.watcher.view.users["alice"].secret == Secret("alices-secret")
+
+
+async def test_another_data_key_beside_ours_changes_nothing(path):
+    """A record among the data keys that has not their one name is not believed, whatever it says, and troubles nobody."""
+    async with running(path, OLD) as one:
+        await one.keeper.founded()
+        before = one.watcher.view.seals
+        strange = b'{"version":1,"id":"x","wraps":{"k":[1,"AAAA"]}}'
+        await one.watcher.reached(await one.store.swap([Write(Kind.SEAL, "other", strange)]))
+        assert (one.codec.seal.trouble, one.watcher.view.seals) == ("", before)
+
+
+async def test_what_nobody_foresaw_ends_no_gateway(path, monkeypatch, caplog):
+    """An error in looking after the keys is told, and it is tried again: the process that serves everybody goes on."""
+    tries = 0
+
+    async def breaks(self):
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise ZeroDivisionError
+        return ()
+
+    monkeypatch.setattr(Changes, "prune_keys", breaks)
+    async with running(path, OLD) as one:
+        await eventually(lambda: tries == 3, "tried again")
+        await one.keeper.founded()
+    assert caplog.text.count("nobody foresaw") == 2

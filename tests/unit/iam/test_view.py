@@ -119,3 +119,36 @@ def test_a_change_costs_the_tables_it_touches_only():
     after = view.apply([revoked("AAA")], 4)
     assert after.users is view.users
     assert after.policies is view.policies
+
+
+@given(CHANGES)
+def test_memberships_follow_the_groups(changes):
+    """However groups came to be what they are, each user is in those that name it, once and by name."""
+    view = IamView()
+    for change in changes:
+        view = view.apply([change], 1)
+    found = {}
+    for name in sorted(view.groups):
+        for member in dict.fromkeys(view.groups[name].members):
+            found.setdefault(member, []).append(name)
+    assert view.memberships == {member: tuple(names) for member, names in found.items()}
+
+
+def test_a_group_that_changes_costs_no_other_group():
+    """The members of groups that stay as they are are not looked at again: there may be hundreds of thousands."""
+    looks = 0
+
+    class Counted(tuple):
+        __slots__ = ()
+
+        def __iter__(self):
+            nonlocal looks
+            looks += 1
+            return super().__iter__()
+
+    view = IamView().apply([Group("large", Counted(["alice", "bob"])), Group("small", ("bob",))], 1)
+    assert looks > 0
+    looks = 0
+    view = view.apply([Group("small", ("carol",))], 2)
+    assert looks == 0
+    assert view.memberships == {"alice": ("large",), "bob": ("large",), "carol": ("small",)}

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from iam import embedded, watch
+from iam import codec, embedded, watch
 from iam.embedded import EmbeddedStore
-from iam.store import SessionRecord, StoreUnavailable, WatchLost
+from iam.records import Kind
+from iam.store import SessionRecord, StoreUnavailable, WatchLost, Write
 from iam.watch import Watcher
 from tests.servers.iam import CODEC, revoke
 from tests.servers.proxy import eventually
@@ -216,6 +217,52 @@ async def test_a_revocation_that_cannot_be_read_revokes_and_is_told(store, caplo
         await watcher.loaded()
         assert watcher.view.is_revoked("AAA")
     assert "the record 'revocations/AAA' cannot be read" in caplog.text
+
+
+async def test_a_record_that_nobody_foresaw_keeps_no_other_from_being_read(store, monkeypatch):
+    """What breaks the reader itself falls to its safe side, in the list and in the watch; what comes behind it is read."""
+
+    def breaks(*_):
+        raise ZeroDivisionError
+
+    async def put(kind, name):
+        await store.swap([Write(kind, name, b'{"version":1}')])
+
+    monkeypatch.setattr(codec, "_PLAIN", {**codec._PLAIN, Kind.EPOCH: breaks, Kind.GROUP: breaks})
+    await put(Kind.EPOCH, "alice")
+    await put(Kind.GROUP, "devs")
+    await store.issue("AAA")
+    async with watching(store) as watcher:
+        await eventually(lambda: watcher.is_loaded, "listed")
+        assert watcher.view.is_revoked("x", "alice", 1)
+        assert watcher.view.is_revoked("AAA")
+        await put(Kind.EPOCH, "bob")
+        await store.issue("BBB")
+        await eventually(lambda: watcher.view.is_revoked("BBB"), "goes on")
+        assert watcher.view.is_revoked("x", "bob", 1)
+        assert watcher.unreadable == {"epochs/alice", "epochs/bob", "groups/devs"}
+
+
+async def test_very_many_unreadable_records_are_not_all_named(store, caplog):
+    """A store of another key fills no log: the first records that cannot be read are named, and that there are more."""
+    await store.swap([Write(Kind.USER, f"user{n}", b"junk") for n in range(3 * watch._TOLD)])
+    async with watching(store) as watcher:
+        await watcher.loaded()
+        assert len(watcher.unreadable) == 3 * watch._TOLD
+    told = [entry.getMessage() for entry in caplog.records if "cannot be read" in entry.getMessage()]
+    assert len(told) == watch._TOLD + 1
+    assert "minio_gw_iam_unreadable_records" in told[-1]
+
+
+async def test_who_waits_for_a_revision_and_leaves_is_forgotten(store):
+    """A caller that goes away while it waits for the view leaves nothing behind."""
+    async with watching(store) as watcher:
+        waiting = asyncio.get_running_loop().create_task(watcher.reached(10**9))
+        await eventually(lambda: watcher._waiters, "waits")
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert watcher._waiters == []
 
 
 async def test_a_view_in_hand_is_never_changed(store):

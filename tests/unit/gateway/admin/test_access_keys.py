@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from iam.embedded import EmbeddedStore
 from iam.model import Credentials
 from tests.unit.gateway.admin.conftest import key
 from tests.unit.gateway.signers import ROOT
@@ -167,3 +168,28 @@ async def test_credentials_of_root_have_no_page(filled):
     assert (
         await filled.call("GET", "/info-access-key", who=Credentials(ROOT.access_key_id, ROOT.secret))
     ).code == "XMinioAdminNoSuchAccessKey"
+
+
+async def test_sessions_are_looked_through_once_however_many_people_there_are(filled, monkeypatch):
+    """The keys of everybody: not all sessions again for each of them, or a thousand users hold every request up."""
+    looks = 0
+
+    class Counted(list):
+        __slots__ = ()
+
+        def __iter__(self):
+            nonlocal looks
+            looks += 1
+            return super().__iter__()
+
+    async def sessions(self):
+        return Counted(await everything(self))
+
+    everything = EmbeddedStore.sessions
+    monkeypatch.setattr(EmbeddedStore, "sessions", sessions)
+    for name in ("ann", "carl", "dora", "fred"):
+        await filled.user(name, "s3:GetObject")
+    listed = await filled.call("GET", "/list-access-keys-bulk", all="true", listType="all")
+    assert len(listed.document) == 6
+    assert [one["accessKey"] for one in listed.document["bob"]["stsKeys"]] == [SESSION]
+    assert looks == 2
