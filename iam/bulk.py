@@ -7,6 +7,7 @@ there, or makes one a member, is left out.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
@@ -20,6 +21,7 @@ from iam.store import Check, Conflict, IamStore, Snapshot, StoreUnavailable, Wri
 #: In this order: rights come last, so that a run that breaks off leaves nobody with more than he shall have.
 KINDS = (Kind.POLICY, Kind.USER, Kind.GROUP, Kind.ACCOUNT, Kind.ATTACHMENT)
 _BATCH = 40  # records of one transaction: etcd takes 128 operations and 1.5 MiB, a policy may have 20 KiB
+_PIECE = 200  # records read before others have their turn
 _ATTEMPTS = 8  # of a whole run, when others change the same records meanwhile
 _TIMES = frozenset({"created_at", "updated_at"})
 
@@ -56,10 +58,12 @@ class There:
     revisions: Mapping[tuple[Kind, str], int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, snapshot: Snapshot, codec: Codec) -> There:
-        """Read a snapshot; the data key's record first, without which no secret can be compared."""
+    async def of(cls, snapshot: Snapshot, codec: Codec) -> There:
+        """Read a snapshot; the data key's record first, without which no secret can be compared. Others have their turn meanwhile."""
         records, revisions = {}, {}
-        for row in sorted(snapshot.rows, key=lambda row: row.kind is not Kind.SEAL):
+        for number, row in enumerate(sorted(snapshot.rows, key=lambda row: row.kind is not Kind.SEAL)):
+            if number % _PIECE == 0:
+                await asyncio.sleep(0)
             if row.value is None:
                 continue
             revisions[row.kind, row.name] = row.revision
@@ -93,7 +97,7 @@ async def put(
     policies = {*known_policies, *CANNED}
     written: dict[str, str] = {}
     for _ in range(_ATTEMPTS):
-        there = There.of(await store.snapshot(), codec)
+        there = await There.of(await store.snapshot(), codec)
         plan = Plan(there, root_access_key, now=now, overwrite=overwrite, known_policies=policies).made(records)
         try:
             revision = 0 if dry_run else await _write(store, codec, plan, written)

@@ -233,7 +233,9 @@ class _Leases:
 
     def __init__(self, cluster: Cluster, window: int, slack: int) -> None:
         self._cluster, self._window, self._slack = cluster, window, slack
-        self._granted: dict[int, int] = {}  # end of the window (epoch seconds) -> lease
+        self._granted: dict[
+            int, tuple[int, float]
+        ] = {}  # end of the window (epoch seconds) -> lease, its monotonic end
         self._granting: dict[int, asyncio.Task[int]] = {}
 
     async def lease(self, expires_at: int) -> int:
@@ -241,8 +243,10 @@ class _Leases:
         now = int(time.time())
         width = self._window if expires_at - now <= _DAY else 12 * self._window
         end = (expires_at // width + 1) * width
-        if end in self._granted:
-            return self._granted[end]
+        lease, ends = self._granted.get(end, (0, 0.0))
+        # Ours may have been a clock that was ahead when it was granted, and was set right since: then it ends too early.
+        if ends - time.monotonic() >= expires_at - now:
+            return lease
         if end not in self._granting:
             self._granting[end] = asyncio.get_running_loop().create_task(self._grant(end, now))
             self._granting[end].add_done_callback(lambda _: self._granting.pop(end))
@@ -251,16 +255,18 @@ class _Leases:
 
     def forget(self, lease: int) -> None:
         """Forget a lease that etcd does not know."""
-        self._granted = {end: known for end, known in self._granted.items() if known != lease}
+        self._granted = {end: known for end, known in self._granted.items() if known[0] != lease}
 
     async def close(self) -> None:
         """Wait for the grants that are under way; on closed channels they end at once."""
         await asyncio.gather(*self._granting.values(), return_exceptions=True)
 
     async def _grant(self, end: int, now: int) -> int:
-        request = etcd_pb2.LeaseGrantRequest(TTL=max(end - now, 1) + self._slack)
+        life, began = max(end - now, 1) + self._slack, time.monotonic()
+        request = etcd_pb2.LeaseGrantRequest(TTL=life)
         answer = await self._cluster.call("Lease/LeaseGrant", request, etcd_pb2.LeaseGrantResponse)
-        self._granted = {other: lease for other, lease in self._granted.items() if other > now} | {end: answer.ID}
+        granted = {other: known for other, known in self._granted.items() if other > now}
+        self._granted = granted | {end: (answer.ID, began + life)}
         return int(answer.ID)
 
 

@@ -1,10 +1,12 @@
 """One contract, every store: SQLite in memory, SQLite in a file, a real etcd member."""
 
 import asyncio
+import re
 import sqlite3
 import time
 import uuid
 from contextlib import aclosing, asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -342,7 +344,7 @@ async def test_a_revocation_ends_after_its_session(kind):
 
 async def test_a_revocation_in_the_slack_still_counts(store):
     """A revocation outlives its session by the slack, for a gateway whose clock is behind."""
-    await store.record_session(record("AAA", life=-5))
+    await store.record_session(record("AAA", life=-890))
     await revoke(store, "AAA", now=NOW)
     assert [r.access_key_id for r in revocations(await store.snapshot())] == ["AAA"]
 
@@ -540,6 +542,24 @@ async def test_a_lease_that_etcd_forgot_is_granted_anew(member):
         (second,) = member.get(keys.sessions(kind.prefix).encode())
         assert second.lease not in {0, first.lease}
         assert [r.access_key_id for r in await store.sessions()] == ["BBB"]
+
+
+async def test_a_lease_that_was_granted_by_a_wrong_clock_is_granted_anew(member, monkeypatch):
+    """A clock that was an hour ahead and is set right: what is written then lies under a lease that lasts as long as its session."""
+    kind, now, ahead = OverEtcd(member), time.time, [3600]
+    monkeypatch.setattr(etcd, "time", SimpleNamespace(time=lambda: now() + ahead[0], monotonic=time.monotonic))
+    expiry = int(now()) + 7200
+    async with opened(kind) as store:
+        await store.record_session(SessionRecord("BEFORE", "", "", "", NOW, expiry, {}))
+        ahead[0] = 0
+        await store.record_session(SessionRecord("AFTER", "", "", "", NOW, expiry, {}))
+        await revoke(store, "AFTER")
+    for found in (
+        member.get(keys.sessions(kind.prefix).encode() + b"AFTER"),
+        member.get(keys.records(kind.prefix).encode()),
+    ):
+        left = await asyncio.to_thread(member.etcdctl, "lease", "timetolive", f"{found[0].lease:x}")
+        assert int(re.search(r"remaining\((\d+)s\)", left)[1]) > 7200
 
 
 async def test_prefixes_do_not_see_each_other(member):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from iam.codec import record_key
 from iam.embedded import EmbeddedStore
 from iam.model import Secret
 from iam.records import Attachment, Group, Kind, PolicyDocument, ServiceAccount, User
-from iam.store import Conflict, StoreUnavailable, Write
+from iam.store import Conflict, Snapshot, StoreUnavailable, Write
 from tests.servers.iam import CODEC
 from tests.unit.iam.test_portable import WHOLE
 
@@ -245,3 +246,23 @@ async def test_the_outcome_in_jsons_words(store):
     assert sorted(done) == ["created", "dryRun", "kept", "replaced", "skipped", "unchanged", "warnings"]
     assert done["skipped"] == [{"about": "attachments/user/nobody", "text": "there is no such user"}]
     assert "secret" not in str(done)
+
+
+async def test_others_have_their_turn_while_a_large_store_is_read(store):
+    """An import into a store of thousands of records reads them in pieces: the event loop serves others between two."""
+    await put(store, *(PolicyDocument(f"p{number}", "{}") for number in range(20)))
+    row = (await store.snapshot()).rows[0]
+    many = Snapshot(1, tuple(replace(row, name=f"p{number}") for number in range(2000)))
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.get_running_loop().create_task(others())
+    there = await bulk.There.of(many, CODEC)
+    other.cancel()
+    assert len(there.records) == 2000
+    assert turns >= 8

@@ -88,4 +88,4 @@ def test_every_store_speaks_the_whole_contract(store, name):
     wanted, found = getattr(IamStore, name), getattr(store, name)
     assert list(inspect.signature(found).parameters) == list(inspect.signature(wanted).parameters)
     assert inspect.iscoroutinefunction(found) == inspect.iscoroutinefunction(wanted)
-    assert inspect.isasyncgenfunction(found) == (name == "watch")
+    assert inspect.isasyncgenfunction(found) == (name in {"watch", "session_pages"})
