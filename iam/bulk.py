@@ -7,7 +7,7 @@ there, or makes one a member, is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
@@ -15,11 +15,13 @@ from iam.codec import Codec, Unreadable, record_key
 from iam.notes import Note, told
 from iam.policy import CANNED
 from iam.records import Attachment, Group, Kind, PolicyDocument, Record, ServiceAccount, User, attachment_name
-from iam.store import Check, Conflict, IamStore, Snapshot, StoreUnavailable, Write
+from iam.refusals import Unfinished
+from iam.seal import CannotOpen
+from iam.store import Check, Conflict, IamStore, Snapshot, StoreError, StoreRefused, StoreUnavailable, Write
 
 #: In this order: rights come last, so that a run that breaks off leaves nobody with more than he shall have.
 KINDS = (Kind.POLICY, Kind.USER, Kind.GROUP, Kind.ACCOUNT, Kind.ATTACHMENT)
-_BATCH = 40  # records of one transaction: etcd takes 128 operations and 1.5 MiB, a policy may have 20 KiB
+_BATCH = 40  # records of one transaction: etcd takes 128 operations; one that is too large for it is halved
 _ATTEMPTS = 8  # of a whole run, when others change the same records meanwhile
 _TIMES = frozenset({"created_at", "updated_at"})
 
@@ -88,30 +90,62 @@ async def put(
     """Write records, unless `dry_run`; return what became of each. Once more on a conflict, on what is there then.
 
     `overwrite` replaces what differs even when ours is newer. `known_policies` are those of files, besides the canned and the
-    stored ones. Raises StoreUnavailable, CannotOpen without a data key; what was written by then stays, and a second run goes on.
+    stored ones. Raises StoreUnavailable, CannotOpen without a data key; Unfinished when some was written by then: it stays, and a
+    second run goes on.
     """
     policies = {*known_policies, *CANNED}
-    written: dict[str, str] = {}
-    for _ in range(_ATTEMPTS):
-        there = There.of(await store.snapshot(), codec)
-        plan = Plan(there, root_access_key, now=now, overwrite=overwrite, known_policies=policies).made(records)
-        try:
-            revision = 0 if dry_run else await _write(store, codec, plan, written)
-        except Conflict:
-            continue
-        return replace(plan.outcome(written), dry_run=dry_run, revision=revision)
-    raise StoreUnavailable("the records change all the time; nothing more was written")
+    writing = _Writing(store, codec)
+    how: dict[str, Any] = {"now": now, "overwrite": overwrite, "known_policies": policies}
+    try:
+        while writing.conflicts < _ATTEMPTS:
+            there = There.of(await store.snapshot(), codec)
+            plan = Plan(there, root_access_key, too_large=writing.too_large, **how).made(records)
+            if dry_run or await writing.carry_out(plan):
+                return replace(plan.outcome(writing.written), dry_run=dry_run, revision=writing.revision)
+        raise StoreUnavailable("the records change all the time; nothing more was written")
+    except (StoreError, CannotOpen) as error:
+        if not writing.written:
+            raise
+        raise Unfinished(
+            f"{len(writing.written)} of {len(records)} records were written; the same import again goes on."
+        ) from error
 
 
-async def _write(store: IamStore, codec: Codec, plan: Plan, written: dict[str, str]) -> int:
-    """Write in batches; `written` learns what became of each record, for a run that has to begin anew after some of them."""
-    revision = 0
-    for batch in plan.batches():
-        writes = [write for record, expected in batch for write in _writes_of(codec, record, expected)]
-        revision = await store.swap(writes, list(plan.checks(batch)))
-        plan.revisions |= {record_key(record): revision for record, _ in batch}
-        written |= {_about(record): "replaced" if expected else "created" for record, expected in batch}
-    return revision
+class _Writing:
+    """Writes plans in batches: `written` is what became of each record, `too_large` which ones the store never takes.
+
+    They are kept for a run that has to begin anew after some batches; so is `revision`, the store's of the last one.
+    """
+
+    def __init__(self, store: IamStore, codec: Codec) -> None:
+        self._store, self._codec = store, codec
+        self.written: dict[str, str] = {}
+        self.too_large: set[str] = set()
+        self.conflicts = self.revision = 0
+
+    async def carry_out(self, plan: Plan) -> bool:
+        """Return whether all of it is written; else it is to be planned anew.
+
+        So it is when others changed what is there, or the store takes a record at no time, upon which other ones may stand.
+        """
+        rest = list(plan.batches())[::-1]
+        while rest:
+            batch = rest.pop()
+            writes = [write for record, expected in batch for write in _writes_of(self._codec, record, expected)]
+            try:
+                self.revision = await self._store.swap(writes, list(plan.checks(batch)))
+            except Conflict:
+                self.conflicts += 1
+                return False
+            except StoreRefused:
+                if len(batch) == 1:
+                    self.too_large.add(_about(batch[0][0]))
+                    return False
+                rest += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+                continue
+            plan.revisions |= {record_key(record): self.revision for record, _ in batch}
+            self.written |= {_about(record): "replaced" if expected else "created" for record, expected in batch}
+        return True
 
 
 def _about(record: Record) -> str:
@@ -134,10 +168,12 @@ class Plan:
     """What to write, over what is there."""
 
     def __init__(
-        self, there: There, root_access_key: str, *, now: int, overwrite: bool, known_policies: Iterable[str]
-    ) -> None:
+        self, there: There, root_access_key: str, *, now: int, overwrite: bool, known_policies: Iterable[str],
+        too_large: Container[str] = (),
+    ) -> None:  # fmt: skip
         self.writes: list[tuple[Record, int]] = []
         self._there, self._root, self._now, self._overwrite = there, root_access_key, now, overwrite
+        self._too_large = too_large
         self._names = {kind: there.names(kind) for kind in KINDS}
         self._given = frozenset(known_policies)
         self._policies = {*self._given, *self._names[Kind.POLICY]}
@@ -169,9 +205,7 @@ class Plan:
         """Return the plan with these records in it, policies first and attachments last."""
         for record in sorted(records, key=lambda record: (KINDS.index(record_key(record)[0]), record_key(record)[1])):
             about = _about(record)
-            reason = (
-                "it is given twice; the first one counts" if record_key(record) in self._seen else self._refusal(record)
-            )
+            reason = self._reason(about, record)
             self._seen.add(record_key(record))
             if reason:
                 self._told["skipped"].append(Note(about, reason))
@@ -187,6 +221,12 @@ class Plan:
             told[what] = (*(about for about, was in written.items() if was == what and about not in now), *now)
         told["unchanged"] = tuple(about for about in told.get("unchanged", ()) if about not in written)
         return Outcome(**told)
+
+    def _reason(self, about: str, record: Record) -> str:
+        """Return why a record is left out, "" when it is not."""
+        if record_key(record) in self._seen:
+            return "it is given twice; the first one counts"
+        return "it is larger than the store takes" if about in self._too_large else self._refusal(record)
 
     def _refusal(self, record: Record) -> str:
         """Return why a record cannot be here, "" when it can."""

@@ -59,3 +59,7 @@ class NothingChanged(ChangeError):
 
 class Contended(ChangeError):
     """Others changed the same records at every try."""
+
+
+class Unfinished(ChangeError):
+    """A change of many records, which takes several transactions, broke off after some: the text says how far, the cause why."""
