@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, cast
+from typing import Any, Required, TypedDict, Unpack, cast
 
 from iam.codec import Codec, Unreadable, record_key
 from iam.notes import Note, told
@@ -76,30 +76,33 @@ class There:
         return {name for of, name in self.revisions if of is kind}
 
 
+class How(TypedDict, total=False):
+    """How records come in. `now` is in epoch seconds, `known_policies` are those of files, besides the canned and the stored ones.
+
+    `overwrite` replaces what differs even when ours is newer. What is not `by_root` (it is) changes no account that is root's here.
+    """
+
+    root_access_key: Required[str]
+    now: Required[int]
+    overwrite: bool
+    known_policies: Iterable[str]
+    by_root: bool
+
+
 async def put(
-    store: IamStore,
-    codec: Codec,
-    records: Sequence[Record],
-    *,
-    root_access_key: str,
-    now: int,
-    overwrite: bool = False,
-    dry_run: bool = False,
-    known_policies: Iterable[str] = (),
+    store: IamStore, codec: Codec, records: Sequence[Record], *, dry_run: bool = False, **how: Unpack[How]
 ) -> Outcome:
     """Write records, unless `dry_run`; return what became of each. Once more on a conflict, on what is there then.
 
-    `overwrite` replaces what differs even when ours is newer. `known_policies` are those of files, besides the canned and the
-    stored ones. Raises StoreUnavailable, CannotOpen without a data key; Unfinished when some was written by then: it stays, and a
-    second run goes on.
+    Raises StoreUnavailable, CannotOpen without a data key; Unfinished when some was written by then: it stays, and a second run
+    goes on.
     """
-    policies = {*known_policies, *CANNED}
+    how["known_policies"] = {*how.get("known_policies", ()), *CANNED}
     writing = _Writing(store, codec)
-    how: dict[str, Any] = {"now": now, "overwrite": overwrite, "known_policies": policies}
     try:
         while writing.conflicts < _ATTEMPTS:
             there = There.of(await store.snapshot(), codec)
-            plan = Plan(there, root_access_key, too_large=writing.too_large, **how).made(records)
+            plan = Plan(there, too_large=writing.too_large, **how).made(records)
             if dry_run or await writing.carry_out(plan):
                 return replace(plan.outcome(writing.written), dry_run=dry_run, revision=writing.revision)
         raise StoreUnavailable("the records change all the time; nothing more was written")
@@ -168,12 +171,12 @@ class Plan:
     """What to write, over what is there."""
 
     def __init__(
-        self, there: There, root_access_key: str, *, now: int, overwrite: bool, known_policies: Iterable[str],
-        too_large: Container[str] = (),
+        self, there: There, *, root_access_key: str, now: int, overwrite: bool = False, known_policies: Iterable[str] = (),
+        by_root: bool = True, too_large: Container[str] = (),
     ) -> None:  # fmt: skip
         self.writes: list[tuple[Record, int]] = []
         self._there, self._root, self._now, self._overwrite = there, root_access_key, now, overwrite
-        self._too_large = too_large
+        self._too_large, self._by_root = too_large, by_root
         self._names = {kind: there.names(kind) for kind in KINDS}
         self._given = frozenset(known_policies)
         self._policies = {*self._given, *self._names[Kind.POLICY]}
@@ -226,7 +229,17 @@ class Plan:
         """Return why a record is left out, "" when it is not."""
         if record_key(record) in self._seen:
             return "it is given twice; the first one counts"
+        if not self._by_root and self._is_roots(record):
+            return "it is root's here, and only root changes it"
         return "it is larger than the store takes" if about in self._too_large else self._refusal(record)
+
+    def _is_roots(self, record: Record) -> bool:
+        """Return whether an account of this name is root's here, or may be: one that cannot be read is anybody's."""
+        key = record_key(record)
+        if key[0] is not Kind.ACCOUNT or key not in self._there.revisions:
+            return False
+        ours = self._there.records.get(key)
+        return not isinstance(ours, ServiceAccount) or ours.parent == self._root
 
     def _refusal(self, record: Record) -> str:
         """Return why a record cannot be here, "" when it can."""

@@ -290,12 +290,12 @@ class Changes(Belongings):
     # Many at once
 
     async def put_all(
-        self, records: Sequence[Record], *, overwrite: bool = False, dry_run: bool = False
+        self, records: Sequence[Record], *, overwrite: bool = False, dry_run: bool = False, by_root: bool = True
     ) -> bulk.Outcome:
         """Write records that come from elsewhere, unless `dry_run`; say what became of each (`iam.bulk.put`)."""
         outcome = await bulk.put(
             self._store, self._codec, records, root_access_key=self._root, now=self._time(), overwrite=overwrite, dry_run=dry_run,
-            known_policies=self._given,
+            known_policies=self._given, by_root=by_root,
         )  # fmt: skip
         if outcome.revision:
             await self._seen(outcome.revision)

@@ -29,6 +29,10 @@ class NoSuchSession(ChangeError):
     """No session of that access key is recorded."""
 
 
+class TooManyTypes(ChangeError):
+    """The sessions of one parent were ended by as many types as are kept apart; all of them can be ended."""
+
+
 class AlreadyExists(ChangeError):
     """The name is taken."""
 
