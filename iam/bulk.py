@@ -7,6 +7,7 @@ there, or makes one a member, is left out.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Required, TypedDict, Unpack, cast
@@ -101,8 +102,8 @@ async def put(
     writing = _Writing(store, codec)
     try:
         while writing.conflicts < _ATTEMPTS:
-            there = There.of(await store.snapshot(), codec)
-            plan = Plan(there, too_large=writing.too_large, **how).made(records)
+            snapshot = await store.snapshot()
+            plan = await asyncio.to_thread(_planned, snapshot, codec, records, writing.too_large, how)
             if dry_run or await writing.carry_out(plan):
                 return replace(plan.outcome(writing.written), dry_run=dry_run, revision=writing.revision)
         raise StoreUnavailable("the records change all the time; nothing more was written")
@@ -112,6 +113,11 @@ async def put(
         raise Unfinished(
             f"{len(writing.written)} of {len(records)} records were written; the same import again goes on."
         ) from error
+
+
+def _planned(snapshot: Snapshot, codec: Codec, records: Sequence[Record], too_large: Container[str], how: How) -> Plan:
+    """Return the plan over what is there: with many records it takes seconds, in which requests are served."""
+    return Plan(There.of(snapshot, codec), too_large=too_large, **how).made(records)
 
 
 class _Writing:
@@ -221,7 +227,8 @@ class Plan:
         told: dict[str, Any] = {name: tuple(found) for name, found in self._told.items() if found}
         for what in ("created", "replaced"):
             now = told.get(what, ())
-            told[what] = (*(about for about, was in written.items() if was == what and about not in now), *now)
+            known = frozenset(now)
+            told[what] = (*(about for about, was in written.items() if was == what and about not in known), *now)
         told["unchanged"] = tuple(about for about in told.get("unchanged", ()) if about not in written)
         return Outcome(**told)
 
@@ -264,9 +271,10 @@ class Plan:
     def _fitted(self, about: str, record: Record) -> Record:
         """Return a record as it can be here, with a time; tell what was taken off, and what gives no rights."""
         if isinstance(record, Group):
-            gone = [name for name in record.members if name not in self._names[Kind.USER]]
+            users = self._names[Kind.USER]
+            gone = [name for name in record.members if name not in users]
             self._warn(about, [f"its member {name!r} is no user and is left out" for name in gone])
-            record = replace(record, members=tuple(name for name in record.members if name not in gone))
+            record = replace(record, members=tuple(name for name in record.members if name in users))
         if isinstance(record, Attachment):
             gone = [name for name in record.policies if name not in self._policies]
             self._warn(about, [f"there is no policy {name!r}: it gives nothing" for name in gone])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -69,6 +69,17 @@ def decode_sessions(rows: Iterable[tuple[str, bytes]], skipped: Callable[[str, s
         except Unreadable as error:
             skipped(access_key_id, str(error))
     return records
+
+
+def living_sessions(
+    rows: Iterable[tuple[str, bytes]], now: int, parents: Container[str] | None, skipped: Callable[[str, str], None]
+) -> list[SessionRecord]:
+    """Return the sessions of (access key, bytes) rows that have not expired (`now`, epoch seconds), of some parents or of all."""
+    return [
+        record
+        for record in decode_sessions(rows, skipped)
+        if record.expires_at > now and (parents is None or record.parent in parents)
+    ]
 
 
 def kids_of(rows: Iterable[tuple[str, bytes]], now: int, skipped: Callable[[str, str], None]) -> set[str]:

@@ -16,7 +16,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -116,21 +116,27 @@ class EmbeddedStore:
         found = next(iter(codec.decode_sessions(rows, _skipped)), None)
         return found if found is not None and (expired or found.expires_at > time.time()) else None
 
-    async def sessions(self) -> list[SessionRecord]:
-        """Return the sessions that have not expired."""
-        query = "SELECT access_key_id, record FROM sessions WHERE expires_at > ? ORDER BY access_key_id"
-        rows = await self._run(lambda: self._rows(query, int(time.time())))
-        return codec.decode_sessions(rows, _skipped)
+    async def sessions(self, parents: Container[str] | None = None) -> list[SessionRecord]:
+        """Return the sessions that have not expired, of some parents or of all."""
+        found: list[SessionRecord] = []
+        async for page in self._pages():
+            found += codec.living_sessions(page, int(time.time()), parents, _skipped)
+        return found
 
     async def session_kids(self) -> set[str]:
-        """Return the keys that minted the sessions, page by page: the thread has other work, and there may be a million."""
-        query = "SELECT access_key_id, record FROM sessions WHERE access_key_id > ? ORDER BY access_key_id LIMIT ?"
+        """Return the keys that minted the sessions."""
         kids: set[str] = set()
+        async for page in self._pages():
+            kids |= codec.kids_of(page, int(time.time()), _skipped)
+        return kids
+
+    async def _pages(self) -> AsyncGenerator[list[Any], None]:
+        """Yield the sessions page by page: the thread has other work, and there may be a million."""
+        query = "SELECT access_key_id, record FROM sessions WHERE access_key_id > ? ORDER BY access_key_id LIMIT ?"
         after = ""
         while page := await self._run(partial(self._rows, query, after, SESSIONS_AT_ONCE)):
-            kids |= codec.kids_of(page, int(time.time()), _skipped)
+            yield page
             after = page[-1][0]
-        return kids
 
     async def get(self, kind: Kind, name: str) -> Row | None:
         """Return a record as it is now."""

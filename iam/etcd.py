@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -72,11 +72,13 @@ class EtcdStore:
         record = next(iter(codec.decode_sessions(rows, _skipped)), None)
         return record if record is not None and (expired or record.expires_at > time.time()) else None
 
-    async def sessions(self) -> list[SessionRecord]:
-        """Return the sessions that have not expired."""
-        _, found = await self._cluster.rows(self._sessions)
-        rows = ((_suffix(kv.key, self._sessions), kv.value) for kv in found)
-        return [record for record in codec.decode_sessions(rows, _skipped) if record.expires_at > time.time()]
+    async def sessions(self, parents: Container[str] | None = None) -> list[SessionRecord]:
+        """Return the sessions that have not expired, of some parents or of all, read page by page."""
+        found: list[SessionRecord] = []
+        async for _, page in self._cluster.pages(self._sessions, SESSIONS_AT_ONCE):
+            rows = ((_suffix(kv.key, self._sessions), kv.value) for kv in page)
+            found += codec.living_sessions(rows, int(time.time()), parents, _skipped)
+        return found
 
     async def session_kids(self) -> set[str]:
         """Return the keys that minted the sessions, page by page: there may be a million of them."""

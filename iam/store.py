@@ -8,7 +8,7 @@ over every store: tests/contracts/test_stores.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -153,8 +153,11 @@ class IamStore(Protocol):
         """
         ...
 
-    async def sessions(self) -> list[SessionRecord]:
-        """Return all recorded sessions that have not expired, by access key."""
+    async def sessions(self, parents: Container[str] | None = None) -> list[SessionRecord]:
+        """Return the recorded sessions that have not expired, by access key: all, or those of some parents.
+
+        Others have their turn meanwhile, and of those that are not returned there are few in memory at once.
+        """
         ...
 
     async def session_kids(self) -> set[str]:

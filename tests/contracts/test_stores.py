@@ -185,6 +185,18 @@ async def test_what_is_not_recorded_is_not_found(store):
     assert [r.access_key_id for r in await store.sessions()] == ["AAAA"]
 
 
+async def test_sessions_of_some_parents_are_found_among_all(store, monkeypatch):
+    """Only theirs are returned, from whichever piece; of nobody there are none."""
+    for module in (etcd, embedded):
+        monkeypatch.setattr(module, "SESSIONS_AT_ONCE", 2)
+    for number in range(7):
+        await store.record_session(replace(record(f"AAA{number}"), parent=f"parent{number % 3}"))
+    assert [r.access_key_id for r in await store.sessions({"parent1"})] == ["AAA1", "AAA4"]
+    assert [r.access_key_id for r in await store.sessions(("parent1", "parent2"))] == ["AAA1", "AAA2", "AAA4", "AAA5"]
+    assert await store.sessions(()) == []
+    assert len(await store.sessions()) == 7
+
+
 async def test_the_keys_of_sessions_are_found_in_pieces(kind, store, monkeypatch, caplog):
     """The keys of all sessions but expired ones are told, however many pages they are on, and others have their turn between two."""
     monkeypatch.setattr(type(store).__module__ + ".SESSIONS_AT_ONCE", 3)

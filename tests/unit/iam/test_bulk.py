@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -245,3 +247,27 @@ async def test_the_outcome_in_jsons_words(store):
     assert sorted(done) == ["created", "dryRun", "kept", "replaced", "skipped", "unchanged", "warnings"]
     assert done["skipped"] == [{"about": "attachments/user/nobody", "text": "there is no such user"}]
     assert "secret" not in str(done)
+
+
+def test_a_plan_takes_no_longer_than_its_records_are_many():
+    """Tens of thousands of records, and members that are nobody, are each looked at once."""
+    strangers = tuple(f"nobody{number}" for number in range(20_000))
+    users = [User(f"user{number:05}", Secret("long-enough")) for number in range(20_000)]
+    began = time.thread_time()
+    plan = bulk.Plan(bulk.There(), root_access_key="rootkey", now=NOW).made([*users, Group("team", strangers)])
+    done = plan.outcome({f"users/user{number:05}": "created" for number in range(20_000)})
+    assert (len(done.created), len(done.warnings)) == (20_001, 20_000)
+    assert time.thread_time() - began < 2.5
+
+
+async def test_requests_are_served_while_an_import_is_planned(store, monkeypatch):
+    """What is there is read and compared on another thread than the one that serves."""
+    seen, made = [], bulk.Plan.made
+
+    def noted(plan, records):
+        seen.append(threading.current_thread() is threading.main_thread())
+        return made(plan, records)
+
+    monkeypatch.setattr(bulk.Plan, "made", noted)
+    await put(store, User("alice", Secret("long-enough")))
+    assert seen == [False]
