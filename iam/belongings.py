@@ -14,7 +14,7 @@ from iam.draft import Draft
 from iam.endings import Endings
 from iam.records import Group, Kind
 
-_AT_ONCE = 64  # things that one transaction takes away beside its own records: etcd takes 128 operations
+AT_ONCE = 64  # things that one transaction gives or takes away beside its own records: etcd takes 128 operations
 _MEMBERS = 8192  # names in all the groups that one transaction writes: etcd takes 1.5 MiB
 
 #: A service account or a group, by its name.
@@ -29,7 +29,7 @@ class Belongings(Endings):
         pieces: list[list[Thing]] = [[]]
         names = 0
         for thing, members in self._things(user):
-            if len(pieces[-1]) == _AT_ONCE or (pieces[-1] and names + members > _MEMBERS):
+            if len(pieces[-1]) == AT_ONCE or (pieces[-1] and names + members > _MEMBERS):
                 pieces.append([])
                 names = 0
             pieces[-1].append(thing)
@@ -73,6 +73,7 @@ class Belongings(Endings):
         if await draft.get(Kind.USER, user) is None:
             await self._take(draft, user, things)
 
-    def _left(self, group: Group, members: Sequence[str]) -> Group:
-        left = tuple(member for member in group.members if member not in members)
+    def _left(self, group: Group, members: Iterable[str]) -> Group:
+        gone = frozenset(members)
+        left = tuple(member for member in group.members if member not in gone)
         return replace(group, members=left, updated_at=self._time())

@@ -8,20 +8,21 @@ there, or makes one a member, is left out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, cast
+from typing import Any, Required, TypedDict, Unpack, cast
 
 from iam.codec import Codec, Unreadable, record_key
 from iam.notes import Note, told
 from iam.policy import CANNED
 from iam.records import Attachment, Group, Kind, PolicyDocument, Record, ServiceAccount, User, attachment_name
-from iam.store import Check, Conflict, IamStore, Snapshot, StoreUnavailable, Write
+from iam.refusals import Unfinished
+from iam.seal import CannotOpen
+from iam.store import Check, Conflict, IamStore, Snapshot, StoreError, StoreRefused, StoreUnavailable, Write
 
 #: In this order: rights come last, so that a run that breaks off leaves nobody with more than he shall have.
 KINDS = (Kind.POLICY, Kind.USER, Kind.GROUP, Kind.ACCOUNT, Kind.ATTACHMENT)
-_BATCH = 40  # records of one transaction: etcd takes 128 operations and 1.5 MiB, a policy may have 20 KiB
-_PIECE = 200  # records read before others have their turn
+_BATCH = 40  # records of one transaction: etcd takes 128 operations; one that is too large for it is halved
 _ATTEMPTS = 8  # of a whole run, when others change the same records meanwhile
 _TIMES = frozenset({"created_at", "updated_at"})
 
@@ -58,12 +59,10 @@ class There:
     revisions: Mapping[tuple[Kind, str], int] = field(default_factory=dict)
 
     @classmethod
-    async def of(cls, snapshot: Snapshot, codec: Codec) -> There:
-        """Read a snapshot; the data key's record first, without which no secret can be compared. Others have their turn meanwhile."""
+    def of(cls, snapshot: Snapshot, codec: Codec) -> There:
+        """Read a snapshot; the data key's record first, without which nothing is proved and no secret can be compared."""
         records, revisions = {}, {}
-        for number, row in enumerate(sorted(snapshot.rows, key=lambda row: row.kind is not Kind.SEAL)):
-            if number % _PIECE == 0:
-                await asyncio.sleep(0)
+        for row in sorted(snapshot.rows, key=lambda row: row.kind is not Kind.SEAL):
             if row.value is None:
                 continue
             revisions[row.kind, row.name] = row.revision
@@ -78,44 +77,84 @@ class There:
         return {name for of, name in self.revisions if of is kind}
 
 
+class How(TypedDict, total=False):
+    """How records come in. `now` is in epoch seconds, `known_policies` are those of files, besides the canned and the stored ones.
+
+    `overwrite` replaces what differs even when ours is newer. What is not `by_root` (it is) changes no account that is root's here.
+    """
+
+    root_access_key: Required[str]
+    now: Required[int]
+    overwrite: bool
+    known_policies: Iterable[str]
+    by_root: bool
+
+
 async def put(
-    store: IamStore,
-    codec: Codec,
-    records: Sequence[Record],
-    *,
-    root_access_key: str,
-    now: int,
-    overwrite: bool = False,
-    dry_run: bool = False,
-    known_policies: Iterable[str] = (),
+    store: IamStore, codec: Codec, records: Sequence[Record], *, dry_run: bool = False, **how: Unpack[How]
 ) -> Outcome:
     """Write records, unless `dry_run`; return what became of each. Once more on a conflict, on what is there then.
 
-    `overwrite` replaces what differs even when ours is newer. `known_policies` are those of files, besides the canned and the
-    stored ones. Raises StoreUnavailable, CannotOpen without a data key; what was written by then stays, and a second run goes on.
+    Raises StoreUnavailable, CannotOpen without a data key; Unfinished when some was written by then: it stays, and a second run
+    goes on.
     """
-    policies = {*known_policies, *CANNED}
-    written: dict[str, str] = {}
-    for _ in range(_ATTEMPTS):
-        there = await There.of(await store.snapshot(), codec)
-        plan = Plan(there, root_access_key, now=now, overwrite=overwrite, known_policies=policies).made(records)
-        try:
-            revision = 0 if dry_run else await _write(store, codec, plan, written)
-        except Conflict:
-            continue
-        return replace(plan.outcome(written), dry_run=dry_run, revision=revision)
-    raise StoreUnavailable("the records change all the time; nothing more was written")
+    how["known_policies"] = {*how.get("known_policies", ()), *CANNED}
+    writing = _Writing(store, codec)
+    try:
+        while writing.conflicts < _ATTEMPTS:
+            snapshot = await store.snapshot()
+            plan = await asyncio.to_thread(_planned, snapshot, codec, records, writing.too_large, how)
+            if dry_run or await writing.carry_out(plan):
+                return replace(plan.outcome(writing.written), dry_run=dry_run, revision=writing.revision)
+        raise StoreUnavailable("the records change all the time; nothing more was written")
+    except (StoreError, CannotOpen) as error:
+        if not writing.written:
+            raise
+        raise Unfinished(
+            f"{len(writing.written)} of {len(records)} records were written; the same import again goes on."
+        ) from error
 
 
-async def _write(store: IamStore, codec: Codec, plan: Plan, written: dict[str, str]) -> int:
-    """Write in batches; `written` learns what became of each record, for a run that has to begin anew after some of them."""
-    revision = 0
-    for batch in plan.batches():
-        writes = [write for record, expected in batch for write in _writes_of(codec, record, expected)]
-        revision = await store.swap(writes, list(plan.checks(batch)))
-        plan.revisions |= {record_key(record): revision for record, _ in batch}
-        written |= {_about(record): "replaced" if expected else "created" for record, expected in batch}
-    return revision
+def _planned(snapshot: Snapshot, codec: Codec, records: Sequence[Record], too_large: Container[str], how: How) -> Plan:
+    """Return the plan over what is there: with many records it takes seconds, in which requests are served."""
+    return Plan(There.of(snapshot, codec), too_large=too_large, **how).made(records)
+
+
+class _Writing:
+    """Writes plans in batches: `written` is what became of each record, `too_large` which ones the store never takes.
+
+    They are kept for a run that has to begin anew after some batches; so is `revision`, the store's of the last one.
+    """
+
+    def __init__(self, store: IamStore, codec: Codec) -> None:
+        self._store, self._codec = store, codec
+        self.written: dict[str, str] = {}
+        self.too_large: set[str] = set()
+        self.conflicts = self.revision = 0
+
+    async def carry_out(self, plan: Plan) -> bool:
+        """Return whether all of it is written; else it is to be planned anew.
+
+        So it is when others changed what is there, or the store takes a record at no time, upon which other ones may stand.
+        """
+        rest = list(plan.batches())[::-1]
+        while rest:
+            batch = rest.pop()
+            writes = [write for record, expected in batch for write in _writes_of(self._codec, record, expected)]
+            try:
+                self.revision = await self._store.swap(writes, list(plan.checks(batch)))
+            except Conflict:
+                self.conflicts += 1
+                return False
+            except StoreRefused:
+                if len(batch) == 1:
+                    self.too_large.add(_about(batch[0][0]))
+                    return False
+                rest += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+                continue
+            plan.revisions |= {record_key(record): self.revision for record, _ in batch}
+            self.written |= {_about(record): "replaced" if expected else "created" for record, expected in batch}
+        return True
 
 
 def _about(record: Record) -> str:
@@ -138,10 +177,12 @@ class Plan:
     """What to write, over what is there."""
 
     def __init__(
-        self, there: There, root_access_key: str, *, now: int, overwrite: bool, known_policies: Iterable[str]
-    ) -> None:
+        self, there: There, *, root_access_key: str, now: int, overwrite: bool = False, known_policies: Iterable[str] = (),
+        by_root: bool = True, too_large: Container[str] = (),
+    ) -> None:  # fmt: skip
         self.writes: list[tuple[Record, int]] = []
         self._there, self._root, self._now, self._overwrite = there, root_access_key, now, overwrite
+        self._too_large, self._by_root = too_large, by_root
         self._names = {kind: there.names(kind) for kind in KINDS}
         self._given = frozenset(known_policies)
         self._policies = {*self._given, *self._names[Kind.POLICY]}
@@ -173,9 +214,7 @@ class Plan:
         """Return the plan with these records in it, policies first and attachments last."""
         for record in sorted(records, key=lambda record: (KINDS.index(record_key(record)[0]), record_key(record)[1])):
             about = _about(record)
-            reason = (
-                "it is given twice; the first one counts" if record_key(record) in self._seen else self._refusal(record)
-            )
+            reason = self._reason(about, record)
             self._seen.add(record_key(record))
             if reason:
                 self._told["skipped"].append(Note(about, reason))
@@ -188,9 +227,26 @@ class Plan:
         told: dict[str, Any] = {name: tuple(found) for name, found in self._told.items() if found}
         for what in ("created", "replaced"):
             now = told.get(what, ())
-            told[what] = (*(about for about, was in written.items() if was == what and about not in now), *now)
+            known = frozenset(now)
+            told[what] = (*(about for about, was in written.items() if was == what and about not in known), *now)
         told["unchanged"] = tuple(about for about in told.get("unchanged", ()) if about not in written)
         return Outcome(**told)
+
+    def _reason(self, about: str, record: Record) -> str:
+        """Return why a record is left out, "" when it is not."""
+        if record_key(record) in self._seen:
+            return "it is given twice; the first one counts"
+        if not self._by_root and self._is_roots(record):
+            return "it is root's here, and only root changes it"
+        return "it is larger than the store takes" if about in self._too_large else self._refusal(record)
+
+    def _is_roots(self, record: Record) -> bool:
+        """Return whether an account of this name is root's here, or may be: one that cannot be read is anybody's."""
+        key = record_key(record)
+        if key[0] is not Kind.ACCOUNT or key not in self._there.revisions:
+            return False
+        ours = self._there.records.get(key)
+        return not isinstance(ours, ServiceAccount) or ours.parent == self._root
 
     def _refusal(self, record: Record) -> str:
         """Return why a record cannot be here, "" when it can."""
@@ -215,9 +271,10 @@ class Plan:
     def _fitted(self, about: str, record: Record) -> Record:
         """Return a record as it can be here, with a time; tell what was taken off, and what gives no rights."""
         if isinstance(record, Group):
-            gone = [name for name in record.members if name not in self._names[Kind.USER]]
+            users = self._names[Kind.USER]
+            gone = [name for name in record.members if name not in users]
             self._warn(about, [f"its member {name!r} is no user and is left out" for name in gone])
-            record = replace(record, members=tuple(name for name in record.members if name not in gone))
+            record = replace(record, members=tuple(name for name in record.members if name in users))
         if isinstance(record, Attachment):
             gone = [name for name in record.policies if name not in self._policies]
             self._warn(about, [f"there is no policy {name!r}: it gives nothing" for name in gone])

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from iam import bulk
-from iam.belongings import Belongings
+from iam.belongings import AT_ONCE, Belongings
 from iam.draft import Draft
 from iam.model import Secret
 from iam.names import new_access_key, new_secret
@@ -100,22 +101,44 @@ class Changes(Belongings):
     # Groups
 
     async def add_members(self, group: str, members: Sequence[str]) -> Group:
-        """Put users into a group, which is made when it is not there. Raises InvalidName, NoSuchUser."""
+        """Put users into a group, which is made when it is not there. Raises InvalidName, NoSuchUser, Unfinished.
+
+        More than one transaction holds are put in by several: whoever is in by then is one who shall be, and the same again goes on.
+        That all of them are users is looked at before the first.
+        """
         self._check_name(group)
+        names = _sorted(*members)
+        pieces = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)] or [()]
+        if len(pieces) > 1:
+            await self._must_be_users(names)
+        steps = [partial(self._with, group=group, members=piece, new=not at) for at, piece in enumerate(pieces)]
+        told = f"of {len(names)} users were put into the group; the same call again goes on."
+        return (await self._do_each(steps, lambda done: f"{done * AT_ONCE} {told}"))[-1]
 
-        async def decide(draft: Draft) -> Group:
-            known = cast("Group | None", await draft.get(Kind.GROUP, group))
-            if known is None:
-                draft.remove(Kind.ATTACHMENT, attachment_name(group, group=True))
-                known = Group(group)
-            for member in members:
-                if not is_name(member) or await draft.get(Kind.USER, member) is None:
-                    raise NoSuchUser(f"There is no user {member[:128]}.")
-            changed = replace(known, members=_sorted(*known.members, *members), updated_at=self._time())
-            draft.put(changed)
-            return changed
+    async def _with(self, draft: Draft, group: str, members: Sequence[str], *, new: bool) -> Group:
+        """Put some users into a group, which `new` may make: what another removed meanwhile is not made again."""
+        known = cast("Group | None", await draft.get(Kind.GROUP, group))
+        if known is None and not new:
+            raise NoSuchGroup(f"There is no group {group}.")
+        if known is None:
+            draft.remove(Kind.ATTACHMENT, attachment_name(group, group=True))
+            known = Group(group)
+        for member in members:
+            await self._must_be_user(draft, member)
+        changed = replace(known, members=_sorted(*known.members, *members), updated_at=self._time())
+        draft.put(changed)
+        return changed
 
-        return await self._do(decide)
+    async def _must_be_users(self, names: Sequence[str]) -> None:
+        """Return if all of these are users; this gateway may not have heard of all yet. Raises NoSuchUser."""
+        heard, draft = self._view().users, Draft(self._store, self._codec)
+        for name in names:
+            if name not in heard:
+                await self._must_be_user(draft, name)
+
+    async def _must_be_user(self, draft: Draft, name: str) -> None:
+        if not is_name(name) or await draft.get(Kind.USER, name) is None:
+            raise NoSuchUser(f"There is no user {name[:128]}.")
 
     async def remove_members(self, group: str, members: Sequence[str]) -> Group:
         """Take users out of a group. Raises NoSuchGroup."""
@@ -267,12 +290,12 @@ class Changes(Belongings):
     # Many at once
 
     async def put_all(
-        self, records: Sequence[Record], *, overwrite: bool = False, dry_run: bool = False
+        self, records: Sequence[Record], *, overwrite: bool = False, dry_run: bool = False, by_root: bool = True
     ) -> bulk.Outcome:
         """Write records that come from elsewhere, unless `dry_run`; say what became of each (`iam.bulk.put`)."""
         outcome = await bulk.put(
             self._store, self._codec, records, root_access_key=self._root, now=self._time(), overwrite=overwrite, dry_run=dry_run,
-            known_policies=self._given,
+            known_policies=self._given, by_root=by_root,
         )  # fmt: skip
         if outcome.revision:
             await self._seen(outcome.revision)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from iam.codec import Codec
 from iam.draft import Draft
-from iam.refusals import Contended
-from iam.store import Conflict, IamStore
+from iam.refusals import ChangeError, Contended, Unfinished
+from iam.store import Conflict, IamStore, StoreError
 from iam.view import IamView
 
 _TRIES = 16
@@ -35,6 +35,28 @@ class Changing:
             result, revision = await self._decided(decide)
         await self._seen(revision)
         return result
+
+    async def _do_each(
+        self, decisions: Sequence[Callable[[Draft], Awaitable[_T]]], told: Callable[[int], str]
+    ) -> list[_T]:
+        """Make a change that one transaction does not hold in several; return what each gave.
+
+        Each is good by itself, and the whole may be made again. Raises Unfinished, with what is `told` of how many were made, when one
+        fails after others.
+        """
+        made: list[_T] = []
+        revision = 0
+        try:
+            for decide in decisions:
+                async with self._turn:
+                    result, revision = await self._decided(decide)
+                made.append(result)
+        except (ChangeError, StoreError) as error:
+            if not made:
+                raise
+            raise Unfinished(told(len(made))) from error
+        await self._seen(revision)
+        return made
 
     async def _decided(self, decide: Callable[[Draft], Awaitable[_T]]) -> tuple[_T, int]:
         for _ in range(_TRIES):

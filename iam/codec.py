@@ -130,7 +130,8 @@ class Codec:
         if found and end[-2:] == b'"}' and self.seal.is_proved(kind, name, text, end[:-2]):
             return text
         if kind is not Kind.SEAL and self.seal.demands_proof:
-            raise Unreadable(self.seal.trouble or "no gateway of this store wrote it so: it has no proof, or another's")
+            why = "no gateway of this store wrote it so: it has no proof, or another's"
+            raise Unreadable(why if self.seal.is_known else self.seal.trouble)
         return value
 
     def _decode(self, kind: Kind, name: str, document: dict[str, Any]) -> Record:

@@ -16,7 +16,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -117,9 +117,9 @@ class EmbeddedStore:
         found = next(iter(codec.decode_sessions(rows, _skipped)), None)
         return found if found is not None and (expired or found.expires_at > time.time()) else None
 
-    async def sessions(self) -> list[SessionRecord]:
-        """Return the sessions that have not expired."""
-        return await unexpired(self.session_pages(), time.time())
+    async def sessions(self, parents: Container[str] | None = None) -> list[SessionRecord]:
+        """Return the sessions that have not expired, of some parents or of all."""
+        return await unexpired(self.session_pages(), time.time(), parents)
 
     async def session_pages(self) -> AsyncGenerator[list[SessionRecord], None]:
         """Yield the sessions page by page: the thread has other work, and there may be a million."""

@@ -10,13 +10,14 @@ from typing import cast
 
 from iam.changing import Changing
 from iam.draft import Draft
-from iam.records import Epoch, KeyRecord, Kind, Revocation, is_subject
-from iam.refusals import InvalidName, NoSuchKey, NoSuchSession
+from iam.records import REVOKE_TYPE, Epoch, KeyRecord, Kind, Revocation, is_subject
+from iam.refusals import InvalidName, NoSuchKey, NoSuchSession, TooManyTypes
 
 SETTLE = 5  # seconds before a new session key mints: until then every gateway that is connected has it
 LONGEST_SESSION = 31_536_000  # seconds; an epoch must outlive every session that it refuses
 PRUNE_AFTER = 3600  # seconds after which a key that does not mint any more may go
 _LONG = 86_400  # seconds after which a session has expired by whatever clock; a record in etcd has gone by then
+TYPES = 64  # TokenRevokeTypes of a parent that were ended by themselves: anybody may end the own ones, and all gateways keep them
 SKEW = 60_000  # milliseconds that another gateway's clock may be ahead of ours
 
 
@@ -37,9 +38,11 @@ class Endings(Changing):
         return await self._do(decide)
 
     async def revoke_principal(self, parent: str, *, revoke_type: str = "") -> Epoch:
-        """Refuse all sessions that a parent was issued until now, or those of one TokenRevokeType. Raises InvalidName."""
+        """Refuse all sessions that a parent was issued until now, or those of one TokenRevokeType. Raises InvalidName, TooManyTypes."""
         if not is_subject(parent):
             raise InvalidName(f"{parent[:64]!r} is nobody's name.")
+        if revoke_type and not REVOKE_TYPE.fullmatch(revoke_type):
+            raise InvalidName(f"{revoke_type[:64]!r} is no TokenRevokeType.")
 
         async def decide(draft: Draft, since: int = 0) -> Epoch:
             return await self._end_sessions(draft, parent, revoke_type, since)
@@ -124,9 +127,9 @@ class Endings(Changing):
         # A session may have been stamped just after any of the others: what ends it now must be later than all of them.
         until = max(now + SKEW, since, *(at + 1 for at in (known.not_before, *known.by_type.values())))
         if revoke_type:
-            epoch = replace(known, by_type={**known.by_type, revoke_type: until})
+            epoch = replace(known, by_type={**_kept(known, revoke_type), revoke_type: until})
         else:
-            epoch = replace(known, not_before=until)
+            epoch = replace(known, not_before=until, by_type={})  # later than each of them
         epoch = replace(epoch, expires_at=now // 1000 + LONGEST_SESSION, problem="")
         draft.put(epoch, epoch.expires_at)
         return epoch
@@ -134,6 +137,14 @@ class Endings(Changing):
 
 def _until(epoch: Epoch, revoke_type: str) -> int:
     return epoch.by_type.get(revoke_type, 0) if revoke_type else epoch.not_before
+
+
+def _kept(epoch: Epoch, but: str) -> dict[str, int]:
+    """Return the types whose own endings still refuse a session, beside one. Raises TooManyTypes."""
+    kept = {kind: at for kind, at in epoch.by_type.items() if at > epoch.not_before and kind != but}
+    if len(kept) >= TYPES:
+        raise TooManyTypes(f"Sessions of {TYPES} types have been ended one by one: end all sessions instead.")
+    return kept
 
 
 def new_key(now: int, *, settle: int) -> KeyRecord:

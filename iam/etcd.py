@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -75,9 +75,9 @@ class EtcdStore:
         record = next(iter(codec.decode_sessions(rows, _skipped)), None)
         return record if record is not None and (expired or record.expires_at > time.time()) else None
 
-    async def sessions(self) -> list[SessionRecord]:
-        """Return the sessions that have not expired."""
-        return await unexpired(self.session_pages(), time.time())
+    async def sessions(self, parents: Container[str] | None = None) -> list[SessionRecord]:
+        """Return the sessions that have not expired, of some parents or of all."""
+        return await unexpired(self.session_pages(), time.time(), parents)
 
     async def session_pages(self) -> AsyncGenerator[list[SessionRecord], None]:
         """Yield the sessions page by page: there may be a million of them."""

@@ -17,6 +17,9 @@ from iam.model import Secret
 #: Users and service accounts: no `=` and `,` (the Authorization header's), no `/` (the scope's), no `:` (other subjects').
 _NAME = re.compile(r"[A-Za-z0-9_.@+-]{3,128}")
 _POLICY_NAME = re.compile(r"[A-Za-z0-9_.@+=-]{1,128}")
+REVOKE_TYPE = re.compile(
+    r"[A-Za-z0-9_.:/@+=-]{1,64}"
+)  # a TokenRevokeType: what a client calls some of its sessions, to end them by it
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _HALF = re.compile(r"[\ud800-\udfff]")
 

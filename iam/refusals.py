@@ -29,6 +29,10 @@ class NoSuchSession(ChangeError):
     """No session of that access key is recorded."""
 
 
+class TooManyTypes(ChangeError):
+    """The sessions of one parent were ended by as many types as are kept apart; all of them can be ended."""
+
+
 class AlreadyExists(ChangeError):
     """The name is taken."""
 
@@ -59,3 +63,7 @@ class NothingChanged(ChangeError):
 
 class Contended(ChangeError):
     """Others changed the same records at every try."""
+
+
+class Unfinished(ChangeError):
+    """A change of many records, which takes several transactions, broke off after some: the text says how far, the cause why."""

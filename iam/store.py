@@ -8,7 +8,7 @@ over every store: tests/contracts/test_stores.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -132,9 +132,16 @@ class EtcdSettings:
     timeout: float = 3.0
 
 
-async def unexpired(pages: AsyncIterator[list[SessionRecord]], now: float) -> list[SessionRecord]:
-    """Return the sessions that have not expired."""
-    return [record async for page in pages for record in page if record.expires_at > now]
+async def unexpired(
+    pages: AsyncIterator[list[SessionRecord]], now: float, parents: Container[str] | None
+) -> list[SessionRecord]:
+    """Return the sessions that have not expired, of some parents or of all."""
+    return [
+        record
+        async for page in pages
+        for record in page
+        if record.expires_at > now and (parents is None or record.parent in parents)
+    ]
 
 
 class IamStore(Protocol):
@@ -158,8 +165,11 @@ class IamStore(Protocol):
         """
         ...
 
-    async def sessions(self) -> list[SessionRecord]:
-        """Return all recorded sessions that have not expired, by access key."""
+    async def sessions(self, parents: Container[str] | None = None) -> list[SessionRecord]:
+        """Return the recorded sessions that have not expired, by access key: all, or those of some parents.
+
+        Others have their turn meanwhile, and of those that are not returned there are few in memory at once.
+        """
         ...
 
     def session_pages(self) -> AsyncGenerator[list[SessionRecord], None]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from iam.policy import PolicyError, parse
+from iam.records import REVOKE_TYPE
 from sts.wire import InvalidParameterValue, MalformedPolicyDocument, MissingParameter, StsCall
 
 MIN_DURATION, MAX_DURATION, DEFAULT_DURATION = 900, 31_536_000, 3600  # seconds
@@ -24,7 +25,6 @@ _NOT_TEXT = re.compile("[\ud800-\udfff]")
 _MEMBER = re.compile(r"([A-Za-z]+)\.member\.([1-9][0-9]{0,2})(\.[A-Za-z]+)?")
 _POLICY_ARN = re.compile(r"(?:arn:[a-z][a-z-]*:iam:[a-z0-9-]*:[a-z0-9]*:policy/)?([A-Za-z0-9_.@+=-]{1,128})")
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
-_REVOKE_TYPE = re.compile(r"[A-Za-z0-9_.:/@+=-]{1,64}")
 _TAG_TEXT = re.compile(r"[\w \u00a0.:/=+\-@]*")
 _ROLE_ARN = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,2048}")
 
@@ -129,7 +129,7 @@ def wanted(call: StsCall) -> Wanted:
     tags = tags_of(_tag_members(call))
     return Wanted(
         action, _duration(call, action), _policy(call), _policies(call), tags, _transitive(call, tags),
-        _matching(call, "RoleSessionName", _SESSION_NAME), _matching(call, "TokenRevokeType", _REVOKE_TYPE),
+        _matching(call, "RoleSessionName", _SESSION_NAME), _matching(call, "TokenRevokeType", REVOKE_TYPE),
     )  # fmt: skip
 
 

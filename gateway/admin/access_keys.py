@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Container
+from typing import Any
 
 from gateway.admin.accounts import account_of, is_own_account
 from gateway.admin.call import AdminCall, Body, Reply, Route, utc
@@ -16,7 +16,7 @@ from iam.records import ServiceAccount
 from iam.store import SessionRecord
 from iam.view import IamView
 
-_Key = TypeVar("_Key", ServiceAccount, SessionRecord)
+_Keys = dict[str, dict[str, list[Any]]]
 TYPES = ("all", "users-only", "sts-only", "svcacc-only")
 
 
@@ -51,7 +51,7 @@ async def list_accounts(call: AdminCall, office: Office) -> Reply:
     """List the service accounts of a user, by default the caller's own."""
     view, user = office.view(), call.one("user")
     name = call.asker.identity if user in {"", call.principal.access_key_id} else _user(office, user)
-    return Reply({"accounts": [_listed_account(view, account) for account in _accounts_of(view, name)]})
+    return Reply({"accounts": [_listed_account(view, account) for account in _accounts_of(view, (name,))]})
 
 
 async def list_keys(call: AdminCall, office: Office) -> Reply:
@@ -67,57 +67,49 @@ async def list_keys_ldap(call: AdminCall, office: Office) -> Reply:
 async def list_keys_of_dn(call: AdminCall, office: Office) -> Reply:
     """List the access keys of one distinguished name."""
     kind, name = call.choice("listType", TYPES), directory(call.one("userDN"))
-    sessions = await _sessions(call, office, kind)
-    view = office.view()
-    accounts, of = _by_parent(view.accounts.values()), _by_parent(sessions)
-    return Reply(_keys(view, kind, accounts.get(name, []), of.get(name, [])))
+    return Reply((await _keys(call, office, kind, (name,)))[name])
 
 
 async def _listing(call: AdminCall, office: Office, named: tuple[str, ...], *, ldap: bool) -> Reply:
-    kind, everybody, view = call.choice("listType", TYPES), call.flag("all"), office.view()
+    kind, everybody = call.choice("listType", TYPES), call.flag("all")
     if everybody and named:
         raise XMinioAdminInvalidArgument("Name users or ask for all of them, not both.")
-    sessions = await _sessions(call, office, kind)
     if everybody:
-        parents = (
-            {a.parent for a in view.accounts.values()}
-            | {s.parent for s in sessions}
-            | ({*view.users} if not ldap else set())
-        )
-        named = tuple(sorted(parent for parent in parents if parent and is_dn(parent) == ldap))
+        keys = await _keys(call, office, kind, None)
+        return Reply({name: shown for name, shown in sorted(keys.items()) if name and is_dn(name) == ldap})
     names = named if named or is_dn(call.asker.identity) != ldap else (call.asker.identity,)
-    accounts, of = _by_parent(view.accounts.values()), _by_parent(sessions)
-    return Reply({name: _keys(view, kind, accounts.get(name, []), of.get(name, [])) for name in names})
+    return Reply(await _keys(call, office, kind, names))
 
 
-async def _sessions(call: AdminCall, office: Office, kind: str) -> list[SessionRecord]:
-    """Return the sessions, where they are asked for; another's take their own action."""
-    if kind not in {"all", "sts-only"}:
-        return []
-    await call.must("admin:ListTemporaryAccounts", own=call.route.own is not None and call.route.own(call, office))
-    return await office.store.sessions()
-
-
-def _by_parent(keys: Iterable[_Key]) -> dict[str, list[_Key]]:
-    """Return access keys by whose they are: looked through once, for there may be as many parents as keys."""
-    found: dict[str, list[_Key]] = {}
-    for key in keys:
-        found.setdefault(key.parent, []).append(key)
+async def _keys(call: AdminCall, office: Office, kind: str, names: tuple[str, ...] | None) -> _Keys:
+    """Return the access keys of these names, or of all users and whoever has any, by name."""
+    sessions, view = await _sessions(call, office, kind, names), office.view()
+    everybody = (*view.users, *(a.parent for a in view.accounts.values()), *(s.parent for s in sessions))
+    found: _Keys = {name: {"serviceAccounts": [], "stsKeys": []} for name in (everybody if names is None else names)}
+    for account in _accounts_of(view, found) if kind in {"all", "svcacc-only"} else ():
+        found[account.parent]["serviceAccounts"].append(_listed_account(view, account))
+    for record in sessions:
+        found[record.parent]["stsKeys"].append(_listed_session(view, record))
     return found
 
 
-def _keys(
-    view: IamView, kind: str, accounts: Iterable[ServiceAccount], sessions: Iterable[SessionRecord]
-) -> dict[str, Any]:
-    listed = sorted(accounts, key=lambda account: account.access_key_id) if kind in {"all", "svcacc-only"} else []
-    return {
-        "serviceAccounts": [_listed_account(view, account) for account in listed],
-        "stsKeys": [_listed_session(view, record) for record in sessions],
-    }
+async def _sessions(call: AdminCall, office: Office, kind: str, names: tuple[str, ...] | None) -> list[SessionRecord]:
+    """Return the sessions, where they are asked for; another's take their own action.
+
+    To find them all are read, of which there may be a million: for who asks about himself, as anybody may, a few at a time.
+    """
+    if kind not in {"all", "sts-only"} or names == ():
+        return []
+    own = call.route.own is not None and call.route.own(call, office)
+    await call.must("admin:ListTemporaryAccounts", own=own)
+    if not own:
+        return await office.store.sessions(names)
+    async with office.looking:
+        return await office.store.sessions(names)
 
 
-def _accounts_of(view: IamView, parent: str) -> list[ServiceAccount]:
-    return sorted((a for a in view.accounts.values() if a.parent == parent), key=lambda a: a.access_key_id)
+def _accounts_of(view: IamView, parents: Container[str]) -> list[ServiceAccount]:
+    return sorted((a for a in view.accounts.values() if a.parent in parents), key=lambda a: a.access_key_id)
 
 
 def _listed_account(view: IamView, account: ServiceAccount) -> dict[str, Any]:  # noqa: ARG001 - as the session's

@@ -3,7 +3,7 @@
 What an account may is its parent's, narrowed by its own policy. Nobody gets more by one:
 - for oneself anybody may make one, unless something denies it; for others it takes the action;
 - what a session policy (or an account's policy) narrows, makes only accounts that the same policy narrows (CVE-2025-62506);
-- an account that ends makes none that lives longer;
+- an account that ends makes none that lives longer, nor changes one into it;
 - root's accounts are root's own affair, since who has one is root;
 - to change an account takes the action, also for one's own: with a new secret or policy it would be more than its maker.
 """
@@ -205,10 +205,15 @@ def _status(text: str) -> bool:
 
 
 async def update(call: AdminCall, office: Office) -> Reply:
-    """Change an account. A caller that a policy narrows changes neither secret nor policy of its parent's accounts."""
+    """Change an account. A caller that a policy narrows changes neither secret nor policy of its parent's accounts.
+
+    One that ends lets none of these live longer than itself, and has no secret of one that does.
+    """
     document, account = call.document(*_CHANGED), account_of(office, call.one("accessKey"))
     check_owner(call, office, account.parent)
     members = _changes(office, document)
+    if account.parent == call.asker.identity:
+        _check_life(call, office, account, members)
     if (
         {"secret", "policy"} & members.keys()
         and call.principal.session_policy is not None
@@ -219,6 +224,17 @@ async def update(call: AdminCall, office: Office) -> Reply:
         raise XMinioAdminInvalidArgument("The body changes nothing.")
     await office.changes.update_account(account.access_key_id, **members)
     return Reply(status=204)
+
+
+def _check_life(call: AdminCall, office: Office, account: ServiceAccount, members: Mapping[str, Any]) -> None:
+    """Return if a caller that ends gets nothing by this change that lives longer. Raises XMinioAdminInvalidArgument."""
+    maker = office.view().accounts.get(call.principal.access_key_id)
+    limit = maker.expires_at if maker is not None else None
+    if limit is None or not {"secret", "expires_at"} & members.keys():
+        return
+    end = members.get("expires_at", account.expires_at)
+    if end is None or end > limit:
+        raise XMinioAdminInvalidArgument("The service account would live longer than the one that changes it.")
 
 
 def _changes(office: Office, document: Document) -> dict[str, Any]:

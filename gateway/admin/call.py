@@ -145,14 +145,14 @@ class Document:
         """Return a boolean, false when it is absent."""
         return bool(self._of(name, bool, default=False))
 
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of strings; a single one may stand for a list of it, as MinioAdmin sends it."""
+    def texts(self, name: str, at_most: int = AT_ONCE) -> tuple[str, ...]:
+        """Return a list of strings, each once; a single one may stand for a list of it, as MinioAdmin sends it."""
         value = self.members.get(name, [])
         found = [value] if isinstance(value, str) else value
         if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
             raise XMinioAdminConfigBadJSON(f"The member {name} must be a list of strings.")
-        if len(found) > AT_ONCE:
-            raise XMinioAdminInvalidArgument(f"The member {name} may name {AT_ONCE} at most.")
+        if len(found) > at_most:
+            raise XMinioAdminInvalidArgument(f"The member {name} may name {at_most} at most.")
         return tuple(dict.fromkeys(found))
 
     def json_text(self, name: str) -> str | None:

@@ -162,6 +162,8 @@ def as_admin(error: Exception) -> S3Error | None:
     """Return what a client of the administration API is told, None for what is a mistake of ours."""
     if isinstance(error, S3Error):
         return error
+    if isinstance(error, refusals.Unfinished):
+        return _unfinished(error)
     if isinstance(error, StoreRefused):
         return XMinioAdminInvalidArgument("The store does not take a change of this size.", reason=str(error))
     if isinstance(error, StoreError | CannotOpen):  # without a data key no secret can be written
@@ -170,6 +172,17 @@ def as_admin(error: Exception) -> S3Error | None:
         if isinstance(error, refused):
             return shown(str(error) or None)
     return None
+
+
+def _unfinished(error: refusals.Unfinished) -> S3Error | None:
+    """Return why a change of many records broke off, and how far it came: nobody shall take it for undone."""
+    cause = error.__cause__
+    if not isinstance(cause, Exception):
+        return XMinioIAMNotInitialized(str(error))
+    why = as_admin(cause)
+    if isinstance(why, XMinioIAMNotInitialized):
+        return XMinioIAMNotInitialized(f"The store of identities does not answer any more. {error}", reason=why.reason)
+    return type(why)(f"{why.text} {error}", reason=why.reason) if why else None
 
 
 def render(error: S3Error | None, *, resource: str, request_id: str) -> bytes:

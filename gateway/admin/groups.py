@@ -6,6 +6,7 @@ from gateway.admin.call import AdminCall, Body, Reply, Route, utc
 from gateway.admin.errors import XMinioAdminInvalidArgument, XMinioAdminNoSuchGroup
 from gateway.admin.office import Office
 from gateway.admin.users import STATUS, status_of
+from iam.madmin import SIZE_LIMIT
 from iam.records import attachment_name
 
 _MEMBERS = ("group", "members", "groupStatus", "isRemove")
@@ -14,7 +15,7 @@ _MEMBERS = ("group", "members", "groupStatus", "isRemove")
 async def update(call: AdminCall, office: Office) -> Reply:
     """Add members to a group, which makes it; or remove some; or, with nobody to remove, the empty group itself."""
     document = call.document(*_MEMBERS)
-    group, members = document.text("group"), document.texts("members")
+    group, members = document.text("group"), document.texts("members", SIZE_LIMIT)  # its body bounds it
     if not group:
         raise XMinioAdminInvalidArgument("The group has no name.")
     if document.text("groupStatus", STATUS[0]) not in {"", STATUS[0]}:

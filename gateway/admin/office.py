@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from iam.model import Principal
 from iam.policy import Policy
 from iam.store import IamStore, SessionRecord
 from iam.view import IamView
+
+LOOKING = 2  # users at once
 
 
 def _nobody(_: SessionRecord) -> Principal:
@@ -43,7 +46,7 @@ class Office:
 
     `policies` are those that can be named now (MinIO's, the folder's, the store's); `now` is in epoch seconds, as is `started`;
     `not_ready` says why the gateway is not ready; `endpoint` is the address that it listens on;
-    `process` is this one's number.
+    `process` is this one's number; `looking` is had by who looks for the own sessions among all.
     """
 
     changes: Changes
@@ -59,3 +62,4 @@ class Office:
     started: float = 0.0
     insight: Insight = field(default_factory=Insight)
     process: int = 0
+    looking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKING))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 
 from gateway.admin.call import AdminCall, Body, Document, Reply, Route
 from gateway.admin.errors import XMinioAdminInvalidArgument, XMinioIAMNotPortable
 from gateway.admin.office import Office
 from gateway.errors import AccessDenied
 from iam import portable
+from iam.codec import record_key
 from iam.model import Secret
-from iam.notes import told
+from iam.notes import Note, told
 from iam.portable import NotPortable
 from iam.records import Record, ServiceAccount
 
@@ -22,14 +24,31 @@ async def export(call: AdminCall, office: Office) -> Reply:
     passphrase, clear = _passphrase(asked), asked.flag("clear")
     if (passphrase is None) != clear:
         raise XMinioAdminInvalidArgument("Give a passphrase, or say `clear`, and one of them only.")
-    records, root = list(portable.of_view(office.view())), office.root_access_key
+    root = office.root_access_key
+    records, kept = _exported(call, portable.of_view(office.view()), root)
     try:
         made = await asyncio.to_thread(
             portable.write, records, root_access_key=root, passphrase=passphrase, random=os.urandom
         )
     except NotPortable as error:
         raise XMinioAdminInvalidArgument(str(error)) from None
-    return Reply({"document": made.text, "skipped": told(made.skipped)})
+    return Reply({"document": made.text, "skipped": told((*made.skipped, *kept))})
+
+
+def _exported(call: AdminCall, records: Iterable[Record], root: str) -> tuple[list[Record], list[Note]]:
+    """Return what the caller may carry away, and notes about the rest: with the secret of an account of root's one is root."""
+    given = list(records)
+    if call.principal.is_unrestricted:
+        return given, []
+    kept = [record for record in given if _is_of(root, record)]
+    notes = [
+        Note(f"serviceAccounts/{record_key(record)[1]}", "it is root's, and only root exports it") for record in kept
+    ]
+    return [record for record in given if not _is_of(root, record)], notes
+
+
+def _is_of(root: str, record: Record) -> bool:
+    return isinstance(record, ServiceAccount) and record.parent == root
 
 
 async def take(call: AdminCall, office: Office) -> Reply:
@@ -42,15 +61,18 @@ async def take(call: AdminCall, office: Office) -> Reply:
         )
     except NotPortable as error:
         raise XMinioIAMNotPortable("; ".join(error.problems[:20])) from None
-    if not call.principal.is_unrestricted:
+    by_root = call.principal.is_unrestricted
+    if not by_root:
         _check_roots(records, root)
-    outcome = await office.changes.put_all(records, overwrite=asked.flag("replace"), dry_run=asked.flag("dryRun"))
+    outcome = await office.changes.put_all(
+        records, overwrite=asked.flag("replace"), dry_run=asked.flag("dryRun"), by_root=by_root
+    )
     return Reply(outcome.document())
 
 
 def _check_roots(records: list[Record], root: str) -> None:
     """Return if nothing here is root's: its accounts are root's own affair, since who has one is root."""
-    if any(isinstance(record, ServiceAccount) and record.parent == root for record in records):
+    if any(_is_of(root, record) for record in records):
         raise AccessDenied(reason="the document has accounts of root's, and the caller is not root, or not all of it")
 
 

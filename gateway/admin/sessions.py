@@ -20,10 +20,8 @@ _PROVIDERS = ("builtin", "ldap", "openid", "tls", "custom")
 async def show_all(call: AdminCall, office: Office) -> Reply:
     """List the sessions that have not expired, of everybody or of one parent; never a secret, never a token."""
     view, parent = office.view(), call.one("parent")
-    records = await office.store.sessions()
-    return Reply(
-        {"sessions": [_described(view, record) for record in records if not parent or record.parent == parent]}
-    )
+    records = await office.store.sessions({parent} if parent else None)
+    return Reply({"sessions": [_described(view, record) for record in records]})
 
 
 async def revoke(call: AdminCall, office: Office) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.admin.call import AdminCall, Body, Reply, Route, utc
+from gateway.admin.call import AT_ONCE, AdminCall, Body, Reply, Route, utc
 from gateway.admin.errors import (
     XMinioAdminConfigBadJSON,
     XMinioAdminInvalidAccessKey,
@@ -17,7 +17,8 @@ from gateway.admin.errors import (
 from gateway.admin.office import Office
 from iam.model import Secret
 from iam.records import User, attachment_name
-from iam.refusals import AlreadyExists, InvalidName
+from iam.refusals import AlreadyExists, ChangeError, InvalidName, Unfinished
+from iam.store import StoreError
 from iam.view import IamView
 
 STATUS = ("enabled", "disabled")
@@ -63,8 +64,18 @@ async def add(call: AdminCall, office: Office) -> Reply:
     except AlreadyExists as error:
         raise XMinioInvalidIAMCredentials(str(error)) from None
     if policies:
-        await office.changes.set_policies(name, policies)
+        await _give(office, name, policies)
     return Reply()
+
+
+async def _give(office: Office, name: str, policies: tuple[str, ...]) -> None:
+    """Let a user that was made just now have these policies. Raises Unfinished: it is there, whatever becomes of them."""
+    try:
+        await office.changes.set_policies(name, policies)
+    except (ChangeError, StoreError) as error:
+        raise Unfinished(
+            f"The user {name} is there, its policies may be not; the same call again sets them."
+        ) from error
 
 
 def _check_name(call: AdminCall, office: Office, view: IamView, name: str) -> None:
@@ -74,8 +85,11 @@ def _check_name(call: AdminCall, office: Office, view: IamView, name: str) -> No
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """Return the policy names of a comma list, each once."""
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    """Return the policy names of a comma list, each once. Raises XMinioAdminInvalidArgument."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if len(names) > AT_ONCE:
+        raise XMinioAdminInvalidArgument(f"A list of policies may name {AT_ONCE} at most.")
+    return names
 
 
 async def set_status(call: AdminCall, office: Office) -> Reply:
@@ -112,11 +126,10 @@ async def show_all(call: AdminCall, office: Office) -> Reply:  # noqa: ARG001 - 
 def described(view: IamView, user: User) -> dict[str, Any]:
     """Return a user as MinIO describes it; never the secret."""
     attachment = view.attachments.get(attachment_name(user.name, group=False))
-    members = sorted(name for name, group in view.groups.items() if user.name in group.members)
     return {
         "userAuthInfo": {"type": "builtin", "authServerUserID": user.name},
         "policyName": ",".join(attachment.policies) if attachment else "", "status": status_of(enabled=user.enabled),
-        "memberOf": members, "updatedAt": utc(user.updated_at),
+        "memberOf": list(view.memberships.get(user.name, ())), "updatedAt": utc(user.updated_at),
     }  # fmt: skip
 
 

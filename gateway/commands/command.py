@@ -55,14 +55,28 @@ FILE: Mapping[str, Any] = {"type": Path, "metavar": "FILE"}
 
 def moment(text: str) -> str:
     """Return a time (RFC 3339) that is given as one, or as a length from now: `90m`, `12h`, `30d`. For argparse."""
-    found = _LIFE.fullmatch(text)
-    if found:
-        at = datetime.now(UTC) + timedelta(seconds=int(found[1]) * _UNITS[found[2]])
-        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
-        given = datetime.fromisoformat(text)
+        at = _moment(text)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        pass
+    raise ArgumentTypeError(f"{text!r} is neither a length (90m, 12h, 30d) nor a time (2030-01-31T12:00:00Z)")
+
+
+def _moment(text: str) -> datetime:
+    found = _LIFE.fullmatch(text)
+    if found is None:
+        return datetime.fromisoformat(text)
+    return datetime.now(UTC) + timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def seconds(text: str) -> float:
+    """Return a time to wait: more than nothing, a day at most. For argparse."""
+    try:
+        given = float(text)
     except ValueError:
-        given = None
-    if given is None or given.tzinfo is None:
-        raise ArgumentTypeError(f"{text!r} is neither a length (90m, 12h, 30d) nor a time (2030-01-31T12:00:00Z)")
-    return given.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        given = 0.0
+    if not 0 < given <= _UNITS["d"]:  # neither is what is no number
+        raise ArgumentTypeError(f"{text!r} is no number of seconds above 0 and up to {_UNITS['d']}")
+    return given

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.commands import explain, groups, keys, policies, portability, service_accounts, sessions, users
-from gateway.commands.command import Argument, Command
+from gateway.commands.command import Argument, Command, seconds
 
 COMMANDS: tuple[Command, ...] = tuple(
     chain.from_iterable(
@@ -74,7 +74,7 @@ def _shared() -> argparse.ArgumentParser:
     shared.add_argument("--secret-key-file", type=Path, metavar="FILE", help="file with the secret key of --access-key")
     shared.add_argument("--session-token-file", type=Path, metavar="FILE", help="file with its session token")
     shared.add_argument("--region", metavar="REGION", help="the region of the signature")
-    shared.add_argument("--timeout", type=float, metavar="SECONDS", help="how long an answer may take (default 30)")
+    shared.add_argument("--timeout", type=seconds, metavar="SECONDS", help="how long an answer may take (default 30)")
     shared.add_argument("--json", action="store_true", help="answer with one JSON document")
     return shared
 

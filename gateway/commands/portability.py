@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.commands.client import AdminClient
-from gateway.commands.command import FILE, Command, Shown, argument
+from gateway.commands.command import FILE, Command, Shown, argument, seconds
 from gateway.commands.endpoint import Unusable, read_secret, read_text
 from gateway.printable import plain, plain_lines
 from iam import portable
@@ -148,7 +148,7 @@ COMMANDS = (
          argument("--etcd-key", help="its key", **FILE),
          argument("--etcd-user", metavar="NAME", help="etcd user"),
          argument("--etcd-password-file", help="file with its password", **FILE),
-         argument("--etcd-timeout", type=float, default=10.0, metavar="SECONDS", help="for one call (default 10)"),
+         argument("--etcd-timeout", type=seconds, default=10.0, metavar="SECONDS", help="for one call (default 10)"),
          argument("--former-user", metavar="ACCESS_KEY", help="root's access key of that gateway"),
          argument("--former-password-file", help="file with its secret key", **FILE),
          argument("--provider", type=provider, action="append", metavar="ISSUER=PROVIDER",

@@ -6,6 +6,7 @@ import sqlite3
 import time
 import uuid
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -190,6 +191,18 @@ async def test_what_is_not_recorded_is_not_found(store):
     assert await store.session("AAA") is None
     assert await store.session("AAAAA") is None
     assert [r.access_key_id for r in await store.sessions()] == ["AAAA"]
+
+
+async def test_sessions_of_some_parents_are_found_among_all(store, monkeypatch):
+    """Only theirs are returned, from whichever piece; of nobody there are none."""
+    for module in (etcd, embedded):
+        monkeypatch.setattr(module, "SESSIONS_AT_ONCE", 2)
+    for number in range(7):
+        await store.record_session(replace(record(f"AAA{number}"), parent=f"parent{number % 3}"))
+    assert [r.access_key_id for r in await store.sessions({"parent1"})] == ["AAA1", "AAA4"]
+    assert [r.access_key_id for r in await store.sessions(("parent1", "parent2"))] == ["AAA1", "AAA2", "AAA4", "AAA5"]
+    assert await store.sessions(()) == []
+    assert len(await store.sessions()) == 7
 
 
 async def test_sessions_are_read_in_pieces(kind, store, monkeypatch, caplog):

@@ -195,7 +195,7 @@ async def test_from_etcd_to_a_document_to_a_store(etcd, store):
     outcome = await bulk.put(store, CODEC, records, root_access_key="newroot", now=NOW)
     report = takeover.report(found, outcome.document())
     assert (len(report["created"]), report["skipped"]) == (11, [])
-    there = await bulk.There.of(await store.snapshot(), CODEC)
+    there = bulk.There.of(await store.snapshot(), CODEC)
     assert there.records[Kind.ACCOUNT, "SVCROOT1"].parent == "newroot"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from iam.codec import record_key
 from iam.embedded import EmbeddedStore
 from iam.model import Secret
 from iam.records import Attachment, Group, Kind, PolicyDocument, ServiceAccount, User
-from iam.store import Conflict, Snapshot, StoreUnavailable, Write
+from iam.store import Conflict, StoreUnavailable, Write
 from tests.servers.iam import CODEC
 from tests.unit.iam.test_portable import WHOLE
 
@@ -248,21 +249,25 @@ async def test_the_outcome_in_jsons_words(store):
     assert "secret" not in str(done)
 
 
-async def test_others_have_their_turn_while_a_large_store_is_read(store):
-    """An import into a store of thousands of records reads them in pieces: the event loop serves others between two."""
-    await put(store, *(PolicyDocument(f"p{number}", "{}") for number in range(20)))
-    row = (await store.snapshot()).rows[0]
-    many = Snapshot(1, tuple(replace(row, name=f"p{number}") for number in range(2000)))
-    turns = 0
+def test_a_plan_takes_no_longer_than_its_records_are_many():
+    """Tens of thousands of records, and members that are nobody, are each looked at once."""
+    strangers = tuple(f"nobody{number}" for number in range(20_000))
+    users = [User(f"user{number:05}", Secret("long-enough")) for number in range(20_000)]
+    began = time.thread_time()
+    plan = bulk.Plan(bulk.There(), root_access_key="rootkey", now=NOW).made([*users, Group("team", strangers)])
+    done = plan.outcome({f"users/user{number:05}": "created" for number in range(20_000)})
+    assert (len(done.created), len(done.warnings)) == (20_001, 20_000)
+    assert time.thread_time() - began < 2.5
 
-    async def others():
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
 
-    other = asyncio.get_running_loop().create_task(others())
-    there = await bulk.There.of(many, CODEC)
-    other.cancel()
-    assert len(there.records) == 2000
-    assert turns >= 8
+async def test_requests_are_served_while_an_import_is_planned(store, monkeypatch):
+    """What is there is read and compared on another thread than the one that serves."""
+    seen, made = [], bulk.Plan.made
+
+    def noted(plan, records):
+        seen.append(threading.current_thread() is threading.main_thread())
+        return made(plan, records)
+
+    monkeypatch.setattr(bulk.Plan, "made", noted)
+    await put(store, User("alice", Secret("long-enough")))
+    assert seen == [False]

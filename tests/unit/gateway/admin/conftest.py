@@ -68,7 +68,7 @@ class Administrated:
         target = f"{where}?{urlencode(pairs, quote_via=quote)}" if pairs else where
         answer = await self.front.call(method, target, None, body, who=who, payload=sha256(body).hexdigest())
         sealed = answer.headers.get("Content-Type") == "application/octet-stream"
-        plain = madmin.decrypt(who.secret.reveal(), answer.body) if sealed else answer.body
+        plain = madmin.decrypt(who.secret.reveal(), answer.body, limit=None) if sealed else answer.body
         return Told(answer.status, json.loads(plain) if plain else None, sealed)
 
     async def ours(self, method: str, path: str, document=None, who: Credentials = ROOT, **query: Any) -> Told:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 
 import pytest
 
+from gateway.admin.office import LOOKING
 from iam.embedded import EmbeddedStore
-from iam.model import Credentials
+from iam.model import Credentials, Secret
+from iam.records import ServiceAccount, User
 from tests.unit.gateway.admin.conftest import key
 from tests.unit.gateway.signers import ROOT
 
@@ -130,6 +134,39 @@ async def test_keys_are_listed_by_user(filled):
     ).code == "XMinioAdminInvalidArgument"
 
 
+async def test_few_look_for_their_own_sessions_at_once(filled, monkeypatch):
+    """Anybody may, and all sessions are read for it: only the own ones are kept, and no more than a few callers do it at a time."""
+    at_once, most, asked = 0, 0, []
+    sessions = filled.iam.store.sessions
+
+    async def counted(parents=None):
+        nonlocal at_once, most
+        at_once, most = at_once + 1, max(most, at_once + 1)
+        asked.append(tuple(parents))
+        try:
+            return await sessions(parents)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(filled.iam.store, "sessions", counted)
+    calls = (filled.call("GET", "/list-access-keys-bulk", who=key("bob"), listType="sts-only") for _ in range(8))
+    assert [len(told.document["bob"]["stsKeys"]) for told in await asyncio.gather(*calls)] == [1] * 8
+    assert (most, asked) == (LOOKING, [("bob",)] * 8)
+
+
+async def test_a_list_of_everybody_s_keys_takes_no_longer_than_there_are_keys(gateway):
+    """With thousands of users and accounts each is looked at once, not once for every other one."""
+    names = [f"user{number:05}" for number in range(10_000)]
+    accounts = [ServiceAccount(f"key-{name}", Secret("12345678"), name) for name in names]
+    view = gateway.iam.watcher.view
+    gateway.iam.watcher.view = view.apply([*(User(n, Secret("12345678")) for n in names), *accounts], view.revision)
+    began = time.thread_time()
+    told = await gateway.call("GET", "/list-access-keys-bulk", all="true", listType="svcacc-only")
+    assert {len(found["serviceAccounts"]) for found in told.document.values()} == {1}
+    assert len(told.document) == len(names)
+    assert time.thread_time() - began < 2
+
+
 async def test_others_sessions_take_their_own_action(filled):
     """Who may list accounts only is not told of sessions."""
     lister = await filled.user("lister", "admin:ListServiceAccounts")
@@ -182,8 +219,8 @@ async def test_sessions_are_looked_through_once_however_many_people_there_are(fi
             looks += 1
             return super().__iter__()
 
-    async def sessions(self):
-        return Counted(await everything(self))
+    async def sessions(self, parents=None):
+        return Counted(await everything(self, parents))
 
     everything = EmbeddedStore.sessions
     monkeypatch.setattr(EmbeddedStore, "sessions", sessions)

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from gateway.admin.call import utc
 from iam.model import Secret
 from tests.unit.gateway.admin.conftest import key
 from tests.unit.gateway.signers import ROOT
@@ -110,6 +111,26 @@ async def test_an_account_that_ends_makes_none_that_lives_longer(gateway):
     assert account(gateway, made.document["credentials"]["accessKey"]).expires_at == HERE
     assert (await add(gateway, key("bobs-short"), expiration=LATER)).code == "XMinioAdminInvalidArgument"
     assert (await add(gateway, key("bobs-short"), expiration="2029-01-01T00:00:00Z")).status == 200
+
+
+async def test_an_account_that_ends_changes_none_into_one_that_lives_longer(gateway):
+    """Neither itself, by another end or none, nor another of its parent's by a secret that it then knows."""
+    await gateway.user("bob", "admin:UpdateServiceAccount")
+    end = int(gateway.iam.time()) + 3600
+    for name, life in (("ending", end), ("lasting", None), ("shorter", end - 60)):
+        await gateway.iam.changes.create_account("bob", access_key_id=name, secret=key(name).secret, expires_at=life)
+    for name, change in (
+        ("ending", {"newExpiration": "1970-01-01T00:00:00Z"}), ("shorter", {"newExpiration": utc(end + 60)}),
+        ("lasting", {"newSecretKey": "another-secret"}),
+    ):  # fmt: skip
+        refused = await gateway.call("POST", "/update-service-account", change, who=key("ending"), accessKey=name)
+        assert (refused.status, refused.code) == (400, "XMinioAdminInvalidArgument")
+    for name, change in (
+        ("ending", {"newExpiration": utc(end - 30)}), ("shorter", {"newSecretKey": "another-secret"}),
+        ("lasting", {"newDescription": "of bob's"}),
+    ):  # fmt: skip
+        done = await gateway.call("POST", "/update-service-account", change, who=key("ending"), accessKey=name)
+        assert done.status == 204
 
 
 async def test_root_s_accounts_are_root_s_own(gateway):

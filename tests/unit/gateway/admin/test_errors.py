@@ -55,3 +55,19 @@ def test_what_the_store_never_takes_is_not_to_be_tried_again():
         "10.0.0.1: too many operations",
     )
     assert b"10.0.0.1" not in errors.render(shown, resource="/x", request_id="R")
+
+
+@pytest.mark.parametrize(
+    ("cause", "status", "text"),
+    [
+        (StoreUnavailable("10.0.0.1 refused"), 503, "The store of identities does not answer any more. 64 of 200."),
+        (StoreRefused("10.0.0.1: too large"), 400, "The store does not take a change of this size. 64 of 200."),
+        (refusals.NoSuchGroup("No group."), 404, "No group. 64 of 200."),
+    ],
+)
+def test_half_a_change_is_told_as_half(cause, status, text):
+    """Why a change of many records broke off, and how far it came: not that nothing is known to have been changed."""
+    error = refusals.Unfinished("64 of 200.")
+    error.__cause__ = cause
+    shown = errors.as_admin(error)
+    assert (shown.status, shown.text) == (status, text)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from iam.model import Secret
+from iam.records import User
+
 
 async def test_a_group_is_made_by_its_members(gateway):
     """Members added make it, one name may stand for a list, the last ones removed leave an empty group that can go."""
@@ -28,6 +31,17 @@ async def test_a_group_is_made_by_its_members(gateway):
         await gateway.call("PUT", "/update-group-members", {"group": "devs", "members": [], "isRemove": True})
     ).status == 200
     assert (await gateway.call("GET", "/groups")).document == []
+
+
+async def test_hundreds_of_members_come_and_go_in_one_call(gateway):
+    """As `mc admin group add` sends them: all at once, however many."""
+    names = [f"user{number:03}" for number in range(300)]
+    records = [User(name, Secret("12345678")) for name in names]
+    await gateway.iam.changes.put_all(records)
+    for remove, left in ((False, names), (True, [])):
+        document = {"group": "devs", "members": names, "isRemove": remove}
+        assert (await gateway.call("PUT", "/update-group-members", document)).status == 200
+        assert (await gateway.call("GET", "/group", group="devs")).document["members"] == left
 
 
 async def test_a_disabled_group_is_shown_so(gateway):

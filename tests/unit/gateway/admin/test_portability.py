@@ -85,6 +85,44 @@ async def test_root_s_accounts_are_root_s_affair(gateway):
     assert isinstance(gateway.iam.watcher.view.accounts["root-acc"], ServiceAccount)
 
 
+async def test_trap_47_the_secrets_of_root_s_accounts_are_exported_by_root_only(gateway):
+    """Who may export does not become root by it: root's accounts are left out, and that is told; a narrowed root is no root."""
+    root = ROOT.access_key_id
+    await filled(gateway)
+    await gateway.iam.changes.create_account(root, access_key_id="root-acc", secret=Secret("secret-of-root-acc"))
+    allowed = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "admin:ExportIAM"}]}'
+    await gateway.iam.changes.create_account(
+        root, access_key_id="narrowed", secret=key("narrowed").secret, policy=allowed
+    )
+    for who in (await gateway.user("exporter", "admin:ExportIAM"), key("narrowed")):
+        told = (await gateway.ours("POST", "/export", {"clear": True}, who)).document
+        assert "root-acc" not in told["document"]
+        assert "secret-of-acc" in told["document"]
+        assert {"about": "serviceAccounts/root-acc", "text": "it is root's, and only root exports it"} in told[
+            "skipped"
+        ]
+    assert "secret-of-root-acc" in await exported(gateway)
+
+
+async def test_trap_47_an_import_replaces_no_account_of_root_s(gateway):
+    """Who may import takes no access key of root's over, whoever it shall belong to; root itself may give it away."""
+    root = ROOT.access_key_id
+    await gateway.iam.changes.create_account(root, access_key_id="root-acc", secret=Secret("secret-of-root-acc"))
+    account = {"accessKey": "root-acc", "parent": "importer", "enabled": True}
+    text = json.dumps({
+        "format": "minio-gw iam", "version": 1, "serviceAccounts": [account],
+        "secrets": {"clear": {"serviceAccounts/root-acc": "secret-of-importer"}},
+    })  # fmt: skip
+    importer = await gateway.user("importer", "admin:ImportIAM")
+    told = (await gateway.ours("POST", "/import", {"document": text, "replace": True}, importer)).document
+    assert told["skipped"] == [
+        {"about": "service-accounts/root-acc", "text": "it is root's here, and only root changes it"}
+    ]
+    assert gateway.iam.watcher.view.accounts["root-acc"].parent == root
+    told = (await gateway.ours("POST", "/import", {"document": text, "replace": True})).document
+    assert told["replaced"] == ["service-accounts/root-acc"]
+
+
 @pytest.mark.parametrize(("path", "document"), [("/export", {"clear": True}), ("/import", {"document": "{}"})])
 async def test_each_takes_its_own_action(gateway, path, document):
     """Every other right of administration does not give all secrets away, nor take any in."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import InvalidAccessKeyId
+from iam.endings import TYPES
 
 DN = "uid=bob,ou=people,dc=example,dc=org"
 
@@ -142,3 +143,21 @@ async def test_both_ways_to_end_sessions_take_the_same_action(gateway):
     ).status == 403
     assert (await gateway.ours("GET", "/sessions", who=some)).code == "AccessDenied"
     assert (await gateway.ours("GET", "/sessions", who=others)).status == 200
+
+
+async def test_nobody_makes_the_end_of_the_own_sessions_too_large_to_be_written(gateway):
+    """Anybody may end the own sessions by type: by names that types have, by so many, and all of them however many types there were."""
+    bob = await gateway.user("bob", "s3:GetObject")
+    for kind in ("x" * 65, "a b", "\u00e4"):
+        refused = await gateway.call("POST", "/revoke-tokens/builtin", who=bob, tokenRevokeType=kind)
+        assert (refused.status, refused.code) == (400, "XMinioAdminInvalidArgument")
+    for number in range(TYPES):
+        assert (
+            await gateway.call("POST", "/revoke-tokens/builtin", who=bob, tokenRevokeType=f"t{number}")
+        ).status == 204
+    refused = await gateway.call("POST", "/revoke-tokens/builtin", who=bob, tokenRevokeType="one-more")
+    assert (refused.status, refused.code) == (400, "XMinioAdminInvalidArgument")
+    assert (await gateway.call("POST", "/revoke-tokens/builtin", who=bob, tokenRevokeType="t0")).status == 204
+    assert (await gateway.call("POST", "/revoke-tokens/builtin", user="bob", fullRevoke="true")).status == 204
+    assert gateway.iam.watcher.view.epochs["bob"].by_type == {}
+    assert (await gateway.call("POST", "/revoke-tokens/builtin", who=bob, tokenRevokeType="one-more")).status == 204

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
+from gateway.admin.users import described
+from iam.model import Secret
+from iam.records import Group, User
+from iam.store import StoreUnavailable
+from iam.view import IamView
 from tests.unit.gateway.admin.conftest import key
+
+READ = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}]}'
 
 
 async def test_a_user_is_made_changed_and_removed(gateway):
@@ -149,3 +157,37 @@ async def test_a_user_is_made_with_a_policy(gateway):
     made = {"secretKey": "long-enough", "policy": "readonly, writeonly"}
     assert (await gateway.call("PUT", "/add-user", made, accessKey="bob")).status == 200
     assert (await gateway.call("GET", "/user-info", accessKey="bob")).document["policyName"] == "readonly,writeonly"
+
+
+async def test_a_user_whose_policies_fail_is_told_to_be_there(gateway, monkeypatch):
+    """add-user with policies makes two changes: when the second one fails, its caller knows that the first was made."""
+
+    async def away(*_, **__):
+        raise StoreUnavailable("etcd is away")
+
+    monkeypatch.setattr(gateway.iam.changes, "set_policies", away)
+    told = await gateway.call("PUT", "/add-user", {"secretKey": "secret-of-bob", "policy": "readonly"}, accessKey="bob")
+    assert (told.status, told.code) == (503, "XMinioIAMNotInitialized")
+    assert "The user bob is there, its policies may be not" in told.document["Message"]
+    assert "bob" in gateway.iam.watcher.view.users
+
+
+async def test_more_policies_than_one_change_holds_are_refused_before_anything_is_made(gateway):
+    """A list of policies that no transaction takes makes no user without them."""
+    names = [f"policy{number}" for number in range(65)]
+    for name in names:
+        await gateway.iam.changes.put_policy(name, READ)
+    document = {"secretKey": "secret-of-bob", "policy": ",".join(names)}
+    told = await gateway.call("PUT", "/add-user", document, accessKey="bob")
+    assert (told.status, told.code) == (400, "XMinioAdminInvalidArgument")
+    assert not gateway.iam.watcher.view.users
+
+
+async def test_a_list_of_users_takes_no_longer_for_what_groups_they_are_in(gateway):
+    """Thousands of users in large groups are listed at once: whose groups they are is looked up, not searched for."""
+    users = [User(f"user{number:05}", Secret("12345678")) for number in range(3000)]
+    groups = [Group(f"group{number:03}", tuple(user.name for user in users)) for number in range(30)]
+    view = IamView().apply([*users, *groups], 1)
+    began = time.thread_time()
+    assert all(len(described(view, user)["memberOf"]) == 30 for user in users)
+    assert time.thread_time() - began < 1

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.commands.command import moment
+from gateway.commands.command import moment, seconds
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,34 @@ def test_a_time_is_taken_as_it_is():
     assert moment("2030-01-31T12:00:00+02:00") == "2030-01-31T10:00:00Z"
 
 
-@pytest.mark.parametrize("text", ["", "12", "0h", "-1h", "1w", "2030-01-31", "2030-01-31T12:00:00", "tomorrow"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "12",
+        "0h",
+        "-1h",
+        "1w",
+        "2030-01-31",
+        "2030-01-31T12:00:00",
+        "tomorrow",
+        "9999999d",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
 def test_anything_else_is_refused(text):
-    """A time without a zone would be another one on another machine."""
+    """A time without a zone would be another one on another machine; one that no calendar has is none."""
     with pytest.raises(ArgumentTypeError):
         moment(text)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1e9", "soon"])
+def test_what_is_no_time_to_wait_is_refused(text):
+    """A timeout is a number of seconds, above nothing and at most a day."""
+    with pytest.raises(ArgumentTypeError):
+        seconds(text)
+
+
+def test_a_time_to_wait_may_be_a_part_of_a_second():
+    """Tests and scripts wait as long as they want."""
+    assert (seconds("0.5"), seconds("30")) == (0.5, 30.0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +87,47 @@ def test_nothing_secret_is_printed(admin):
     for words in (["user", "list"], ["user", "info", "none-such"], ["key", "list", "--url", "http://127.0.0.1:9"]):
         _, out, err = admin.run(*words)
         assert ROOT_PASSWORD not in out + err
+
+
+def written_to(gateway, out, *words: str, **env: str) -> tuple[int, str]:
+    """Run a command whose answer goes to a file; return its status and what it says of failures."""
+    environ = {
+        "MINIO_ROOT_USER": ROOT_USER, "MINIO_ROOT_PASSWORD": ROOT_PASSWORD, "MINIO_GW_ADMIN_URL": gateway.endpoint, **env,
+    }  # fmt: skip
+    argv = [sys.executable, "-m", "gateway.cli", "admin", *words]
+    done = subprocess.run(
+        argv, env=environ, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+    )
+    return done.returncode, done.stderr
+
+
+def test_who_stops_reading_ends_the_command_quietly(gateway):
+    """As with every program: `| head` leaves no traceback, and the status of SIGPIPE."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as nobody:
+        assert written_to(gateway, nobody, "user", "list") == (141, "")
+
+
+def test_an_answer_that_cannot_be_written_is_told(gateway):
+    """A full disk: what was asked for is done, and that nobody was told of it is said."""
+    with Path("/dev/full").open("wb") as full:
+        status, told = written_to(gateway, full, "user", "list")
+    assert status == 1
+    assert told == "minio-gw admin: it is done, but the answer cannot be written: No space left on device\n"
+
+
+def test_a_terminal_of_another_encoding_is_answered(gateway, admin, tmp_path):
+    """What its encoding has not is escaped as in JSON; an export is the same document."""
+    admin("policy", "attach", "readonly", "--user", "custom:j\u00fcrgen\U0001f600")
+    try:
+        for words, shown in (
+            (("policy", "entities"), r"custom:j\u00fcrgen\ud83d\ude00"),
+            (("export", "--clear"), r'"subject": "custom:j\u00fcrgen\ud83d\ude00"'),
+        ):
+            with (tmp_path / words[0]).open("wb") as out:
+                assert written_to(gateway, out, *words, PYTHONIOENCODING="ascii") == (0, "")
+            assert shown in (tmp_path / words[0]).read_text("ascii")
+        assert json.loads((tmp_path / "export").read_text("ascii"))["format"] == "minio-gw iam"
+    finally:
+        admin("policy", "detach", "readonly", "--user", "custom:j\u00fcrgen\U0001f600")
