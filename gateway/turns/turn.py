@@ -359,7 +359,7 @@ class S3Turn(Traffic):
         line.error, line.reason = shown.code, shown.reason
         self.desk.denials.note(line, shown, self.desk.clock())
         document = render(shown, resource=line.path, request_id=line.request_id)
-        more = (("Retry-After", "1"),) if shown.status == 503 else ()
+        more: Headers = (("Retry-After", "1"),) if shown.status == 503 else ()
         if "Region" in shown.elements:  # an answer to HEAD has no document that could say it
             more += ((answers.REGION_HEADER, shown.elements["Region"]),)
         return self._say(document, shown.status, more)
