@@ -29,7 +29,7 @@ from gateway.turns.policy_service import PolicyService
 from gateway.wire.group import Limits
 from gateway.wire.plane import Plane, Times
 from gateway.wire.pool import Pool
-from iam.authorize import AllOf, Authorizer, IamPolicies
+from iam.authorize import AllOf, AnonymousApart, Authorizer, IamPolicies
 from iam.changes import Changes
 from iam.codec import Codec
 from iam.embedded import EmbeddedStore
@@ -77,7 +77,10 @@ def make_authorizer(config: Config, pool: Pool, policies: PolicyBook) -> tuple[A
     opa = config.opa
     settings = OpaSettings(opa.url, opa.auth_token, opa.timeout, opa.raw_headers, opa.ca_file, opa.existing_tags)
     service = PolicyService(settings, pool)
-    return AllOf(OpaAuthorizer(settings, service, service.tally)), service
+    asked: Authorizer = OpaAuthorizer(settings, service, service.tally)
+    if config.anonymous_policies:
+        asked = AnonymousApart(IamPolicies(policies), asked)
+    return AllOf(asked), service
 
 
 def make_backend(config: Config, keys: SigningKeys, pool: Pool) -> Backend | Stores:

@@ -26,6 +26,7 @@ from gateway import __version__, build
 from gateway.backends.endpoints import Problem, shown
 from gateway.processes.inheritance import Inheritance
 from gateway.processes.supervisor import WORKER_MARK, supervise
+from gateway.settings import former
 from gateway.settings.config import Config, ConfigErrors, load
 from gateway.settings.table import SETTINGS, markdown_table
 from iam.store import StoreError
@@ -72,6 +73,8 @@ def _serve(config: Config, words: list[str]) -> int:
         if problems:
             return _report(problems, as_json=config.json)
         _banner(config)
+        for line in config.former:
+            logging.getLogger("minio_gw").warning("not used: %s", line)
     status = 0
     try:
         if config.command == "server":
@@ -161,6 +164,7 @@ def _run(work: Coroutine[Any, Any, _T], loop: str) -> _T:
 
 def _config(options: argparse.Namespace) -> Config:
     given = {s.flag: getattr(options, s.flag[2:].replace("-", "_"), None) for s in SETTINGS if s.flag}
+    given |= {flag: getattr(options, flag[2:].replace("-", "_"), None) for flag in former.FLAGS}
     flags = {flag: "on" if value is True else str(value) for flag, value in given.items() if value is not None}
     positional = getattr(options, "endpoint", None) or getattr(options, "dir", None) or ""
     return load(
@@ -184,6 +188,7 @@ def _parser(*, admin: bool = True) -> argparse.ArgumentParser:
                 shared.add_argument(*names, action="store_true", help=text)
             else:
                 shared.add_argument(*names, metavar=setting.flag[2:].upper(), help=text)
+    _add_former(shared)
     parser = argparse.ArgumentParser(
         "minio-gw", description="S3 gateway with identity federation.", parents=[shared], epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS,
@@ -211,6 +216,16 @@ def _parser(*, admin: bool = True) -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell")
     commands.add_parser("settings", help="print every setting as a table (Markdown)")
     return parser
+
+
+def _add_former(parser: argparse.ArgumentParser) -> None:
+    """Take MinIO's flags that change nothing here, so that its command line still starts; the start says that they are not used."""
+    for flag, valued in former.FLAGS.items():
+        names = [flag, "-C"] if flag == "--config-dir" else [flag]
+        if valued:
+            parser.add_argument(*names, help=argparse.SUPPRESS)
+        else:
+            parser.add_argument(*names, action="store_true", help=argparse.SUPPRESS)
 
 
 def _sub(commands: Any, name: str, text: str, shared: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -30,6 +30,8 @@ from sts.service import ACTIONS, StsService
 from sts.wire import StsError, parse_call, render_error
 
 MAX_FORM = 2**20  # bytes of an STS call
+#: MinIO's clients and load balancers ask for the cluster (`mc ready`); all that a gateway can say of it is what it can say of itself.
+_READY = frozenset({"/minio/health/ready", "/minio/health/cluster", "/minio/health/cluster/read"})
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
 _log = logging.getLogger("minio_gw.control")
 
@@ -77,17 +79,19 @@ class Control:
             response = await self.administration.handle(http)
         else:
             response = await self._sts(http)
+        response.headers["Server"] = "minio-gw"  # aiohttp would tell its own version, and Python's
+        response.headers["X-Content-Type-Options"] = "nosniff"
         response.force_close()
         return response
 
     async def _health(self, path: str) -> web.Response:
-        """Live: this process answers. Ready: it can serve: the view loaded, the backend and the policy service answer.
+        """Live: this process answers. Ready: it can serve: the view loaded, the backend and the policy service answer; cluster is the same.
 
         Who has credentials needs no identity provider: that one is away is told, and makes nothing unready.
         """
         if path == "/minio/health/live":
             return web.Response(text="")
-        if path != "/minio/health/ready":
+        if path not in _READY:
             return web.Response(status=404)
         reasons = await self.not_ready()
         told = {"ready": not reasons, "reasons": reasons, "sts_unready": await self.readiness.unready()}
@@ -174,7 +178,5 @@ def _certificate(http: web.BaseRequest) -> bytes | None:
 
 def _xml(body: bytes, request_id: str, status: int = 200) -> web.Response:
     response = web.Response(status=status, body=body, content_type="application/xml")
-    response.headers["Server"] = "minio-gw"
     response.headers["x-amz-request-id"] = request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response

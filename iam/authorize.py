@@ -1,4 +1,4 @@
-"""May they? `AllOf(session policy, OPA | IAM policies)`; no answer is a denial.
+"""May they? `AllOf(session policy, OPA | IAM policies)`, anonymous requests by IAM policies in any case; no answer is a denial.
 
 `decide_now` answers without waiting, or returns None: then `decide` must be awaited. Neither raises: an error on the
 way to a decision is a Deny, its kind in the reason.
@@ -137,6 +137,43 @@ class IamPolicies:
                 self._found.clear()
             found = self._found[names] = _Named.of(names, known)
         return found
+
+
+class AnonymousApart:
+    """Anonymous requests by IAM policies, everybody else's by the policy service, which is never asked about them.
+
+    As in MinIO, where the bucket's policy let them in beside OPA: Rego that was written for it takes every caller for somebody.
+    """
+
+    def __init__(self, anonymous: IamPolicies, rest: Authorizer) -> None:
+        self._anonymous, self._rest = anonymous, rest
+
+    def decide_now(self, request: AccessRequest) -> Decision | None:
+        """Decide by whom it is for."""
+        return self._of(request).decide_now(request)
+
+    async def decide(self, request: AccessRequest) -> Decision:
+        """Decide by whom it is for, waiting where it must."""
+        return await self._of(request).decide(request)
+
+    async def explain(self, request: AccessRequest) -> Explanation:
+        """Explain by whom it is for."""
+        return await self._of(request).explain(request)
+
+    def wants_existing_tags(self, request: AccessRequest) -> bool:
+        """Return whether who it is for wants them."""
+        return self._of(request).wants_existing_tags(request)
+
+    async def ready(self) -> str | None:
+        """Return whether the rest is ready."""
+        return await self._rest.ready()
+
+    async def close(self) -> None:
+        """Close the rest."""
+        await self._rest.close()
+
+    def _of(self, request: AccessRequest) -> Authorizer:
+        return self._anonymous if request.principal.type is PrincipalType.ANONYMOUS else self._rest
 
 
 def _may_be_nobody(request: AccessRequest) -> bool:

@@ -26,7 +26,7 @@ from iam.principals import EVERYBODY, account_fault, parse_principals
 MAX_DOCUMENT = 20_480  # characters: AWS's largest policies fit
 
 _ARN = "arn:aws:s3:::"
-_DOCUMENT_MEMBERS = frozenset({"Version", "Id", "Statement"})
+_DOCUMENT_MEMBERS = frozenset({"Version", "Id", "ID", "Statement"})
 _STATEMENT_MEMBERS = frozenset({"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"})
 _PRINCIPAL_MEMBERS = frozenset({"Principal", "NotPrincipal"})
 #: Services whose actions are on no S3 resource, so that their statements need none.
@@ -161,7 +161,11 @@ def _document(document: Any, problems: list[str], *, principals: bool) -> Policy
         return Policy(())
     problems += [f"{name}: unknown member" for name in sorted(document.keys() - _DOCUMENT_MEMBERS)]
     problems += _version(document)
-    name = _name(document, "Id", "Id", problems)
+    # MinIO writes the name of a document so, whatever its author wrote; it means nothing but itself.
+    spelled = "ID" if "ID" in document else "Id"
+    name = _name(document, spelled, spelled, problems)
+    if {"Id", "ID"} <= document.keys():
+        problems.append("ID: given twice, as Id too")
     given = document.get("Statement")
     if isinstance(given, dict):
         return Policy((_statement(given, "Statement", problems, principals=principals),), name)

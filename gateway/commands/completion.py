@@ -42,7 +42,13 @@ def places(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Itera
         else:
             files = files or action.metavar in {"FILE", "DIR"}
     flags = {flag: text for flag, text in flags.items() if text != argparse.SUPPRESS}
-    yield Place(path, {name.split(" ")[0]: text for name, text in choices.items()}, flags, frozenset(valued), files)
+    yield Place(
+        path,
+        {name.split(" ")[0]: text for name, text in choices.items()},
+        flags,
+        frozenset(valued & flags.keys()),
+        files,
+    )
     for name, sub in subs.items():
         yield from places(sub, (*path, name))
 

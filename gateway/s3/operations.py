@@ -53,6 +53,11 @@ _HEADERS_ONLY = frozenset(name.lower() for name in AUTH_PARAMETERS) | {
 #: Parameters of MinIO's that its own clients send everywhere and that change nothing but what the answer tells.
 _TOLD_BY_MINIO = {"GetBucketLifecycleConfiguration": frozenset({"withUpdatedAt"})}
 
+#: A parameter of MinIO's that its clients send with listings (`mc mirror -a`, `mc find --metadata`): to be told metadata and tags of keys,
+#: which nobody has judged. It never reaches the store, and the listing is S3's own, as these clients get it from AWS.
+_LEFT_OUT = {name: frozenset({"metadata"}) for name in ("ListObjects", "ListObjectsV2", "ListObjectVersions")}
+_NONE: frozenset[str] = frozenset()
+
 _CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-")
 
 #: Framing and integrity headers of any request with a body.
@@ -171,7 +176,8 @@ def is_hoisted(name: str, operation: Operation) -> bool:
 
 def _check_parameters(request: S3Request, operation: Operation) -> None:
     """Refuse what the operation does not know, and a header that is given twice because it is a parameter too."""
-    others = [name for name in request.parameters if name not in operation.query and name not in AUTH_PARAMETERS]
+    known = operation.query | _LEFT_OUT.get(operation.name, _NONE)
+    others = [name for name in request.parameters if name not in known and name not in AUTH_PARAMETERS]
     seen = set(request.headers) if others else set()
     for name in others:
         if "X-Amz-Signature" not in request.parameters or not is_hoisted(name, operation):

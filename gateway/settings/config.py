@@ -23,7 +23,7 @@ from gateway.backends.endpoints import (
     shown,
     split_url,
 )
-from gateway.settings import backends_file, ldap_config
+from gateway.settings import backends_file, former, ldap_config
 from gateway.settings.backends_file import BackendsFile
 from gateway.settings.openid_settings import openids
 from gateway.settings.sts_settings import READABLE, SEALED, TlsIdentity, plugin, tls_identity
@@ -103,6 +103,7 @@ class Config:
     old_masters: tuple[tuple[str, Secret], ...] = ()
     stale_limit: float = 900.0
     ldap: LdapSettings | None = None
+    former: tuple[str, ...] = ()  # what was set for MinIO and counts for nothing here, in words
 
     @property
     def openid(self) -> OpenIdSettings | None:
@@ -135,6 +136,9 @@ def load(
     reader = Reader(flags, environ, read_text)
     host, port = _address(reader)
     policies = _policies(reader, read_text, list_dir)
+    unknown = reader.unknown()
+    if command != "admin":
+        reader.problems += former.refused(unknown)
     values: dict[str, Any] = {
         "command": command, "host": host, "port": port, "certs_dir": reader.path("MINIO_CERTS_DIR"),
         "quiet": reader.switch("MINIO_GW_QUIET"), "json": reader.switch("MINIO_GW_JSON"),
@@ -157,6 +161,7 @@ def load(
         "server_dir": Path(positional) if command == "server" else None,
         "filter_listings": reader.switch("MINIO_GW_LIST_FILTER"),
         "metrics_public": reader.choice("MINIO_PROMETHEUS_AUTH_TYPE", "jwt", "public") == "public",
+        "former": former.told(name for name, _ in unknown),
     }  # fmt: skip
     if reader.problems:
         raise ConfigErrors(reader.problems, Config(**values))

@@ -138,6 +138,9 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 
+#: Hours, minutes and seconds, of which one is there and has its unit.
+_GO_DURATION = re.compile(r"(?=[0-9])(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)s)?")
+
 _OPENID_NAMES = sorted((n for s in SETTINGS for n in s.names if n.startswith(OPENID_PREFIXES)), key=len, reverse=True)
 
 
@@ -247,8 +250,12 @@ class Reader:
         return float(text)
 
     def seconds(self, name: str) -> float:
-        """Return a time that MinIO's users may have written as Go does, `30s`."""
-        return self._number(name, self.get(name).removesuffix("s"), 0.05, 86_400, whole=False)
+        """Return a time that MinIO's users may have written as Go does, `30s` or `1m30s`."""
+        text = self.get(name)
+        parts = _GO_DURATION.fullmatch(text)
+        if parts is not None:
+            text = f"{int(parts[1] or 0) * 3600 + int(parts[2] or 0) * 60 + float(parts[3] or 0):g}"
+        return self._number(name, text.removesuffix("s"), 0.05, 86_400, whole=False)
 
     def choice(self, name: str, *words: str) -> str:
         """Return a text that must be one of these words."""
@@ -275,6 +282,16 @@ class Reader:
         except UnicodeDecodeError:
             self.bad(setting, f"{path} is not UTF-8", "name a text file")
         return self._read[path]
+
+    def unknown(self) -> tuple[tuple[str, str], ...]:
+        """Return the flags and the variables that are no settings, with their values; what Kubernetes and others set is among them."""
+        known = {n for s in SETTINGS for n in (s.flag, *s.names)}
+        given = [*self._flags.items(), *(item for layer in self._layers for item in layer.items())]
+        return tuple(
+            (name, value)
+            for name, value in given
+            if name not in known and name.removesuffix("_FILE") not in known and openid_suffix(name) is None
+        )
 
     def _setting(self, name: str) -> Setting:
         setting = next(s for s in SETTINGS if name in s.names)

@@ -11,16 +11,16 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from gateway.errors import AccessDenied, InternalError, MalformedXML, ServiceUnavailable
-from gateway.s3.actions import Need, copy_source
+from gateway.s3.actions import Need, copy_source, required
 from gateway.s3.authenticate import Caller, Lookup, token_of
 from gateway.s3.context import RequestContext, Tags
 from gateway.s3.operations import Operation
 from gateway.s3.request import S3Request
 from gateway.signing.sigv4 import SigningKeys, signature_age_ms
 from gateway.stories import answers, readings
-from gateway.stories.plans import Answer, Forward, NeedsDecisions, NeedsTags, Plan, Reply
+from gateway.stories.plans import Answer, Forward, NeedsBody, NeedsDecisions, NeedsTags, Plan, Reply
 from iam.authorize import Authorizer
-from iam.model import AccessRequest, Decision, Deny
+from iam.model import AccessRequest, Decision, Deny, PrincipalType
 
 Given = TypeVar("Given")
 
@@ -98,6 +98,14 @@ class Case(NamedTuple):
             return then(given)
 
         return waited
+
+    def read(self, limit: int, then: Callable[[bytes], Plan]) -> Plan:
+        """Read the body before anybody is asked; nobody's is not read where nobody may anything: it would fill the memory."""
+        principal = self.caller.principal
+        if principal.type is PrincipalType.ANONYMOUS and not principal.policies:
+            asked = self.question(required(self.operation, self.request)[0])
+            raise AccessDenied(reason="anonymous, and no policy is for anonymous requests", asked=asked)
+        return NeedsBody(self.operation, self.caller, limit, self.after(then))
 
     def must(self, needs: Sequence[Need], then: Callable[[], Plan]) -> Plan:
         """Go on when every need is allowed. Raises AccessDenied, now or when the decisions are there."""

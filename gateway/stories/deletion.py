@@ -13,7 +13,7 @@ from gateway.s3.actions import Need, asks_for, needs_of_condition, needs_of_dele
 from gateway.s3.payload import verified
 from gateway.s3.xml import DeleteEntry, merge_delete_result, parse_delete, render_delete
 from gateway.stories.case import Case
-from gateway.stories.plans import NeedsBody, Plan
+from gateway.stories.plans import Plan
 from iam.model import AccessRequest, Decision
 
 MAX_DOCUMENT = 2 * 2**20  # bytes
@@ -21,7 +21,7 @@ MAX_DOCUMENT = 2 * 2**20  # bytes
 
 def delete_objects(case: Case) -> Plan:
     """Read the document first: only it says what is to be deleted."""
-    return NeedsBody(case.operation, case.caller, MAX_DOCUMENT, case.after(lambda body: _judge(case, body)))
+    return case.read(MAX_DOCUMENT, lambda body: _judge(case, body))
 
 
 def _judge(case: Case, body: bytes) -> Plan:

@@ -20,7 +20,7 @@ from gateway.s3.actions import Need, required
 from gateway.s3.payload import verified
 from gateway.stories.answers import translation
 from gateway.stories.case import Case
-from gateway.stories.plans import NeedsBody, Plan
+from gateway.stories.plans import Plan
 
 MAX_DOCUMENT = 2**16  # bytes; the longest, fifty tags of a bucket, has a quarter of that
 
@@ -77,7 +77,7 @@ def with_document(case: Case) -> Plan:
     """Read the document before anybody is asked; a request without one is as most requests are."""
     if not case.request.content_length and not case.caller.mode.chunked:
         return _judged(case, None)
-    return NeedsBody(case.operation, case.caller, MAX_DOCUMENT, case.after(lambda body: _read(case, body)))
+    return case.read(MAX_DOCUMENT, lambda body: _read(case, body))
 
 
 def _read(case: Case, body: bytes) -> Plan:

@@ -53,7 +53,8 @@ _KINDS: dict[str, Kind] = {
     ),
 }  # fmt: skip
 OF_KEYS = frozenset(_KINDS)  # the operations of `list_keys`
-_TOP_LEVEL = (("prefix", ""), ("delimiter", "/"))
+#: MinIO spells these two as headers in this one question, and Rego that was written for it does so too.
+_TOP_LEVEL = (("prefix", ""), ("delimiter", "/"), ("Prefix", ""), ("Delimiter", "/"))
 #: Elements that repeat what the client asked for; of a later page they would tell where the hidden ones are.
 _ECHOES = ("Marker", "ContinuationToken", "StartAfter", "KeyMarker", "VersionIdMarker", "UploadIdMarker")
 

@@ -42,7 +42,8 @@ def begin(request: S3Request, world: World, now: int) -> Plan:
         return cors.preflight(request)
     if request.method == "POST" and post_form.is_post_form(request):
         return post_form.begin(request, world)
-    caller = authenticate(request, world.lookup, world.keys, now=now, region=world.region)
+    region = "" if _is_before_the_region(request) else world.region
+    caller = authenticate(request, world.lookup, world.keys, now=now, region=region)
     if caller.claim is None:
         caller = _anonymous_with_policies(request, caller, world)
     operation = resolve(request)
@@ -72,6 +73,12 @@ def needs_of(operation: Operation, request: S3Request, world: World) -> tuple[Ne
     if operation.static and not world.amazon:
         needs += dialect.twins(operation, request)
     return needs
+
+
+def _is_before_the_region(request: S3Request) -> bool:
+    """Return whether a client asks what it asks to learn the region: where a bucket is, and which there are. MinIO took any region for both."""
+    path = request.path
+    return request.method == "GET" and not path.key and (not path.bucket or "location" in request.parameters)
 
 
 def _anonymous_with_policies(request: S3Request, caller: Caller, world: World) -> Caller:

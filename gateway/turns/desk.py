@@ -29,7 +29,8 @@ from gateway.wire.heads import RequestHead
 from gateway.wire.steps import Say
 
 HEALTH = "/minio/health/"
-METRICS = frozenset({"/minio/prometheus/metrics", "/minio/v2/metrics/cluster"})  # MinIO's paths, the old and the new
+#: MinIO's paths, the old and the new; what is told is one process's, whatever it is called.
+METRICS = frozenset({"/minio/prometheus/metrics", "/minio/v2/metrics/cluster", "/minio/v2/metrics/node"})
 _log = logging.getLogger("minio_gw.desk")
 
 

@@ -355,8 +355,10 @@ class S3Turn(Traffic):
         line.error, line.reason = shown.code, shown.reason
         self.desk.denials.note(line, shown, self.desk.clock())
         document = render(shown, resource=line.path, request_id=line.request_id)
-        retry = (("Retry-After", "1"),) if shown.status == 503 else ()
-        return self._say(document, shown.status, retry)
+        more: Headers = (("Retry-After", "1"),) if shown.status == 503 else ()
+        if "Region" in shown.elements:  # an answer to HEAD has no document that could say it
+            more += ((answers.REGION_HEADER, shown.elements["Region"]),)
+        return self._say(document, shown.status, more)
 
     def finish(self) -> None:
         """Log and count, once."""

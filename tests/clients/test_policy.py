@@ -171,6 +171,29 @@ def test_opa_decides_who_is_told_that_nothing_is_there(with_opa, issuer):
     s3_client(with_opa.endpoint, {"accessKey": ROOT_USER, "secretKey": ROOT_PASSWORD}).delete_bucket(Bucket=name)
 
 
+def test_anonymous_requests_beside_opa(servers, weed, opa, direct):
+    """With OPA the named policies judge anonymous requests, as bucket policies did in MinIO; without them nobody gets in, whatever OPA says."""
+    name = f"team-{uuid.uuid4().hex[:10]}"
+    direct.create_bucket(Bucket=name)
+    direct.put_object(Bucket=name, Key="k", Body=b"x")
+    where = {"MINIO_IAM_OPA_URL": f"{opa.url}/v1/data/gw"}
+    closed = GatewayProcess(servers / "opa-closed", weed.endpoint, **where).start()
+    public = GatewayProcess(
+        servers / "opa-public", weed.endpoint, MINIO_GW_ANONYMOUS_POLICY="readonly", **where
+    ).start()
+    try:
+        assert httpx.get(f"{public.endpoint}/{name}/k").content == b"x"
+        assert httpx.put(f"{public.endpoint}/{name}/k", content=b"y").status_code == 403
+        assert httpx.get(f"{public.endpoint}/{name}").status_code == 403
+        assert httpx.get(f"{closed.endpoint}/{name}/k").status_code == 403
+        root = s3_client(public.endpoint, {"accessKey": ROOT_USER, "secretKey": ROOT_PASSWORD})
+        root.delete_object(Bucket=name, Key="k")  # asked of OPA, as before
+    finally:
+        closed.close()
+        public.close()
+    direct.delete_bucket(Bucket=name)
+
+
 def test_trap_31_opa_away_is_not_ready_and_denies(servers, weed, issuer, tmp_path):
     """With OPA away at start the gateway serves, says it is not ready, and denies; it heals when OPA comes."""
     from tests.servers.processes import free_port

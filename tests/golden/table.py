@@ -152,7 +152,6 @@ def refusal(name: str) -> str:
 MINIOS_OWN = [
     ("GET", "/bucket?events=s3:ObjectCreated:*", {}, "ListenBucketNotification: an answer without end, of MinIO only"),
     ("GET", "/?events=s3:ObjectCreated:*", {}, "ListenNotification: as above, and about every bucket at once"),
-    ("GET", "/bucket?list-type=2&metadata=true", {}, "lists metadata and tags of keys that nobody judged"),
     ("PUT", "/bucket/key", {"x-amz-meta-snowball-auto-extract": "true"}, "unpacks an archive into keys that nobody judged"),
     ("DELETE", "/bucket/key", {"x-minio-force-delete": "true"}, "deletes every key beneath a prefix, judged by one"),
     ("DELETE", "/bucket", {"x-minio-force-delete": "true"}, "deletes a bucket with what is in it"),

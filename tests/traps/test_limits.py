@@ -208,3 +208,17 @@ def test_a_recording_backend_sees_what_is_sent_on():
         assert [(r.line, r.body, r.complete) for r in server.requests] == [("PUT /k HTTP/1.1", b"abc", True)]
     finally:
         server.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("POST", "/bkt?delete="), ("PUT", "/bkt"), ("PUT", "/bkt/k?tagging="), ("PUT", "/bkt/k?retention="), ("PUT", "/bkt/k?legal-hold=")],
+)  # fmt: skip
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_trap_14_nobodys_document_is_not_waited_for(hurried, recorded, method, target, version):
+    """Who has not signed is refused by the head alone: with a connection each, anybody could have the gateway hold two MiB a time."""
+    headers = {"Host": f"127.0.0.1:{hurried.port}", "Content-Length": str(2**20), "Expect": "100-continue"}
+    with Wire(hurried.port) as wire:
+        answer = wire.send(written(method, target, headers, version=version)).answer()
+    assert (answer.status, answer.code) == (403, "AccessDenied")
+    assert recorded() == []

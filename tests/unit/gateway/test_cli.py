@@ -305,3 +305,28 @@ def test_log_lines(as_json):
     else:
         assert text[10] == "T"
         assert "Z ERROR two" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--console-address", ":9001"], ["-C", "/etc/minio"], ["--config-dir=/etc/minio"], ["--anonymous"], ["--compat"], ["--no-compat"],
+     ["--idle-timeout", "30s"], ["--read-header-timeout", "5s"], ["--shutdown-timeout", "5s"], ["--listeners", "2"]],
+    ids=lambda words: words[0],
+)  # fmt: skip
+@pytest.mark.parametrize("place", [0, 2, 3])
+def test_the_command_line_of_minio_starts(words, place):
+    """A flag of `minio gateway s3` that changes nothing here is taken at every place, and told."""
+    command = ["gateway", "s3", "http://store:1"]
+    found = config(*command[:place], *words, *command[place:])
+    assert found.backend.endpoint == "http://store:1"
+    assert len(found.former) == 1
+
+
+def test_what_is_not_used_is_told_before_serving(environ, caplog, monkeypatch):
+    """The start names what was set for MinIO and counts for nothing, also to who wants errors only."""
+    monkeypatch.setattr(cli, "_preflight", lambda _: asyncio.sleep(0, []))
+    monkeypatch.setattr(cli, "_run", lambda work, _: work.close())
+    environ.setenv("MINIO_CACHE_DRIVES", "/mnt/cache")
+    with caplog.at_level("WARNING"):
+        assert cli.main(["gateway", "s3", "--quiet", "http://store:1"]) == 0
+    assert "not used: MINIO_CACHE_DRIVES: nothing is cached" in caplog.text

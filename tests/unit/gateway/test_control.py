@@ -208,8 +208,28 @@ async def test_readiness_tells_the_reasons(make, store):
         "ready": False, "reasons": ["backend: ConnectionRefusedError"], "sts_unready": [],
     }  # fmt: skip
     assert (await front.call("GET", "/minio/health/live", who=None)).status == 200
-    assert (await front.call("GET", "/minio/health/other", who=None)).status == 404
+    for path in ("/minio/health/other", "/minio/health/cluster/other", "/minio/health/cluster/"):
+        assert (await front.call("GET", path, who=None)).status == 404
     assert store.signed == []
+
+
+@pytest.mark.parametrize("path", ["/minio/health/cluster", "/minio/health/cluster/read"])
+async def test_the_cluster_is_as_ready_as_the_gateway(make, path):
+    """`mc ready` and load balancers that were set up for MinIO ask for the cluster: they are told what readiness is."""
+    ready = await make()
+    for method in ("GET", "HEAD"):
+        assert (await ready.call(method, path, who=None)).status == 200
+    assert json.loads((await ready.call("GET", path, who=None)).body)["ready"] is True
+    front = await make(f"http://127.0.0.1:{free_port()}")
+    assert (await front.call("GET", path, who=None)).status == 503
+
+
+@pytest.mark.parametrize(
+    "path", ["/minio/health/live", "/minio/health/ready", "/minio/health/x", *sorted(METRICS), "/minio/admin/v3/x"]
+)
+async def test_no_answer_tells_which_library_made_it(front, path):
+    """Answers of the control surface are the gateway's: neither Python's version nor the library's is in them."""
+    assert (await front.call("GET", path, who=None)).headers.getall("Server") == ["minio-gw"]
 
 
 async def test_trap_19_a_calls_address_is_the_peers(front):

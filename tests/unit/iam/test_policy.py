@@ -308,3 +308,14 @@ def test_thousands_of_members_cost_no_quadratic_time():
     with pytest.raises(PolicyError) as caught:
         parse(f'{{{names}, "7": 0}}', limit=1_000_000)
     assert caught.value.problems[0] == "7: given twice"
+
+
+@pytest.mark.parametrize("name", ["Id", "ID"])
+def test_a_document_may_be_named_as_aws_or_as_minio_writes_it(name):
+    """MinIO gives a policy back with `ID`, however its author wrote that; it is the same policy."""
+    assert parse(json.dumps({"Statement": GOOD, name: "home"})).id == "home"
+
+
+def test_one_name_of_a_document_is_enough():
+    """Two names, in two spellings, are a mistake of whoever wrote them."""
+    assert problems_of({"Statement": GOOD, "Id": "a", "ID": "b"}) == ("ID: given twice, as Id too",)

@@ -172,7 +172,8 @@ def test_trap_62_two_subresources_never_fall_through(method, level):
         ("GET", "/?max-directory-buckets=1", {}),
         ("POST", "/WriteGetObjectResponse", {"x_amz_request_route": "r", "x_amz_request_token": "t"}),
         ("GET", "/buc?events=s3:ObjectCreated:*", {}),
-        ("GET", "/buc?list-type=2&metadata=true", {}),
+        ("GET", "/buc?uploads&metadata=true", {}),
+        ("GET", "/buc/k?metadata=true", {}),
         ("PUT", "/buc/k", {"x_amz_meta_snowball_auto_extract": "true"}),
         ("DELETE", "/buc/k", {"x_minio_force_delete": "true"}),
     ],
@@ -182,6 +183,17 @@ def test_what_would_lead_past_the_policy_is_refused(method, target, headers):
     with pytest.raises(S3Error) as refused:
         resolve(request(method, target, **headers))
     assert refused.value.code in {"NotImplemented", "MethodNotAllowed"}
+
+
+@pytest.mark.parametrize(
+    ("query", "name"), [("list-type=2&", "ListObjectsV2"), ("", "ListObjects"), ("versions&", "ListObjectVersions")]
+)
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_a_listing_with_metadata_is_a_listing(query, name, value):
+    """`mc mirror -a` asks so: it is the same operation with the same parameters, and the wish is none of what crosses."""
+    found = resolve(request("GET", f"/buc?{query}metadata={value}"))
+    assert found.name == name
+    assert "metadata" not in found.query
 
 
 SIGNED = "X-Amz-Signature=0&X-Amz-Algorithm=AWS4-HMAC-SHA256"

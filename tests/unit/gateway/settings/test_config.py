@@ -226,7 +226,7 @@ def test_names_of_ours_that_nobody_knows_are_refused():
         ("MINIO_GW_MAX_INFLIGHT", ["1", "1000000"], ["0", "1000001", "1_0"]),
         ("MINIO_GW_MAX_CONNECTIONS", ["auto", "1", "1000000"], ["0", "1000001", "all"]),
         ("MINIO_GW_LOOP", ["auto", "uvloop", "asyncio"], ["epoll", "UVLOOP"]),
-        ("MINIO_READ_HEADER_TIMEOUT", ["0.05", "30s", "86400"], ["0", "30ss", "1m", "86401", "s"]),
+        ("MINIO_READ_HEADER_TIMEOUT", ["0.05", "30s", "1m", "86400"], ["0", "30ss", "1mm", "86401", "s"]),
         ("MINIO_IDLE_TIMEOUT", ["0.05", "30s", "86400"], ["0", "-1", "nan"]),
         ("MINIO_GW_BACKEND_TIMEOUT", ["0.05", "30s", "86400"], ["0", "-1", "nan"]),
         ("MINIO_GW_DRAIN", ["0", "0.5", "3600"], ["3601", "-0"]),
