@@ -19,7 +19,7 @@ The rooms, from the street inwards; each may use what is below it, and import-li
 
     cli                     argv -> Config -> run             commands    `minio-gw admin`, a client
     processes               one or several, start to end      app         where objects are wired together, and nowhere else
-    control, admin, handed  STS, administration, health, metrics: what is not S3, on aiohttp
+    control, admin, handed, guests                            STS, administration, health, metrics: what is not S3, on aiohttp
     turns                   the application's side of the data plane
     settings *              what operators say                backends    where S3 is
     stories *               who, what, may they: a plan       wire        the data plane: knows nothing of S3

@@ -289,7 +289,8 @@ def _report(problems: Sequence[Problem], *, as_json: bool) -> int:
                 file=sys.stderr,
             )
         else:
-            print(f"minio-gw: {problem.setting} {problem.text}. Remedy: {problem.remedy}.", file=sys.stderr)
+            end = "" if problem.remedy.endswith("?") else "."
+            print(f"minio-gw: {problem.setting} {problem.text}. Remedy: {problem.remedy}{end}", file=sys.stderr)
     return 2
 
 

@@ -18,10 +18,11 @@ from gateway import handed
 from gateway.admin import scrapers
 from gateway.admin.surface import Administration
 from gateway.errors import AccessDenied, InternalError, S3Error, render
+from gateway.guests import Guests
 from gateway.observe import AccessLine
 from gateway.s3.authenticate import authenticate
 from gateway.s3.request import MAX_HEADERS, S3Request
-from gateway.s3.reserved import is_administration, plain
+from gateway.s3.reserved import is_administration, plain, raw_path
 from gateway.stories.case import World
 from gateway.turns.desk import HEALTH, METRICS, Desk
 from gateway.wire.heads import MAX_FIELD, MAX_TARGET
@@ -63,14 +64,14 @@ class Control:
 
     def server(self) -> web.Server:
         """Return what makes the protocol of a connection that is handed over; it reads every head that the plane has read."""
-        return web.Server(
+        return Guests(
             self.handle, access_log=None, max_line_size=MAX_TARGET, max_field_size=MAX_FIELD, max_headers=2 * MAX_HEADERS,
             auto_decompress=False, lingering_time=2, handler_cancellation=True, logger=_http_log,
         )  # fmt: skip
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        path = http.raw_path.partition("?")[0]
+        path = raw_path(http.raw_path)
         if path.startswith(HEALTH):
             response = await self._health(path)
         elif path in METRICS:

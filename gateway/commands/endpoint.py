@@ -65,7 +65,11 @@ def _of_settings(reader: Reader) -> str:
     """Return the gateway that the same settings would make on this machine."""
     host, _, port = reader.get("MINIO_ADDRESS").rpartition(":")
     certificates = reader.path("MINIO_CERTS_DIR") or Path()
-    tls = all((certificates / name).exists() for name in ("public.crt", "private.key"))
+    try:
+        tls = all((certificates / name).exists() for name in ("public.crt", "private.key"))
+    except OSError as error:
+        why = f"MINIO_CERTS_DIR {certificates} cannot be read: {error.strerror}, so nobody knows whether to speak TLS."
+        raise Unusable(f"{why} Remedy: name the gateway with --url.") from error
     return f"{'https' if tls else 'http'}://{'127.0.0.1' if host in _EVERYWHERE else host}:{port}"
 
 

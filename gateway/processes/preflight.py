@@ -6,6 +6,7 @@ is not ready.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import tempfile
@@ -78,7 +79,13 @@ def _certificates(config: Config) -> list[Problem]:
     if etcd and etcd.client_cert and etcd.client_cert_key:
         problems += _key_pair("MINIO_ETCD_CLIENT_CERT", etcd.client_cert, etcd.client_cert_key)
     certificate, key = config.certs_dir / "public.crt", config.certs_dir / "private.key"
-    present = [path.name for path in (certificate, key) if path.exists()]
+    try:
+        present = [path.name for path in (certificate, key) if path.exists()]
+        if config.certs_dir.exists() and not config.certs_dir.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder")
+    except OSError as error:  # a folder that may not be looked into: nobody knows whether TLS is wanted
+        text = f"{config.certs_dir} cannot be read: {_why(error)}"
+        return [*problems, Problem("--certs-dir", text, "name a folder this user may read")]
     if len(present) == 2:
         return [*_key_pair("--certs-dir", certificate, key), *problems]
     if present:

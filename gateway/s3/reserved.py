@@ -33,9 +33,12 @@ def is_sts(request: S3Request) -> bool:
     return form or "Action" in request.parameters
 
 
-def plain(target: str) -> str:
-    """Return the path of a raw target, in origin or absolute form, as it reads when it is decoded."""
+def raw_path(target: str) -> str:
+    """Return the path of a raw target, in origin or absolute form (RFC 9112 section 3.2), as it was sent."""
     path = target.partition("?")[0]
-    if not path.startswith("/"):
-        path = f"/{path.partition('://')[2].partition('/')[2]}"
-    return unquote(path)
+    return path if path.startswith("/") else f"/{path.partition('://')[2].partition('/')[2]}"
+
+
+def plain(target: str) -> str:
+    """Return the path of a raw target, in either form, as it reads when it is decoded."""
+    return unquote(raw_path(target))

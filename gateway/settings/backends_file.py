@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from gateway.backends.endpoints import BackendSettings, Problem, addressing_of, endpoint_parts, region_of, shown
 from gateway.backends.places import Places, Rule, store_of
+from gateway.settings.table import is_region
 from iam.model import Credentials, Secret
 
 SETTING = "MINIO_GW_BACKENDS"
@@ -121,8 +122,11 @@ class _File:
             parts = urlsplit("http://127.0.0.1:1")
         host, ca = parts.hostname or "", self._text(where, table, "ca")
         kind, static, profile = self._credentials(where, table.get("credentials"))
+        region = self._text(where, table, "region")
+        if region and not is_region(region):
+            self._bad(f"{where}.region", "is no region", "give a name as eu-central-1")
         return BackendSettings(
-            f"{parts.scheme}://{parts.netloc}", self._text(where, table, "region") or region_of(host) or "us-east-1",
+            f"{parts.scheme}://{parts.netloc}", region or region_of(host) or "us-east-1",
             addressing_of(self._choice(where, table, "addressing", "auto", "path", "virtual"), host), kind,
             Path(ca) if ca else None, static, self._choice(where, table, "regions", "auto", "on", "off"),
             self._switch(where, table, "aws_chunked", default=True), profile, name,

@@ -36,6 +36,7 @@ from sts.settings import OpenIdSettings, PluginSettings
 
 KEY_MASTER, ROOT_MASTER = "key", "root"  # what a master key is derived from
 AWS_ENDPOINT = "https://s3.amazonaws.com"
+_DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 _CHAIN_MARKS = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
                 "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
                 "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
@@ -143,7 +144,7 @@ def load(
         "command": command, "host": host, "port": port, "certs_dir": reader.path("MINIO_CERTS_DIR"),
         "quiet": reader.switch("MINIO_GW_QUIET"), "json": reader.switch("MINIO_GW_JSON"),
         "workers": _workers(reader, command, port), "root": _root(reader, needed=command != "admin"),
-        "region": reader.get("MINIO_REGION"), "domains": tuple(d.lower() for d in reader.items("MINIO_DOMAIN")),
+        "region": reader.region("MINIO_REGION"), "domains": _domains(reader),
         "backend": _backend(reader, environ, positional if command == "gateway" else "http://127.0.0.1:1"),
         "backends": _backends(reader, environ, command, positional),
         "backend_connections": int(reader.number("MINIO_GW_BACKEND_CONNECTIONS", 1, 10**5, whole=True)),
@@ -177,6 +178,16 @@ def _address(reader: Reader) -> tuple[str, int]:
         )
         return "", 9000
     return match[1] or match[2] or "", int(match[3])
+
+
+def _domains(reader: Reader) -> tuple[str, ...]:
+    """Return the domains; a URL, or a port, would never be a host's end, and no bucket be found by its host."""
+    found = tuple(domain.lower() for domain in reader.items("MINIO_DOMAIN"))
+    for domain in found:
+        if not _DOMAIN.fullmatch(domain):
+            text = f"{shown(domain)[:100]!r} is no domain"
+            reader.bad("MINIO_DOMAIN", text, "give names without scheme and port, as s3.example.org")
+    return found
 
 
 def _workers(reader: Reader, command: str, port: int) -> int:
@@ -244,7 +255,7 @@ def _backend(reader: Reader, environ: Mapping[str, str], endpoint: str) -> Backe
     if credentials == "auto":
         credentials = "chain" if any(environ.get(mark) for mark in _CHAIN_MARKS) else "root"
     addressing = addressing_of(reader.choice("MINIO_GW_BACKEND_ADDRESSING", "auto", "path", "virtual"), host)
-    region, ca_file = reader.get("MINIO_GW_BACKEND_REGION"), reader.path("MINIO_GW_BACKEND_CA")
+    region, ca_file = reader.region("MINIO_GW_BACKEND_REGION"), reader.path("MINIO_GW_BACKEND_CA")
     if not reader.is_set("MINIO_GW_BACKEND_REGION"):
         region = region_of(host) or region
     return BackendSettings(
@@ -284,11 +295,16 @@ def _opa(reader: Reader) -> OpaConfig | None:
     if token and not (token.isascii() and token.isprintable()):
         reader.bad(names[1], "is no header value", "use printable ASCII characters")
     tags = reader.switch("MINIO_GW_OPA_EXISTING_TAGS")
+    for its_url, its_token in OPA_PAIRS if not url else ():
+        if reader.variable(its_token):
+            reader.bad(its_token, f"is set without {its_url}", "name the policy service, or take this away")
     return OpaConfig(url, Secret(token) if token else None, timeout, raw, existing_tags=tags) if url else None
 
 
 def _etcd(reader: Reader) -> EtcdSettings | None:
     given = [e if "://" in e else f"http://{e}" for e in reader.items("MINIO_ETCD_ENDPOINTS")]
+    if not given and reader.is_set("MINIO_ETCD_ENDPOINTS"):
+        reader.bad("MINIO_ETCD_ENDPOINTS", "names no endpoint", "give http(s)://host:port, or take it away")
     endpoints: tuple[str, ...] = ()  # only good ones are asked whether they answer, and then named in full
     for endpoint in given:
         parts = split_url(endpoint)

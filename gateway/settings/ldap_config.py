@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from gateway.backends.endpoints import shown
 from gateway.settings.table import Reader
 from iam.model import Secret
 from sts.dn import NotADn, normalize, split
@@ -58,7 +59,7 @@ def _address(reader: Reader, transport: Transport) -> tuple[str, int]:
     if match is None or not 0 < port < 65536:
         reader.bad(
             f"{_PREFIX}SERVER_ADDR",
-            f"{text[:100]!r} is not HOST or HOST:PORT",
+            f"{shown(text)[:100]!r} is not HOST or HOST:PORT",
             "give an address as ldap.example.org:636",
         )
         return "", 0

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gateway.backends.endpoints import Problem, shown, split_url
 
+_NEARLY = 0.95  # of a name that is not ours: one letter wrong of twenty
 OLD_ROOT_PAIRS = (("MINIO_ROOT_USER_OLD", "MINIO_ROOT_PASSWORD_OLD"), ("MINIO_ACCESS_KEY_OLD", "MINIO_SECRET_KEY_OLD"))
 ROOT_PAIRS = (("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"), ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"))
 OPA_PAIRS = (
@@ -166,6 +167,7 @@ class Reader:
         self.suffix = ""
         self._layers = (environ, self._env_file(environ.get("MINIO_CONFIG_ENV_FILE", "")))
         self._check_names()
+        self._check_files()
 
     def suffixes(self) -> tuple[str, ...]:
         """Return the suffixes of identity providers that anybody set a variable of, in order."""
@@ -270,6 +272,13 @@ class Reader:
             self.bad(name, f"{shown(text)!r} is no http or https URL", "give a whole URL, as http://host:port/path")
         return text
 
+    def region(self, name: str) -> str:
+        """Return a region's name, or nothing: it is a part of each signature's scope, between slashes."""
+        text = self.get(name)
+        if text and not is_region(text):
+            self.bad(self.source(name), f"{shown(text)[:100]!r} is no region", "give a name as eu-central-1")
+        return text
+
     def text(self, setting: str, path: Path) -> str:
         """Return a file's text, "" with a problem when it cannot be read."""
         if path in self._read:
@@ -281,6 +290,8 @@ class Reader:
             self.bad(setting, f"{path} cannot be read: {error.strerror or error}", "name a file this user may read")
         except UnicodeDecodeError:
             self.bad(setting, f"{path} is not UTF-8", "name a text file")
+        except ValueError:  # NUL, which a TOML file can say
+            self.bad(setting, f"{str(path)!r} is no path", "name a file this user may read")
         return self._read[path]
 
     def unknown(self) -> tuple[tuple[str, str], ...]:
@@ -331,11 +342,32 @@ class Reader:
 
     def _check_names(self) -> None:
         known = {n for s in SETTINGS for n in s.names}
-        for name in sorted({name for layer in self._layers for name in layer}):
-            ours = name.startswith(("MINIO_GW_", OPENID_PREFIXES[0])) and openid_suffix(name) is None
-            if ours and name not in known and name.removesuffix("_FILE") not in known:
-                near = difflib.get_close_matches(name, known, 1)
+        known_files = {f"{name}_FILE" for name in known}
+        for name in sorted({name for layer in self._layers for name in layer} - known - known_files):
+            if not name.startswith("MINIO_") or openid_suffix(name) is not None:
+                continue
+            ours = name.startswith(("MINIO_GW_", OPENID_PREFIXES[0]))
+            # MinIO has names that we do not read; but one that is nearly ours would leave out a store, a policy service or a directory.
+            near = difflib.get_close_matches(name, known | known_files, 1, 0.6 if ours else _NEARLY)
+            if ours or near:
                 self.bad(name, "is no setting of minio-gw", f"did you mean {near[0]}?" if near else "remove it")
+
+    def _check_files(self) -> None:
+        """Refuse a value that is said twice at one place: nobody could tell which one counts."""
+        for layer in self._layers:
+            for name in sorted(layer):
+                if name.endswith("_FILE") and layer[name] and layer.get(name.removesuffix("_FILE")) and _is_known(name):
+                    self.bad(name, f"is set beside {name.removesuffix('_FILE')}", "take one of them away")
+
+
+def is_region(text: str) -> bool:
+    """Return whether a text can be a region's name in a signature's scope."""
+    return re.fullmatch(r"[\x21-\x7e]{1,64}", text) is not None and not set(text) & set("/,=")
+
+
+def _is_known(name: str) -> bool:
+    base = name.removesuffix("_FILE")
+    return openid_suffix(name) is not None or any(base in setting.names for setting in SETTINGS)
 
 
 def _unquoted(value: str) -> str:

@@ -17,6 +17,7 @@ from gateway.errors import InvalidRequest, RequestHeaderSectionTooLarge, Request
 from gateway.observe import AccessLine, AccessLog, Counters, RequestIds
 from gateway.peer import lines
 from gateway.s3.context import Tags
+from gateway.s3.reserved import raw_path
 from gateway.stories.case import World
 from gateway.turns.denials import Denials
 from gateway.turns.guest import Guest
@@ -94,7 +95,7 @@ class Desk:
 
     def is_probe(self, target: str) -> bool:
         """Return whether a target is health's or the metrics': asked by machines that may not even send a Host."""
-        path = target.partition("?")[0]
+        path = raw_path(target)
         return path.startswith(HEALTH) or path in METRICS
 
     def common(self) -> bytes:

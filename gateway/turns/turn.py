@@ -107,7 +107,10 @@ class S3Turn(Traffic):
     def begin(self) -> Step:
         """Tell the story of the request, or hand it over when it is not S3's."""
         desk, head = self.desk, self.head
-        if head.target.startswith("/minio/") and desk.is_probe(head.target):
+        may_be_ours = head.target.startswith("/minio/") or not head.target.startswith(
+            "/"
+        )  # the latter: in absolute form
+        if may_be_ours and desk.is_probe(head.target):
             self._leave()
             return HandOver()
         if desk.inflight > desk.max_inflight:

@@ -163,6 +163,42 @@ async def test_a_call_whose_client_leaves_is_logged(front):
     assert (line["operation"], line["status"]) == ("STS", 499)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/minio/health/live",
+        "/minio/health/ready",
+        *sorted(METRICS),
+        "/minio/admin/v3/info",
+        "http://h/minio/health/live",
+    ],
+)
+async def test_who_ends_its_side_behind_a_request_is_answered(front, target):
+    """A probe that says all it has to say and ends its side gets the whole answer, whether both come together or not."""
+    for pause in (False, True):
+        answer = await ended(front, f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode(), pause=pause)
+        assert answer.startswith(b"HTTP/1.1 403 " if "admin" in target else b"HTTP/1.1 200 ")
+
+
+async def test_who_ends_its_side_behind_a_call_is_answered(front):
+    """So does a client of STS; a form that is cut short ends at once, unanswered."""
+    assert b"<SessionToken>" in await ended(front, call_of(front))
+    assert await ended(front, call_of(front)[:-1]) == b""
+
+
+async def ended(front, data: bytes, *, pause: bool = False) -> bytes:
+    """Send bytes and the end of this side; return all that comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(data)
+    if pause:
+        await asyncio.sleep(0)
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        found = await reader.read()
+    writer.close()
+    return found
+
+
 async def test_a_failure_of_ours_is_internal_error_and_logged_once(make, caplog):
     """What nobody foresaw is answered without a word of the trace, which the operator finds by its id."""
 

@@ -44,6 +44,12 @@ def test_certificates_mean_https(tmp_path):
     assert found({"MINIO_CERTS_DIR": str(tmp_path)}).origin == "https://127.0.0.1:9000"
 
 
+def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path):
+    """Whether the gateway speaks TLS is then not known: that is said, with what to do."""
+    with pytest.raises(Unusable, match="--url"):
+        found({"MINIO_CERTS_DIR": str(tmp_path / ("x" * 300))})
+
+
 @pytest.mark.parametrize(
     "url", ["gw:9000", "ftp://gw", "http://gw/path", "http://gw?x=1", "http://user:pass-word@gw", "http://gw#x"]
 )

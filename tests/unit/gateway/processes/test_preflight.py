@@ -98,6 +98,16 @@ async def test_half_a_key_pair_is_told(config, name):
     assert "without the other half" in (await found(config))["--certs-dir"]
 
 
+async def test_a_folder_that_cannot_be_looked_into_is_told(config, tmp_path):
+    """Whether TLS is wanted is then not known: a problem, and neither a traceback nor plain HTTP; so is a file in its place."""
+    (tmp_path / "file").write_text("x")
+    for folder in (
+        tmp_path / "file",
+        tmp_path / ("x" * 300),
+    ):  # root may look into any folder, but not at too long a name
+        assert set(await found(replace(config, certs_dir=folder))) == {"--certs-dir"}
+
+
 async def test_a_key_pair_is_tried(config):
     """A pair that works is none; another key's certificate, text and a pair behind a passphrase are problems."""
     key_pair(config.certs_dir)

@@ -134,6 +134,8 @@ BACKEND = '[backends.b]\nendpoint = "http://s:1"\ncredentials = "chain"\n'
          "backends.b.credentials"),
         (f'default = "b"\n{BACKEND}addressing = "hosts"', "backends.b.addressing"),
         (f'default = "b"\n{BACKEND}regions = "maybe"', "backends.b.regions"),
+        (f'default = "b"\n{BACKEND}region = "eu west"', "backends.b.region"),
+        (f'default = "b"\n{BACKEND}region = "x\\r\\nhunter2: y"', "backends.b.region"),
         (f'default = "b"\n{BACKEND}aws_chunked = "off"', "backends.b.aws_chunked"),
         (f'default = "b"\n{BACKEND}secret_key = "hunter2"', "backends.b.secret_key"),
         ('default = "b"\nbackends.b = 1', "backends.b"),
@@ -167,6 +169,22 @@ def test_each_mistake_is_named(text, where):
     assert "hunter2" not in str(found)
     assert "pw@" not in str(found)
     assert "secret-key" not in str(found).replace("secret_key", "")
+
+
+def test_a_path_that_is_none_is_told(tmp_path):
+    """NUL, which a TOML file can write and no path can hold, is a problem of its place and no traceback."""
+    file = tmp_path / "backends.toml"
+    pair = 'credentials = { access_key_file = "a\\u0000", secret_key_file = "b\\u0000" }'
+    file.write_text(f'default = "b"\n[backends.b]\nendpoint = "http://s"\n{pair}')
+    environ = {"MINIO_ROOT_USER": "rootaccess", "MINIO_ROOT_PASSWORD": "root-secret", "MINIO_GW_BACKENDS": str(file)}
+    with pytest.raises(ConfigErrors) as errors:
+        load_config("gateway", {}, "", environ, Path.read_text, lambda _: [])
+    where = "MINIO_GW_BACKENDS: backends.b.credentials"
+    assert {one.setting for one in errors.value.problems} == {
+        f"{where}.access_key_file",
+        f"{where}.secret_key_file",
+        where,
+    }
 
 
 def test_every_problem_is_told_at_once():

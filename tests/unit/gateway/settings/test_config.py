@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.settings.config import BackendSettings, Config, ConfigErrors, OpaConfig, load, shown
 from gateway.settings.sts_settings import TlsIdentity
-from gateway.settings.table import ROOT_PAIRS, SETTINGS
+from gateway.settings.table import OPA_PAIRS, ROOT_PAIRS, SETTINGS
 from iam.model import Credentials, Secret
 from iam.policy import CANNED
 from iam.store import EtcdSettings
@@ -167,16 +167,18 @@ def test_a_secret_may_be_in_a_file():
 
 
 @pytest.mark.parametrize(
-    ("line", "region"),
+    ("line", "value"),
     [
-        ("MINIO_REGION=a", "a"), ("export MINIO_REGION=a", "a"), ("  MINIO_REGION = a  ", "a"), ('MINIO_REGION="a b"', "a b"),
-        ("MINIO_REGION='a'", "a"), ("MINIO_REGION='", "'"), ("MINIO_REGION=a=b", "a=b"), ("# MINIO_REGION=a", ""),
-        ("\n\n", ""), ("MINIO_REGION=", ""),
+        ("K=a", "a"), ("export K=a", "a"), ("  K = a  ", "a"), ('K="a b"', "a b"),
+        ("K='a'", "a"), ("K='", "'"), ("K=a=b", "a=b"), ("# K=a", ""),
+        ("\n\n", ""), ("K=", ""),
     ],
 )  # fmt: skip
-def test_lines_of_the_environment_file(line, region):
+def test_lines_of_the_environment_file(line, value):
     """NAME=value, with or without export and quotes; # begins a comment."""
-    assert loaded(MINIO_CONFIG_ENV_FILE="/env", files={"/env": line}).region == region
+    text = line.replace("K", "MINIO_GW_MASTER_KEY_OLD")
+    found = loaded(MINIO_CONFIG_ENV_FILE="/env", files={"/env": text}).old_masters
+    assert [secret.reveal() for _, secret in found] == ([value] if value else [])
 
 
 @pytest.mark.parametrize(
@@ -217,6 +219,51 @@ def test_names_of_ours_that_nobody_knows_are_refused():
 
 
 @pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("MINIO_ETCD_ENDPOINT", "MINIO_ETCD_ENDPOINTS"), ("MINIO_POLICY_PLUGIN_UR", "MINIO_POLICY_PLUGIN_URL"),
+        ("MINIO_IDENTITY_LDAP_SERVER_ADRR", "MINIO_IDENTITY_LDAP_SERVER_ADDR"), ("MINIO_ROOT_PASWORD_FILE", "MINIO_ROOT_PASSWORD_FILE"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_nearly_ours_is_told(wrong, right):
+    """A slip in one of MinIO's names does not quietly leave out a store, a policy service, a directory or a secret."""
+    with pytest.raises(ConfigErrors) as errors:
+        loaded(**{wrong: "http://h:1"})
+    assert [(one.setting, one.remedy) for one in errors.value.problems] == [(wrong, f"did you mean {right}?")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MINIO_SITE_NAME", "MINIO_PROMETHEUS_AUTH_TOKEN", "MINIO_PROMETHEUS_URL", "MINIO_ETCD_COREDNS_PATH", "MINIO_BROWSER", "MINIO_KMS_SECRET_KEY",
+     "MINIO_POLICY_PLUGIN_ENABLE_HTTP2", "MINIO_POLICY_PLUGIN_COMMENT", "MINIO_IDENTITY_LDAP_COMMENT", "MINIO_OPTS", "MINIO_VOLUMES",
+     "MINIO_IDENTITY_LDAP_STS_EXPIRY", "MINIO_CACHE_DRIVES", "MINIO_STORAGE_CLASS_STANDARD", "MINIO_SERVER_URL", "MINIO_UPDATE"],
+)  # fmt: skip
+def test_minios_other_names_are_left_alone(name):
+    """What MinIO reads and we do not may stay in the environment of who comes from there."""
+    assert loaded(**{name: "x"}) == loaded()
+
+
+def test_a_value_is_said_once():
+    """A value and a file for it at one place are a problem, for nobody could tell which counts; in two places the stronger one counts."""
+    files = {"/f": "other-secret", "/env": "MINIO_ROOT_PASSWORD_FILE=/f"}
+    assert set(problems(MINIO_ROOT_PASSWORD_FILE="/f", files=files)) == {"MINIO_ROOT_PASSWORD_FILE"}
+    assert loaded(MINIO_CONFIG_ENV_FILE="/env", files=files).root.secret.reveal() == "root-secret"
+
+
+def test_a_list_that_names_nothing_is_told():
+    """Endpoints of etcd that are all blank do not mean the embedded store."""
+    assert set(problems(MINIO_ETCD_ENDPOINTS=" , ")) == {"MINIO_ETCD_ENDPOINTS"}
+
+
+@pytest.mark.parametrize("token", [token for _, token in OPA_PAIRS])
+def test_a_token_without_a_policy_service_is_told(token):
+    """Who gives a token for a policy service does not mean that IAM policies decide."""
+    found = problems(**{token: "hunter2"})
+    assert set(found) == {token}
+    assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
         ("MINIO_GW_WORKERS", ["1", "256"], ["0", "257", "1.5", "", "-1", "x", "\u0661"]),
@@ -242,6 +289,9 @@ def test_names_of_ours_that_nobody_knows_are_refused():
         ("MINIO_GW_SESSION_TOKENS", ["readable", "sealed"], ["Sealed", "jwt"]),
         ("MINIO_PROMETHEUS_AUTH_TYPE", ["jwt", "public"], ["Public", "none", "public "]),
         ("MINIO_GW_TRUSTED_PROXIES", ["10.0.0.1/8", "::/0", " , "], ["10.0.0.0/33", "proxy"]),
+        ("MINIO_REGION", ["us-east-1", "default", "a.b_c:1"], ["us-east-1 ", "eu/1", "a b", "a\nb", "a,b", "\u00fc", "x" * 65]),
+        ("MINIO_GW_BACKEND_REGION", ["us-east-1", "default"], ["us-east-1 ", "eu/1", "a\r\nX: y", "\u00fc"]),
+        ("MINIO_DOMAIN", ["s3.example.org, b", "S3.Example.Org", "x_y"], ["http://s3.example.org", "s3.example.org:9000", ".s3", "a b", "\u00fc.org"]),
         ("MINIO_ADDRESS", [":0", ":65535", "[::1]:9000", "host:1"], [":65536", "9000", "::1:9000", "a b:1", "host:"]),
     ],
 )  # fmt: skip

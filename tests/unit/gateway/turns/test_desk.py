@@ -161,6 +161,25 @@ async def test_only_health_and_metrics_are_taken_from_s3(make, target, control):
     assert (answer.status == 200) is control
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://h/minio/health/live", 200),
+        ("HTTP://h:9000/minio/v2/metrics/cluster?x=1", 200),
+        ("http://h/minio/key", 403),
+        ("http://minio/health/live", 403),
+    ],
+)
+async def test_a_probe_in_absolute_form_is_one(make, target, status):
+    """A target in absolute form is health's or the metrics' by its path (RFC 9112 section 3.2.2), and never by its host."""
+    front = await make()
+    assert front.desk.is_probe(target) is (status == 200)
+    host = target.split("/")[2]
+    reader, writer = await front.raw("GET", target, {"Host": host, "Connection": "close"})
+    assert (await reader.read()).startswith(b"HTTP/1.1 %d " % status)
+    writer.close()
+
+
 async def test_a_turn_counts_until_it_is_finished(make):
     """A turn takes one of the places from its head to its end, and gives it back once however often it is finished."""
     front = await make()
