@@ -194,14 +194,28 @@ class Changes(Belongings):
         if name in self._given:
             raise AlreadyExists(f"The policy {name} is not in the store and cannot be removed.")
 
-        async def decide(draft: Draft) -> None:
-            if await draft.get(Kind.POLICY, name) is None:
+        async def decide(draft: Draft) -> PolicyDocument:
+            known = cast("PolicyDocument | None", await draft.get(Kind.POLICY, name))
+            if known is None:
                 raise NoSuchPolicy(f"There is no policy {name}.")
-            if any(name in attachment.policies for attachment in self._view().attachments.values()):
-                raise PolicyInUse(f"The policy {name} is attached to somebody.")
+            self._check_unused(name)
             draft.remove(Kind.POLICY, name)
+            return known
 
-        await self._do(decide)
+        known = await self._do(decide)
+        try:
+            self._check_unused(name)  # of what another gateway attached just before, this one has heard by now
+        except PolicyInUse:
+            await self._do(partial(self._put_back, known=known))
+            raise
+
+    def _check_unused(self, name: str) -> None:
+        if any(name in attachment.policies for attachment in self._view().attachments.values()):
+            raise PolicyInUse(f"The policy {name} is attached to somebody.")
+
+    async def _put_back(self, draft: Draft, known: PolicyDocument) -> None:
+        if await draft.get(Kind.POLICY, known.name) is None:
+            draft.put(known)
 
     # Attachments
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import cast
 
 from iam.changing import Changing
@@ -15,6 +16,7 @@ from iam.refusals import InvalidName, NoSuchKey, NoSuchSession, TooManyTypes
 
 SETTLE = 5  # seconds before a new session key mints: until then every gateway that is connected has it
 LONGEST_SESSION = 31_536_000  # seconds; an epoch must outlive every session that it refuses
+_PRUNED = 64  # keys that one transaction removes: etcd takes 128 operations
 PRUNE_AFTER = 3600  # seconds after which a key that does not mint any more may go
 _LONG = 86_400  # seconds after which a session has expired by whatever clock; a record in etcd has gone by then
 TYPES = 64  # TokenRevokeTypes of a parent that were ended by themselves: anybody may end the own ones, and all gateways keep them
@@ -95,14 +97,16 @@ class Endings(Changing):
         if old:
             old -= await self._kids_in_use(now - _LONG)
 
-        async def decide(draft: Draft) -> tuple[str, ...]:
+        async def decide(draft: Draft, kids: Sequence[str]) -> tuple[str, ...]:
             if await draft.get(Kind.KEY, replaced[-1][1]) is None:
                 return ()  # it was withdrawn just now: the old ones may be all that is left
-            for kid in old:
+            for kid in kids:
                 draft.remove(Kind.KEY, kid)
-            return tuple(sorted(old))
+            return tuple(kids)
 
-        return await self._do(decide) if old else ()
+        kids = sorted(old)
+        pieces = [kids[start : start + _PRUNED] for start in range(0, len(kids), _PRUNED)]
+        return tuple(chain.from_iterable([await self._do(partial(decide, kids=piece)) for piece in pieces]))
 
     async def _kids_in_use(self, since: int) -> set[str]:
         """Return the keys that minted the recorded sessions that had not expired by then (epoch seconds)."""

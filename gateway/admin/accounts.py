@@ -39,6 +39,7 @@ _CHANGED = ("newPolicy", "newSecretKey", "newStatus", "newName", "newDescription
 _STATUS = {"on": True, "enabled": True, "off": False, "disabled": False}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _MAX_DESCRIPTION = 256  # bytes
+OWN = 1000  # accounts that anybody may have for the asking: every gateway keeps all of them, and a store can be filled
 
 
 def is_own_target(call: AdminCall, office: Office) -> bool:  # noqa: ARG001 - as all that ask so
@@ -62,7 +63,7 @@ async def add_ldap(call: AdminCall, office: Office) -> Reply:
 async def _added(call: AdminCall, office: Office, document: Document) -> Reply:
     own = is_own_target(call, office)
     access_key, secret = _pair(document)
-    parent = _maker(call) if own else _target(call, office, document.text("targetUser"))
+    parent = _maker(call, office) if own else _target(call, office, document.text("targetUser"))
     expires_at = _expiry(call, office, document, own=own)
     members = {
         "policy": _policy(call, document, own=own), "name": _name(document.text("name")), "description": _description(document),
@@ -93,11 +94,14 @@ def _pair(document: Document) -> tuple[str, Secret | None]:
     return access_key, Secret(secret) if secret else None
 
 
-def _maker(call: AdminCall) -> str:
+def _maker(call: AdminCall, office: Office) -> str:
     """Return the parent of an account for oneself: never a session or an account, which end."""
     if call.asker.is_derived and not call.principal.parent:
         raise XMinioIAMServiceAccountNotAllowed("A session of nobody makes no service accounts.")
-    return call.asker.identity
+    parent = call.asker.identity
+    if not call.principal.owner and sum(a.parent == parent for a in office.view().accounts.values()) >= OWN:
+        raise XMinioIAMServiceAccountNotAllowed(f"You have {OWN} service accounts; remove some first.")
+    return parent
 
 
 def _target(call: AdminCall, office: Office, name: str) -> str:

@@ -10,12 +10,14 @@ from contextlib import asynccontextmanager
 import pytest
 
 from iam import bulk
+from iam.codec import record_key
 from iam.embedded import EmbeddedStore
+from iam.endings import new_key
 from iam.etcd import EtcdStore
 from iam.model import Secret
 from iam.records import Attachment, Group, User
 from iam.refusals import NoSuchGroup, NoSuchUser, Unfinished
-from iam.store import EtcdSettings, StoreUnavailable
+from iam.store import EtcdSettings, StoreUnavailable, Write
 from iam.watch import Watcher
 from tests.servers.etcd import Etcd
 from tests.servers.iam import CODEC
@@ -183,3 +185,13 @@ async def test_an_import_that_breaks_off_says_how_far_it_came(in_etcd):
         await put(Ending(in_etcd, 2), *records)
     done = await put(in_etcd, *records)
     assert (len(done.created), len(done.unchanged)) == (20, 80)
+
+
+async def test_hundreds_of_session_keys_are_pruned(in_etcd):
+    """Who rotated often has more old keys than one transaction removes; all go, but for those that mint."""
+    old = [new_key(NOW - 9000 + number, settle=0) for number in range(200)]
+    for key in old:
+        await in_etcd.swap([Write(*record_key(key), CODEC.encode(key))])
+    async with changing(in_etcd) as (changes, watcher):
+        assert set(await changes.prune_keys()) == {key.kid for key in old[:-1]}
+        assert set(watcher.view.keys) == {old[-1].kid}

@@ -203,6 +203,23 @@ async def test_policies(site):
     assert dict(site.view.policies) == {}
 
 
+async def test_a_policy_that_another_gateway_just_attached_is_not_removed(site):
+    """A gateway that has not heard of it yet puts the policy back: what it denies is denied on, and no later one of its name counts."""
+    await site.changes.put_policy("reading", READ)
+    await site.changes.put_user("alice", secret=SECRET)
+    heard = [site.view]
+
+    async def hear(revision: int) -> None:
+        await site.watcher.reached(revision)
+        heard.append(site.view)
+
+    late = changes(site.store, lambda: heard[-1], hear)
+    await site.changes.attach("alice", ["reading"])
+    with pytest.raises(PolicyInUse):
+        await late.remove_policy("reading")
+    assert site.view.policies["reading"].text == READ
+
+
 async def test_attachments(site):
     """What is attached twice or detached in vain is told; setting none removes the record."""
     subject = "uid=ann,dc=example"

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from gateway.admin import accounts
 from gateway.admin.call import utc
 from iam.model import Secret
 from tests.unit.gateway.admin.conftest import key
@@ -111,6 +112,21 @@ async def test_an_account_that_ends_makes_none_that_lives_longer(gateway):
     assert account(gateway, made.document["credentials"]["accessKey"]).expires_at == HERE
     assert (await add(gateway, key("bobs-short"), expiration=LATER)).code == "XMinioAdminInvalidArgument"
     assert (await add(gateway, key("bobs-short"), expiration="2029-01-01T00:00:00Z")).status == 200
+
+
+async def test_nobody_fills_the_store_with_accounts_of_the_own(gateway, monkeypatch):
+    """Anybody may make some, for the asking; who has so many makes room first. Root, and who makes them for others, may go on."""
+    monkeypatch.setattr(accounts, "OWN", 2)
+    bob, admin = await gateway.user("bob", "s3:*"), await gateway.user("admin", "admin:CreateServiceAccount")
+    made = [await add(gateway, bob) for _ in range(3)]
+    assert [told.status for told in made] == [200, 200, 400]
+    assert made[-1].code == "XMinioIAMServiceAccountNotAllowed"
+    assert (await add(gateway, admin, targetUser="bob")).status == 200
+    for told in made[:2]:
+        key_id = told.document["credentials"]["accessKey"]
+        assert (await gateway.call("DELETE", "/delete-service-account", who=bob, accessKey=key_id)).status == 204
+    assert (await add(gateway, bob)).status == 200
+    assert [(await add(gateway)).status for _ in range(3)] == [200] * 3
 
 
 async def test_an_account_that_ends_changes_none_into_one_that_lives_longer(gateway):
