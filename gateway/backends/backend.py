@@ -7,6 +7,7 @@ identity, container and instance metadata, AssumeRole), which refreshes them bef
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -28,6 +29,11 @@ ASK_WITHIN = 10.0  # seconds
 ASK_LIMIT = 2**16  # bytes: a Tagging document, or an error
 _PROBE_WITHIN = 3.0  # seconds
 _PROBE_FRESH = 2.0  # seconds a probe's result is good for
+_KEYS_FRESH = 300.0  # seconds that keys which the store has taken are not shown to it for readiness alone
+#: What a store says of a signature, not of rights.
+_NOT_TAKEN = re.compile(
+    rb"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|InvalidTokenId|RequestTimeTooSkewed)</Code>"
+)
 
 
 class Backend:
@@ -48,6 +54,10 @@ class Backend:
         self._chain: Any = None
         self._chained: Credentials | None = None
         self._probed: tuple[float, str | None] = (float("-inf"), None)
+        self._shown: tuple[float, str | None] = (
+            float("-inf"),
+            None,
+        )  # until when, and with what result, the keys were shown
         self._pool = pool
         self._keys = keys
         self._tls = client_context(settings.ca_file) if self.target.secure else None
@@ -127,9 +137,33 @@ class Backend:
             raise ServiceUnavailable("The backend does not answer.", reason=f"backend: {error}") from error
 
     async def not_ready(self) -> list[str]:
-        """Return why this backend is not ready; empty when it is."""
-        reason = await self.probe()
+        """Return why this backend is not ready; empty when it is: it answers, and takes the gateway's keys."""
+        reason = await self.probe() or await self._keys_refused()
         return [reason] if reason else []
+
+    async def _keys_refused(self) -> str | None:
+        """Return why the gateway's own keys are of no use, None when the store takes them; what rights they have is not asked.
+
+        Else clients would be told that a key is unknown or a signature wrong, and take it for theirs.
+        """
+        until, result = self._shown
+        if self._pool.now > until:
+            result = await self._show_keys()
+            self._shown = (self._pool.now + (_PROBE_FRESH if result else _KEYS_FRESH), result)
+        return result
+
+    async def _show_keys(self) -> str | None:
+        try:
+            await self.credentials()
+        except ServiceUnavailable as error:
+            return f"{self._label}: {error.reason}"
+        try:
+            async with asyncio.timeout(_PROBE_WITHIN):
+                answer, body = await self._ask("GET", "", "", (("max-buckets", "1"),))
+        except (ServiceUnavailable, TimeoutError):
+            return None  # whether it answers is the probe's to say
+        refused = _NOT_TAKEN.search(body) if answer.status >= 400 else None
+        return f"{self._label}: it does not take the gateway's own keys ({refused[1].decode()})" if refused else None
 
     async def fetch(self, request: UpstreamRequest, body: AsyncIterator[bytes] | None) -> Fetched:
         """Send a request and return its answer, its body to be pulled. Raises ServiceUnavailable."""

@@ -23,6 +23,11 @@ class Recorded:
         return self.head.split(b"\r\n", 1)[0].decode()
 
     @property
+    def is_probe(self) -> bool:
+        """Whether it is readiness, asking whether the gateway's keys are taken."""
+        return self.line == "GET /?max-buckets=1 HTTP/1.1"
+
+    @property
     def headers(self) -> dict[str, str]:
         pairs = (line.split(b":", 1) for line in self.head.split(b"\r\n")[1:] if line)
         return {n.decode().lower(): v.strip().decode() for n, v in pairs}
@@ -64,8 +69,8 @@ class RecordingBackend:
 
     @property
     def signed(self) -> list[Recorded]:
-        """The requests that the gateway signed: its readiness probes are not among them."""
-        return [r for r in self.requests if b"authorization" in r.head.lower()]
+        """The requests that the gateway signed for somebody: its readiness probes are not among them."""
+        return [r for r in self.requests if b"authorization" in r.head.lower() and not r.is_probe]
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

@@ -206,7 +206,7 @@ class ScriptedBackend:
     def _requests(self, peer: Peer) -> None:
         while head := peer.head():
             asked = Recorded(head)
-            if "authorization" in asked.headers:
+            if "authorization" in asked.headers and not asked.is_probe:
                 self.asked.append(asked)
                 self.script(peer, asked)
             else:

@@ -312,3 +312,64 @@ async def test_probes_are_rare(make, store):
 async def test_a_store_that_is_away_is_named(make):
     """A refused connection is the reason why the gateway is not ready."""
     assert await make(f"http://127.0.0.1:{free_port()}").probe() == "backend: ConnectionRefusedError"
+
+
+def refusal(code: str) -> bytes:
+    document = f"<Error><Code>{code}</Code><Message>m</Message></Error>".encode()
+    return b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(document), document)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "InvalidTokenId",
+        "RequestTimeTooSkewed",
+    ],
+)
+async def test_keys_that_the_store_does_not_take_are_told(make, store, code):
+    """The gateway is not ready with keys of no use: its clients would be told that theirs are wrong. It is when the store takes them."""
+    store.answer = refusal(code)
+    backend = make(store.endpoint)
+    assert await backend.not_ready() == [f"backend: it does not take the gateway's own keys ({code})"]
+    store.answer = OK
+    make.pool.sweep(make.pool.now + 3, silence=300)
+    assert await backend.not_ready() == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [refusal("AccessDenied"), refusal("NotImplemented"), b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"],
+)
+async def test_rights_are_not_asked_for(make, store, answer):
+    """Keys that may not list buckets are keys that are taken, and a store may know no such call."""
+    store.answer = answer
+    assert await make(store.endpoint).not_ready() == []
+
+
+async def test_keys_that_are_taken_are_rarely_shown_again(make, store):
+    """However often readiness is asked for, the store sees one signed request in five minutes."""
+    backend = make(store.endpoint)
+    for seconds in (0, 3, 3, 290):
+        make.pool.sweep(make.pool.now + seconds, silence=300)
+        assert await backend.not_ready() == []
+    assert [r.is_probe for r in store.requests if "authorization" in r.headers] == [True]
+    make.pool.sweep(make.pool.now + 10, silence=300)
+    assert await backend.not_ready() == []
+    assert len([r for r in store.requests if r.is_probe]) == 2
+
+
+async def test_a_chain_without_credentials_is_not_ready(make, store, monkeypatch):
+    """Where nothing gives credentials every request would be 503: readiness says so, and why."""
+
+    class Nothing:
+        async def get_credentials(self):
+            return None
+
+    backend = make(store.endpoint, "chain")
+    monkeypatch.setattr(backend, "_session", lambda **_: Nothing())
+    (reason,) = await backend.not_ready()
+    assert reason.startswith("backend: no backend credentials from AWS's chain")
