@@ -91,6 +91,27 @@ def test_a_transfer_outlives_the_reload(started, direct):
     direct.delete_bucket(Bucket=bucket)
 
 
+def test_workers_end_with_their_parent(tmp_path, weed):
+    """A parent that is killed leaves no worker behind: a transfer under way is finished, and the port is free for the next parent."""
+    gateway = GatewayProcess(tmp_path / "gateway", weed.endpoint, "--workers", "2", MINIO_GW_DRAIN="60").start()
+    workers = children(gateway.process.popen.pid)
+    assert len(workers) == 2
+    put = signed(gateway, "PUT", "/nowhere/up") | {"Content-Length": "4"}
+    with Wire(gateway.port, 60) as up:
+        up.send(written("PUT", "/nowhere/up", put) + b"ab")
+        gateway.process.popen.kill()
+        gateway.process.popen.wait()
+        until(lambda: "the parent is gone" in gateway.process.text, "they notice")
+        assert up.send(b"cd").answer().status == 404
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "both have ended")
+    assert gateway.start().close() == 0
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_a_hang_up_without_certificates_changes_nothing(started):
     """One process without TLS says on SIGHUP that there is nothing to reload, and goes on."""
     gateway = started().start()
