@@ -78,6 +78,8 @@ class Control:
             response = await self.administration.handle(http)
         else:
             response = await self._sts(http)
+        response.headers["Server"] = "minio-gw"  # aiohttp would tell its version, and Python's
+        response.headers["X-Content-Type-Options"] = "nosniff"
         response.force_close()
         return response
 
@@ -175,7 +177,5 @@ def _certificate(http: web.BaseRequest) -> bytes | None:
 
 def _xml(body: bytes, request_id: str, status: int = 200) -> web.Response:
     response = web.Response(status=status, body=body, content_type="application/xml")
-    response.headers["Server"] = "minio-gw"
     response.headers["x-amz-request-id"] = request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -105,6 +106,30 @@ def test_workers_end_with_their_parent(tmp_path, weed):
         assert up.send(b"cd").answer().status == 404
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "both have ended")
     assert gateway.start().close() == 0
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("streams", [">&- 2>&- <&-", ">/dev/full", ">/dev/full 2>&1"])
+def test_standard_streams_that_take_nothing(tmp_path, weed, streams, loop):
+    """Closed, or on a full disk: it serves, no socket gets a stream's number, no line is a failure, and it ends as it should."""
+    gateway = GatewayProcess(
+        tmp_path / "gateway", weed.endpoint, MINIO_GW_LOOP=loop, MINIO_PROMETHEUS_AUTH_TYPE="public"
+    )
+    gateway.process.command = ["sh", "-c", f'exec "$0" "$@" {streams}', *gateway.process.command]
+    gateway.start()
+    with Wire(gateway.port) as wire:
+        assert [wire.send(ASK).answer().status for _ in range(3)] == [403] * 3
+    until(lambda: lost(gateway) == (3 if "full" in streams else 0), "lines that a full disk did not take are counted")
+    opened = [str(Path(f"/proc/{gateway.process.popen.pid}/fd/{number}").readlink()) for number in range(3)]
+    assert not [one for one in opened if one.startswith(("socket", "anon_inode"))]
+    assert gateway.close() == 0
+    assert "Traceback" not in gateway.process.text
+
+
+def lost(gateway: GatewayProcess) -> int:
+    """Return how many lines of the log could not be written."""
+    with urllib.request.urlopen(f"{gateway.endpoint}/minio/v2/metrics/cluster", timeout=10) as answer:
+        return int(re.search(rb"^minio_gw_log_lines_lost (\d+)", answer.read(), re.MULTILINE)[1])
 
 
 def children(pid: int) -> list[int]:
