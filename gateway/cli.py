@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,6 +43,7 @@ _SWITCHES = frozenset({"--quiet", "--json"})
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
+    _open_standard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     options = _parser(admin="admin" in words or "completion" in words).parse_args(words)
     if options.command in {"settings", "completion"}:
@@ -60,6 +62,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _serve(config, words)
 
 
+def _open_standard_streams() -> None:
+    """Open what somebody has closed (`>&-`) on nothing: a client's socket would get the number, and then what is meant for the log."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - for as long as we live
+
+
 def _completion(shell: str) -> str:
     from gateway.commands.completion import script  # noqa: PLC0415 - as above
 
@@ -72,7 +86,8 @@ def _serve(config: Config, words: list[str]) -> int:
         problems = asyncio.run(_preflight(config))
         if problems:
             return _report(problems, as_json=config.json)
-        _banner(config)
+        with suppress(OSError):  # a disk that is full must not keep a gateway from serving; the log says the rest
+            _banner(config)
         for line in config.former:
             logging.getLogger("minio_gw").warning("not used: %s", line)
     status = 0

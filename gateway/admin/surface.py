@@ -143,7 +143,5 @@ def _refusal(error: Exception, line: AccessLine) -> web.Response:
 
 def _response(line: AccessLine, status: int, body: bytes, kind: str = "application/json") -> web.Response:
     response = web.Response(status=status, body=body, content_type=kind if body else None)
-    response.headers["Server"] = "minio-gw"
     response.headers["x-amz-request-id"] = line.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -30,6 +30,8 @@ async def serve(config: Config, inherited: Inheritance | None = None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if inherited is not None:
+        asyncio.get_running_loop().add_reader(inherited.parent, _orphaned, inherited.parent, stop)
     limit = raise_limit()
     certificates = listener_certificates(config.certs_dir, config.tls_identity.ca if config.tls_identity else None)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hang_up, certificates)
@@ -90,6 +92,13 @@ async def _listen(
     if inherited is None:
         return [await plane.listen(config.host or None, config.port, tls=tls)]
     return [await plane.listen_on(one, tls=tls) for one in inherited.listeners()]
+
+
+def _orphaned(parent: int, stop: asyncio.Event) -> None:
+    """End when the parent has: nobody would replace, reload or stop this worker, and the port would be taken for the next parent."""
+    asyncio.get_running_loop().remove_reader(parent)
+    _log.error("the parent is gone: this worker drains and ends")
+    stop.set()
 
 
 def _settle_memory() -> None:

@@ -100,10 +100,19 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._status = 0
+        self._life = (-1, -1)  # a pipe: its end tells the workers that this process is gone, however it went
         self._group: asyncio.TaskGroup
 
     async def run(self) -> int:
         """Keep every place filled until told to stop; return the exit status."""
+        self._life = os.pipe()
+        try:
+            return await self._run()
+        finally:
+            for number in self._life:
+                os.close(number)
+
+    async def _run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -136,11 +145,11 @@ class Supervisor:
 
     async def _start(self, place: Place, *, takes_over: bool) -> Worker:
         reading, writing = os.pipe()
-        inherited = Inheritance(tuple(one.fileno() for one in place.sockets), writing, takes_over)
+        inherited = Inheritance(tuple(one.fileno() for one in place.sockets), writing, self._life[0], takes_over)
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "gateway.cli", *self._argv,
-                env={**self._environ, WORKER_MARK: str(inherited)}, pass_fds=(*inherited.sockets, writing),
+                env={**self._environ, WORKER_MARK: str(inherited)}, pass_fds=(*inherited.sockets, writing, inherited.parent),
             )  # fmt: skip
         except BaseException:
             os.close(reading)

@@ -107,10 +107,8 @@ class S3Turn(Traffic):
     def begin(self) -> Step:
         """Tell the story of the request, or hand it over when it is not S3's."""
         desk, head = self.desk, self.head
-        may_be_ours = head.target.startswith("/minio/") or not head.target.startswith(
-            "/"
-        )  # the latter: in absolute form
-        if may_be_ours and desk.is_probe(head.target):
+        is_relative = head.target.startswith("/")
+        if (head.target.startswith("/minio/") or not is_relative) and desk.is_probe(head.target):
             self._leave()
             return HandOver()
         if desk.inflight > desk.max_inflight:

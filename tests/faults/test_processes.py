@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -89,6 +90,51 @@ def test_a_transfer_outlives_the_reload(started, direct):
     for key in ("up", "down"):
         direct.delete_object(Bucket=bucket, Key=key)
     direct.delete_bucket(Bucket=bucket)
+
+
+def test_workers_end_with_their_parent(tmp_path, weed):
+    """A parent that is killed leaves no worker behind: a transfer under way is finished, and the port is free for the next parent."""
+    gateway = GatewayProcess(tmp_path / "gateway", weed.endpoint, "--workers", "2", MINIO_GW_DRAIN="60").start()
+    workers = children(gateway.process.popen.pid)
+    assert len(workers) == 2
+    put = signed(gateway, "PUT", "/nowhere/up") | {"Content-Length": "4"}
+    with Wire(gateway.port, 60) as up:
+        up.send(written("PUT", "/nowhere/up", put) + b"ab")
+        gateway.process.popen.kill()
+        gateway.process.popen.wait()
+        until(lambda: "the parent is gone" in gateway.process.text, "they notice")
+        assert up.send(b"cd").answer().status == 404
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "both have ended")
+    assert gateway.start().close() == 0
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("streams", [">&- 2>&- <&-", ">/dev/full", ">/dev/full 2>&1"])
+def test_standard_streams_that_take_nothing(tmp_path, weed, streams, loop):
+    """Closed, or on a full disk: it serves, no socket gets a stream's number, no line is a failure, and it ends as it should."""
+    gateway = GatewayProcess(
+        tmp_path / "gateway", weed.endpoint, MINIO_GW_LOOP=loop, MINIO_PROMETHEUS_AUTH_TYPE="public"
+    )
+    gateway.process.command = ["sh", "-c", f'exec "$0" "$@" {streams}', *gateway.process.command]
+    gateway.start()
+    with Wire(gateway.port) as wire:
+        assert [wire.send(ASK).answer().status for _ in range(3)] == [403] * 3
+    until(lambda: lost(gateway) == (3 if "full" in streams else 0), "lines that a full disk did not take are counted")
+    opened = [str(Path(f"/proc/{gateway.process.popen.pid}/fd/{number}").readlink()) for number in range(3)]
+    assert not [one for one in opened if one.startswith(("socket", "anon_inode"))]
+    assert gateway.close() == 0
+    assert "Traceback" not in gateway.process.text
+
+
+def lost(gateway: GatewayProcess) -> int:
+    """Return how many lines of the log could not be written."""
+    with urllib.request.urlopen(f"{gateway.endpoint}/minio/v2/metrics/cluster", timeout=10) as answer:
+        return int(re.search(rb"^minio_gw_log_lines_lost (\d+)", answer.read(), re.MULTILINE)[1])
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_hang_up_without_certificates_changes_nothing(started):

@@ -233,6 +233,19 @@ async def test_who_asks_without_a_host_writes_no_traceback(front, caplog):
     assert not [record for record in caplog.records if record.exc_info]
 
 
+async def test_no_answer_tells_what_it_is_made_of(front):
+    """Health and metrics, which anybody may ask, tell no version of Python or of a library, as no other answer does."""
+    for target in (
+        "/minio/health/live",
+        "/minio/health/ready",
+        "/minio/health/other",
+        *METRICS,
+        "/minio/admin/v3/info",
+    ):
+        answer = await front.call("GET", target, who=None)
+        assert (answer.headers["Server"], answer.headers["X-Content-Type-Options"]) == ("minio-gw", "nosniff")
+
+
 async def test_readiness_tells_the_reasons(make, store):
     """Ready is 200; not ready is 503 with every reason; a path beside them does not exist."""
     ready = await (await make()).call("GET", "/minio/health/ready", who=None)

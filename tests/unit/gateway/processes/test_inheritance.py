@@ -14,7 +14,7 @@ import os, sys
 from gateway.processes.inheritance import Inheritance
 inherited = Inheritance.read(sys.argv[1])
 listeners = inherited.listeners()
-assert not any(os.get_inheritable(n) for n in (*inherited.sockets, inherited.ready))
+assert not any(os.get_inheritable(n) for n in (*inherited.sockets, inherited.ready, inherited.parent))
 inherited.say_ready()
 listeners[0].setblocking(True)
 connection, _ = listeners[0].accept()
@@ -27,9 +27,9 @@ def test_a_child_accepts_what_was_connected_before_it_was_born():
     (listening,) = listen("127.0.0.1", 0)
     reading, writing = os.pipe()
     with listening, socket.create_connection(listening.getsockname(), timeout=20) as client:
-        inherited = Inheritance((listening.fileno(),), writing, takes_over=True)
+        inherited = Inheritance((listening.fileno(),), writing, reading, takes_over=True)
         with subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(inherited)], pass_fds=(*inherited.sockets, writing)
+            [sys.executable, "-c", CHILD, str(inherited)], pass_fds=(*inherited.sockets, writing, reading)
         ) as child:
             os.close(writing)
             assert os.read(reading, 9) == b"1"
@@ -41,7 +41,7 @@ def test_a_child_accepts_what_was_connected_before_it_was_born():
 
 def test_what_is_written_is_read():
     """The text of an inheritance is read as what it was."""
-    for made in (Inheritance((3,), 5, takes_over=False), Inheritance((3, 4), 5, takes_over=True)):
+    for made in (Inheritance((3,), 5, 6, takes_over=False), Inheritance((3, 4), 5, 6, takes_over=True)):
         assert Inheritance.read(str(made)) == made
 
 
