@@ -38,7 +38,7 @@ def test_who_administrates_is_not_refused():
     [("MINIO_AUDIT_WEBHOOK_ENDPOINT_TARGET1", "nothing is sent"), ("MINIO_LOGGER_WEBHOOK_ENABLE_X", "nothing is sent"),
      ("MINIO_CACHE_DRIVES", "cached"), ("MINIO_PUBLIC_IPS", "DNS"), ("MINIO_ETCD_COREDNS_PATH", "DNS"),
      ("MINIO_STS_DURATION", "session"), ("MINIO_KMS_SECRET_KEY", "encrypted"), ("MINIO_API_CORS_ALLOW_ORIGIN", "CORS"),
-     ("MINIO_API_REQUESTS_MAX", "MINIO_GW_MAX_INFLIGHT"), ("MINIO_BROWSER", "console"), ("MINIO_IDENTITY_LDAP_SERVER_ADR", "nobody reads it")],
+     ("MINIO_API_REQUESTS_MAX", "MINIO_GW_MAX_INFLIGHT"), ("MINIO_BROWSER", "console"), ("MINIO_IDENTITY_LDAP_COMMENT", "nobody reads it")],
 )  # fmt: skip
 def test_what_counts_for_nothing_is_told(name, text):
     """A variable of MinIO's, or a misspelled one, that changes nothing is named at the start with what is so instead."""
@@ -68,7 +68,9 @@ def test_flags_are_told_with_the_variables_of_their_kind():
 )  # fmt: skip
 def test_what_is_no_setting_of_minio_is_not_told(name):
     """Links to Kubernetes' services, others' variables and our own settings are not named."""
-    root = {"MINIO_ROOT_USER": "rootaccess", "MINIO_ROOT_PASSWORD": "root-secret"}
+    root = {"MINIO_ROOT_USER": "rootaccess"} | (
+        {} if name.endswith("_FILE") else {"MINIO_ROOT_PASSWORD": "root-secret"}
+    )
     openid = {"MINIO_IDENTITY_OPENID_CONFIG_URL_LAB": "https://idp/x"} if "OPENID" in name else {}
     assert loaded(root=root, files={"/x": "root-secret"}, **{name: "/x"}, **openid).former == ()
 
