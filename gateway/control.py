@@ -32,6 +32,8 @@ from sts.wire import StsError, parse_call, render_error
 
 MAX_FORM = 2**20  # bytes of an STS call
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
+#: All are MinIO's; the latter two are asked by `mc ready` and by balancers that stood before MinIO.
+READY = frozenset({"/minio/health/ready", "/minio/health/cluster", "/minio/health/cluster/read"})
 _log = logging.getLogger("minio_gw.control")
 
 
@@ -90,7 +92,7 @@ class Control:
         """
         if path == "/minio/health/live":
             return web.Response(text="")
-        if path != "/minio/health/ready":
+        if path not in READY:
             return web.Response(status=404)
         reasons = await self.not_ready()
         told = {"ready": not reasons, "reasons": reasons, "sts_unready": await self.readiness.unready()}

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from gateway.control import MAX_FORM
+from gateway.control import MAX_FORM, READY
 from gateway.turns.desk import METRICS
 from sts.assume_role import SignedCaller
 from tests.servers.processes import free_port
@@ -246,12 +246,13 @@ async def test_no_answer_tells_what_it_is_made_of(front):
         assert (answer.headers["Server"], answer.headers["X-Content-Type-Options"]) == ("minio-gw", "nosniff")
 
 
-async def test_readiness_tells_the_reasons(make, store):
-    """Ready is 200; not ready is 503 with every reason; a path beside them does not exist."""
-    ready = await (await make()).call("GET", "/minio/health/ready", who=None)
+@pytest.mark.parametrize("path", sorted(READY))
+async def test_readiness_tells_the_reasons(make, store, path):
+    """Ready is 200; not ready is 503 with every reason, at each of MinIO's paths; a path beside them does not exist."""
+    ready = await (await make()).call("GET", path, who=None)
     assert (ready.status, json.loads(ready.body)) == (200, {"ready": True, "reasons": [], "sts_unready": []})
     front = await make(f"http://127.0.0.1:{free_port()}")
-    answer = await front.call("GET", "/minio/health/ready", who=None)
+    answer = await front.call("GET", path, who=None)
     assert answer.status == 503
     assert json.loads(answer.body) == {
         "ready": False, "reasons": ["backend: ConnectionRefusedError"], "sts_unready": [],
