@@ -68,7 +68,8 @@ def lines(block):
         yield from lines(one.get("block", []))
 got = set(lines(found["config"][0]["parsed"]))
 wanted = {"proxy_set_header Host $http_host", "proxy_request_buffering off", "proxy_buffering off",
-          "client_max_body_size 0", "proxy_pass http://gateways", "proxy_set_header X-Forwarded-For $remote_addr"}
+          "client_max_body_size 0", "proxy_pass http://gateways", "proxy_set_header X-Forwarded-For $remote_addr",
+          "proxy_set_header X-Forwarded-Proto $scheme"}
 assert wanted <= got, f"missing: {wanted - got}"
 PY
 }

@@ -32,7 +32,7 @@ from sts.wire import StsError, parse_call, render_error
 
 MAX_FORM = 2**20  # bytes of an STS call
 #: MinIO's clients and load balancers ask for the cluster (`mc ready`); all that a gateway can say of it is what it can say of itself.
-_READY = frozenset({"/minio/health/ready", "/minio/health/cluster", "/minio/health/cluster/read"})
+READY = frozenset({"/minio/health/ready", "/minio/health/cluster", "/minio/health/cluster/read"})
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's text format
 _log = logging.getLogger("minio_gw.control")
 
@@ -92,7 +92,7 @@ class Control:
         """
         if path == "/minio/health/live":
             return web.Response(text="")
-        if path not in _READY:
+        if path not in READY:
             return web.Response(status=404)
         reasons = await self.not_ready()
         told = {"ready": not reasons, "reasons": reasons, "sts_unready": await self.readiness.unready()}

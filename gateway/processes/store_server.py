@@ -235,7 +235,9 @@ class StoreServer:
             os.close(self._lock)
             self._lock = -1
             raise StoreServerError(
-                f"{self._private.parent} is served by another process" + (f" (weed, pid {holder})" if holder else "")
+                f"{self._private.parent} is served by another process"
+                + (f" (weed, pid {holder})" if holder else "")
+                + ": end that one first; it outlives a gateway that was killed"
             ) from None
 
     def _credentials(self) -> Credentials:

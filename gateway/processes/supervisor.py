@@ -123,6 +123,8 @@ class Supervisor:
                 await self._fill(place)
             await self._stop.wait()
             reloading.cancel()
+            for place in self._places:
+                place.close()  # whom nobody will accept is refused now, and may ask elsewhere, instead of waiting for the drain's end
             for worker in self._living:
                 worker.leave.set()
         return self._status

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -97,15 +98,40 @@ def test_workers_end_with_their_parent(tmp_path, weed):
     gateway = GatewayProcess(tmp_path / "gateway", weed.endpoint, "--workers", "2", MINIO_GW_DRAIN="60").start()
     workers = children(gateway.process.popen.pid)
     assert len(workers) == 2
-    put = signed(gateway, "PUT", "/nowhere/up") | {"Content-Length": "4"}
-    with Wire(gateway.port, 60) as up:
-        up.send(written("PUT", "/nowhere/up", put) + b"ab")
+    with half_an_upload(gateway) as up:
         gateway.process.popen.kill()
         gateway.process.popen.wait()
         until(lambda: "the parent is gone" in gateway.process.text, "they notice")
         assert up.send(b"cd").answer().status == 404
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "both have ended")
     assert gateway.start().close() == 0
+
+
+def test_who_comes_while_workers_drain_is_refused(started):
+    """After SIGTERM a transfer goes on to its end, and a new client is refused at once, not kept waiting for the drain's end."""
+    gateway = started("--workers", "2", MINIO_GW_DRAIN="60").start()
+    with half_an_upload(gateway) as up:
+        gateway.process.popen.send_signal(signal.SIGTERM)
+        until(lambda: is_refused(gateway.port), "nobody waits in a socket that nobody accepts from")
+        assert gateway.process.popen.poll() is None
+        assert up.send(b"cd").answer().status == 404
+
+
+def half_an_upload(gateway: GatewayProcess) -> Wire:
+    """Return a connection whose upload is under way: the gateway has asked for the body, and two of its four bytes are still to come."""
+    put = signed(gateway, "PUT", "/nowhere/up") | {"Content-Length": "4", "Expect": "100-continue"}
+    wire = Wire(gateway.port, 60).send(written("PUT", "/nowhere/up", put))
+    assert wire.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    return wire.send(b"ab")
+
+
+def is_refused(port: int) -> bool:
+    """Return whether nobody listens on a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 10).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "gateway/turns/again.py": "tests/unit/gateway/turns/test_habit.py",  # a habit makes it
     "gateway/wire/tap.py": "tests/unit/gateway/wire/test_under_tls.py",
     "gateway/handed.py": "tests/unit/gateway/test_control.py",  # a control surface is what it is for
+    "gateway/guests.py": "tests/unit/gateway/test_control.py",  # its connections
     "gateway/admin/office.py": "tests/unit/gateway/admin/test_surface.py",  # a dataclass
     "gateway/settings/table.py": "tests/unit/gateway/settings/test_config.py",  # read together, told together
     "iam/belongings.py": "tests/unit/iam/test_changes.py",  # what goes with a user; in a real etcd: tests/contracts/test_stores.py

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from gateway.control import MAX_FORM
+from gateway.control import MAX_FORM, READY
 from gateway.turns.desk import METRICS
 from sts.assume_role import SignedCaller
 from tests.servers.processes import free_port
@@ -246,12 +246,13 @@ async def test_no_answer_tells_what_it_is_made_of(front):
         assert (answer.headers["Server"], answer.headers["X-Content-Type-Options"]) == ("minio-gw", "nosniff")
 
 
-async def test_readiness_tells_the_reasons(make, store):
-    """Ready is 200; not ready is 503 with every reason; a path beside them does not exist."""
-    ready = await (await make()).call("GET", "/minio/health/ready", who=None)
+@pytest.mark.parametrize("path", sorted(READY))
+async def test_readiness_tells_the_reasons(make, store, path):
+    """Ready is 200; not ready is 503 with every reason, at each of MinIO's paths; a path beside them does not exist."""
+    ready = await (await make()).call("GET", path, who=None)
     assert (ready.status, json.loads(ready.body)) == (200, {"ready": True, "reasons": [], "sts_unready": []})
     front = await make(f"http://127.0.0.1:{free_port()}")
-    answer = await front.call("GET", "/minio/health/ready", who=None)
+    answer = await front.call("GET", path, who=None)
     assert answer.status == 503
     assert json.loads(answer.body) == {
         "ready": False, "reasons": ["backend: ConnectionRefusedError"], "sts_unready": [],
@@ -260,25 +261,6 @@ async def test_readiness_tells_the_reasons(make, store):
     for path in ("/minio/health/other", "/minio/health/cluster/other", "/minio/health/cluster/"):
         assert (await front.call("GET", path, who=None)).status == 404
     assert store.signed == []
-
-
-@pytest.mark.parametrize("path", ["/minio/health/cluster", "/minio/health/cluster/read"])
-async def test_the_cluster_is_as_ready_as_the_gateway(make, path):
-    """`mc ready` and load balancers that were set up for MinIO ask for the cluster: they are told what readiness is."""
-    ready = await make()
-    for method in ("GET", "HEAD"):
-        assert (await ready.call(method, path, who=None)).status == 200
-    assert json.loads((await ready.call("GET", path, who=None)).body)["ready"] is True
-    front = await make(f"http://127.0.0.1:{free_port()}")
-    assert (await front.call("GET", path, who=None)).status == 503
-
-
-@pytest.mark.parametrize(
-    "path", ["/minio/health/live", "/minio/health/ready", "/minio/health/x", *sorted(METRICS), "/minio/admin/v3/x"]
-)
-async def test_no_answer_tells_which_library_made_it(front, path):
-    """Answers of the control surface are the gateway's: neither Python's version nor the library's is in them."""
-    assert (await front.call("GET", path, who=None)).headers.getall("Server") == ["minio-gw"]
 
 
 async def test_trap_19_a_calls_address_is_the_peers(front):
