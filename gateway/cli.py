@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = _config(options)
     except ConfigErrors as errors:
-        more = asyncio.run(_preflight(errors.partial)) if errors.partial else []
+        # Not of a worker, which would find its parent at the address.
+        partial = None if WORKER_MARK in os.environ else errors.partial
+        more = asyncio.run(_preflight(partial)) if partial else []
         return _report([*errors.problems, *more], as_json=_wants_json(options))
     _logging(config)
     return _serve(config, words)

@@ -16,6 +16,7 @@ from contextlib import contextmanager, redirect_stderr
 import pytest
 
 from gateway import __version__, build, cli
+from gateway.processes.supervisor import WORKER_MARK
 from gateway.settings.config import Problem
 from gateway.settings.table import SETTINGS, markdown_table
 from tests.servers.processes import free_port, http_status, until
@@ -146,6 +147,18 @@ def test_everything_wrong_is_told_at_once(environ, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert {line.split()[1] for line in lines} == {"MINIO_GW_DRAIN", "ENDPOINT", "--address"}
     assert all(line.startswith("minio-gw: ") and " Remedy: " in line for line in lines)
+
+
+def test_a_new_worker_tells_what_is_wrong_and_nothing_else(environ, capsys):
+    """A reload with a wrong setting names that setting alone: that the address is taken, by the parent, is as it should be."""
+    environ.setenv("MINIO_GW_DRAIN", "long")
+    environ.setenv(WORKER_MARK, "3;4;5;1")
+    with socket.socket() as parent:
+        parent.bind(("127.0.0.1", 0))
+        parent.listen()
+        assert cli.main(["gateway", "s3", "--address", f"127.0.0.1:{parent.getsockname()[1]}", "http://store:1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.split()[1] == "MINIO_GW_DRAIN"
 
 
 @pytest.mark.parametrize("how", ["flag", "variable"])

@@ -122,7 +122,7 @@ async def test_broken_keys_are_told(store, tmp_path, text):
 
 async def test_a_folder_has_one_store(store, tmp_path):
     """A second store on the same folder is refused, and may have it once the first has let go."""
-    with pytest.raises(StoreServerError, match="another process.*: end that one first"):
+    with pytest.raises(StoreServerError, match=r"another process.*: end that one first"):
         StoreServer(tmp_path)
     await store.stop()
     again = StoreServer(tmp_path)
