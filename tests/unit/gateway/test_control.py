@@ -258,8 +258,8 @@ async def test_readiness_tells_the_reasons(make, store, path):
         "ready": False, "reasons": ["backend: ConnectionRefusedError"], "sts_unready": [],
     }  # fmt: skip
     assert (await front.call("GET", "/minio/health/live", who=None)).status == 200
-    for path in ("/minio/health/other", "/minio/health/cluster/other", "/minio/health/cluster/"):
-        assert (await front.call("GET", path, who=None)).status == 404
+    for beside in ("/minio/health/other", "/minio/health/cluster/other", "/minio/health/cluster/"):
+        assert (await front.call("GET", beside, who=None)).status == 404
     assert store.signed == []
 
 
