@@ -22,6 +22,7 @@ SERIES = (
 )
 
 
+_ISSUING = ("Assume", "GetSessionToken")  # what the operations begin with that issue temporary credentials
 Labels = tuple[str, str | int]
 
 
@@ -183,7 +184,7 @@ class Counters:
             _add(self._errors, (line.operation, line.error))
         if line.backend:
             _add(self._backends, (line.backend, line.status))
-        if line.status == 200 and line.operation.startswith("Assume"):
+        if line.status == 200 and line.operation.startswith(_ISSUING):
             self._sessions += 1
         self._bytes_in += line.bytes_in
         self._bytes_out += line.bytes_out

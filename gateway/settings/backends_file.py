@@ -167,6 +167,8 @@ class _File:
 
     def _variable(self, where: str, name: str) -> str:
         path = self._environ.get(name + "_FILE", "")
+        if path and self._environ.get(name):
+            self._bad(where, f"{name}_FILE is set beside {name}", "take one of them away")
         return self._environ.get(name, "") or (
             self._read_text(f"{SETTING}: {where}", Path(path)).strip() if path else ""
         )

@@ -239,12 +239,13 @@ def test_counters_count_what_was_served():
     counters.count(line(operation="PutObject", status=403, error="AccessDenied", bytes_in=3))
     counters.count(line(operation="AssumeRole", status=200))
     counters.count(line(operation="AssumeRole", status=403, error="AccessDenied"))
+    counters.count(line(operation="GetSessionToken", status=200))
     found = read(counters.render({"log_lines_lost": 4}))
     assert sample(found, "requests_total", operation="GetObject", status="200") == 2
     assert sample(found, "requests_total", operation="AssumeRole", status="403") == 1
     assert sample(found, "errors_total", operation="PutObject", code="AccessDenied") == 1
     assert sample(found, "denials_total") == 2
-    assert sample(found, "sts_sessions_total") == 1
+    assert sample(found, "sts_sessions_total") == 2
     assert (sample(found, "received_bytes_total"), sample(found, "sent_bytes_total")) == (3, 15)
     assert sample(found, "request_seconds_total") == 0.75
     assert sample(found, "log_lines_lost") == 4

@@ -108,6 +108,14 @@ def test_variables_may_be_in_files():
     assert found.backends["lab"].static == Credentials("FILEKEY", Secret("file-secret"))
 
 
+def test_a_variable_is_said_once():
+    """A variable beside its file is a problem, as for every setting; neither is repeated."""
+    environ = {"LAB_ACCESS_KEY": "LABKEY", "LAB_SECRET_KEY": "hunter2", "LAB_SECRET_KEY_FILE": "/run/sk"}
+    assert problems(GOOD, environ) == {
+        "backends.lab.credentials": "LAB_SECRET_KEY_FILE is set beside LAB_SECRET_KEY. take one of them away"
+    }
+
+
 BACKEND = '[backends.b]\nendpoint = "http://s:1"\ncredentials = "chain"\n'
 
 
