@@ -358,13 +358,15 @@ def test_trap_17_what_may_be_read_otherwise_is_told_whole(usual, odd, signed):
         {"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": bobs},
     )  # fmt: skip
     for amazon in (False, True):
-        desk, who = make(lambda: known, amazon=amazon), guest(make())
+        desk, who, now = make(lambda: known, amazon=amazon), guest(make()), int(time.time())
+        desk.clock = lambda now=now: now
         whole(desk, signed("GET", usual), who)
         assert again(desk, signed("GET", usual), who)
-        expected, found = both(desk, signed("GET", odd), who)
+        raw = signed("GET", odd)
+        expected, found = both(desk, raw, who)
         assert found == (expected if amazon else None)
         assert isinstance(expected, tuple) if amazon else expected == "AccessDenied"
-        assert both(desk, signed("GET", odd), who)[1] == found
+        assert both(desk, raw, who)[1] == found
 
 
 @pytest.mark.parametrize("condition", [
