@@ -136,7 +136,7 @@ class Application:
         loop = asyncio.get_running_loop()
         masters = make_masters(config)
         self._config = config
-        self.codec = Codec(Seal(masters, secrets.token_bytes))
+        self.codec = Codec(Seal(masters, secrets.token_bytes, believes_older=config.unproved_records))
         self.store = make_store(config)
         self.watcher = Watcher(self.store, self.codec)
         self.changes = Changes(

@@ -57,8 +57,11 @@ def _proof_key(data_key: bytes) -> bytes:
 class Seal:
     """Seals and opens, once it has learnt the data key. `masters`: the one in force first, then those being replaced."""
 
-    def __init__(self, masters: tuple[Master, ...], random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, masters: tuple[Master, ...], random: Callable[[int], bytes], *, believes_older: bool = False
+    ) -> None:
         self._masters = masters
+        self._believes_older = believes_older  # stores that were founded before records were proved
         self._random = random
         self._key = b""
         self._data: AESGCM | None = None
@@ -79,12 +82,15 @@ class Seal:
         if key is None:
             self.trouble = "the store's secrets are sealed with another master key or root pair"
             return
-        if self.is_known and self.demands_proof and not record.id.startswith(_PROVED):
-            self.trouble = "a data key of an older kind was put into the store"
+        if not (record.id.startswith(_PROVED) or self._believes_older):
+            self.trouble = "the store was founded before records were proved; MINIO_GW_UNPROVED_RECORDS=on believes it as it stands"
+            return
+        if self._key and key != self._key:
+            self.trouble = "another data key was put into the store; a restart would take it"
             return
         self.record, self.trouble = record, ""
         self.demands_proof = record.id.startswith(_PROVED)
-        if key != self._key:
+        if not self._key:
             self._key, self._data, self._proof = key, AESGCM(key), _proof_key(key)
             self.learnt += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from gateway.admin.access_keys import is_revoked
@@ -51,7 +52,11 @@ async def revoke_tokens(call: AdminCall, office: Office) -> Reply:
         raise XMinioAdminInvalidArgument("Give a tokenRevokeType, or fullRevoke, and one of them only.")
     if call.word not in _PROVIDERS:
         raise XMinioAdminInvalidArgument(f"The provider must be one of: {', '.join(_PROVIDERS)}.")
-    await _revoked(office, _of_provider(call.word, user) if user else call.asker.identity, kind)
+    parent = _of_provider(call.word, user) if user else call.asker.identity
+    async with (
+        office.looking if parent == call.asker.identity else nullcontext()
+    ):  # anybody may, and all sessions are looked through
+        await _revoked(office, parent, kind)
     return Reply(status=204)
 
 

@@ -154,9 +154,12 @@ class Backend:
 
     async def _show_keys(self) -> str | None:
         try:
-            await self.credentials()
+            async with asyncio.timeout(_PROBE_WITHIN):
+                await self.credentials()
         except ServiceUnavailable as error:
             return f"{self._label}: {error.reason}"
+        except TimeoutError:
+            return f"{self._label}: whoever gives the gateway its keys does not answer"
         try:
             async with asyncio.timeout(_PROBE_WITHIN):
                 answer, body = await self._ask("GET", "", "", (("max-buckets", "1"),))

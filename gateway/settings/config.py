@@ -103,6 +103,7 @@ class Config:
     master_key: Secret | None = None
     old_masters: tuple[tuple[str, Secret], ...] = ()
     stale_limit: float = 900.0
+    unproved_records: bool = False
     ldap: LdapSettings | None = None
     former: tuple[str, ...] = ()  # what was set for MinIO and counts for nothing here, in words
 
@@ -158,7 +159,8 @@ def load(
         "backend_timeout": reader.seconds("MINIO_GW_BACKEND_TIMEOUT"),
         "tls_identity": tls_identity(reader), "plugin": plugin(reader),
         "session_tokens": reader.choice("MINIO_GW_SESSION_TOKENS", READABLE, SEALED),
-        **_masters(reader), "stale_limit": reader.number("MINIO_GW_STALE_LIMIT", 0, 31_536_000),
+        **_masters(reader), "unproved_records": reader.switch("MINIO_GW_UNPROVED_RECORDS"),
+        "stale_limit": reader.number("MINIO_GW_STALE_LIMIT", 0, 31_536_000),
         "server_dir": Path(positional) if command == "server" else None,
         "filter_listings": reader.switch("MINIO_GW_LIST_FILTER"),
         "metrics_public": reader.choice("MINIO_PROMETHEUS_AUTH_TYPE", "jwt", "public") == "public",
@@ -182,7 +184,7 @@ def _address(reader: Reader) -> tuple[str, int]:
 
 def _domains(reader: Reader) -> tuple[str, ...]:
     """Return the domains; a URL, or a port, would never be a host's end, and no bucket be found by its host."""
-    found = tuple(domain.lower() for domain in reader.items("MINIO_DOMAIN"))
+    found = tuple(domain.lower().removesuffix(".") for domain in reader.items("MINIO_DOMAIN"))
     for domain in found:
         if not _DOMAIN.fullmatch(domain):
             text = f"{shown(domain)[:100]!r} is no domain"

@@ -51,6 +51,11 @@ _LINKS = re.compile(
 )
 
 
+def is_link(name: str) -> bool:
+    """Return whether Kubernetes sets a variable of this name."""
+    return _LINKS.fullmatch(name) is not None
+
+
 def refused(values: Iterable[tuple[str, str]]) -> list[Problem]:
     """Return a problem for each variable whose wish must not be left undone in silence."""
     asked = [name for name, value in values if name in _REFUSED and value.lower() not in _OFF]
@@ -59,7 +64,7 @@ def refused(values: Iterable[tuple[str, str]]) -> list[Problem]:
 
 def told(names: Iterable[str]) -> tuple[str, ...]:
     """Return a line for each topic of which somebody set something; `names` are variables and flags that no setting has."""
-    left = [name for name in sorted(set(names)) if name.startswith(("MINIO_", "--")) and not _LINKS.fullmatch(name)]
+    left = [name for name in sorted(set(names)) if name.startswith(("MINIO_", "--")) and not is_link(name)]
     lines = []
     for topic in _TOPICS:
         of_it = [name for name in left if any(fnmatchcase(name, pattern) for pattern in topic.patterns)]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.backends.endpoints import Problem, shown, split_url
+from gateway.settings.former import is_link
 
 _NEARLY = 0.95  # of a name that is not ours: one letter wrong of twenty
 OLD_ROOT_PAIRS = (("MINIO_ROOT_USER_OLD", "MINIO_ROOT_PASSWORD_OLD"), ("MINIO_ACCESS_KEY_OLD", "MINIO_SECRET_KEY_OLD"))
@@ -58,6 +59,7 @@ SETTINGS: tuple[Setting, ...] = (
     _s("MINIO_ROOT_PASSWORD_OLD MINIO_SECRET_KEY_OLD", "root's secret key before it was changed; with _FILE: a file", secret=True),
     _s("MINIO_GW_MASTER_KEY", "text of 16 or more characters that seals the secrets in the store, in place of the root pair; with _FILE: a file", secret=True),
     _s("MINIO_GW_MASTER_KEY_OLD", "the master key before it was changed; with _FILE: a file", secret=True),
+    _s("MINIO_GW_UNPROVED_RECORDS", "`on` believes the records of a store that was founded before they were proved, whoever wrote them", "off"),
     _s("MINIO_GW_STALE_LIMIT", "seconds that users and sessions are honoured while the store cannot be heard; 0: not at all", "900"),
     _s("MINIO_REGION_NAME MINIO_REGION MINIO_SITE_REGION", "the only region accepted in signatures; empty: any"),
     _s("MINIO_DOMAIN", "domains for virtual-host style requests, comma separated"),
@@ -344,7 +346,7 @@ class Reader:
         known = {n for s in SETTINGS for n in s.names}
         known_files = {f"{name}_FILE" for name in known}
         for name in sorted({name for layer in self._layers for name in layer} - known - known_files):
-            if not name.startswith("MINIO_") or openid_suffix(name) is not None:
+            if not name.startswith("MINIO_") or openid_suffix(name) is not None or is_link(name):
                 continue
             ours = name.startswith(("MINIO_GW_", OPENID_PREFIXES[0]))
             # MinIO has names that we do not read; but one that is nearly ours would leave out a store, a policy service or a directory.
@@ -356,7 +358,13 @@ class Reader:
         """Refuse a value that is said twice at one place: nobody could tell which one counts."""
         for layer in self._layers:
             for name in sorted(layer):
-                if name.endswith("_FILE") and layer[name] and layer.get(name.removesuffix("_FILE")) and _is_known(name):
+                # MinIO's images have MINIO_ROOT_USER_FILE=access_key and the like in their environment: names of no file.
+                if (
+                    name.endswith("_FILE")
+                    and "/" in layer[name]
+                    and layer.get(name.removesuffix("_FILE"))
+                    and _is_known(name)
+                ):
                     self.bad(name, f"is set beside {name.removesuffix('_FILE')}", "take one of them away")
 
 

@@ -14,20 +14,25 @@ from gateway.s3.actions import Need, copy_source
 from gateway.stories.case import Case
 from gateway.stories.plans import Answer, Plan, Reply
 
-#: Codes of what is not there; "" is no document, as of HEAD. Others (NoSuchBucket, NoSuchUpload, NoSuchTagSet) tell of something else.
-_OF_A_KEY = frozenset({"", "NoSuchKey", "NoSuchVersion", "NotFound"})
+#: Codes of what is not there. Others (NoSuchBucket, NoSuchUpload, NoSuchTagSet) tell of something else.
+_OF_A_KEY = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound"})
 _ASKED = frozenset({"delimiter", "max-keys", "prefix"})
 
 
 def told(case: Case, answer: Answer) -> Plan:
     """Go on with an answer 404 to a request about a key. Raises AccessDenied, now or when the decision is there."""
     reply = Reply(case.operation, case.caller, answer.body, answer.status, answer.headers)
-    if _code(answer.body) not in _OF_A_KEY:
+    if not _is_told_of_a_key(case.request.method, _code(answer.body)):
         return reply
     bucket, key = _missing(case)
     query = (*((n, v) for n, v in case.request.query if n not in _ASKED), ("prefix", key), ("max-keys", "1"))
     listing = case._replace(request=replace(case.request, query=query))
     return listing.must((Need("s3:ListBucket", bucket),), lambda: reply)
+
+
+def _is_told_of_a_key(method: str, code: str) -> bool:
+    """Return whether an answer tells that a key is not there; a HEAD's has no document, and who deletes is told nothing that he did not do."""
+    return method != "DELETE" and (code in _OF_A_KEY or (not code and method in {"GET", "HEAD"}))
 
 
 def _missing(case: Case) -> tuple[str, str]:
@@ -41,7 +46,7 @@ def _missing(case: Case) -> tuple[str, str]:
 def _code(document: bytes) -> str:
     """Return the code of an error's document, "" when there is none."""
     try:
-        root = xml.document(document, "Error")
+        root = xml.document(document.strip(), "Error")
     except MalformedXML:
         return ""
-    return next((child.text or "" for child in root if xml.local(child) == "Code"), "")
+    return next(((child.text or "").strip() for child in root if xml.local(child) == "Code"), "")

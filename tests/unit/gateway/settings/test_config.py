@@ -292,7 +292,7 @@ def test_a_token_without_a_policy_service_is_told(token):
         ("MINIO_GW_TRUSTED_PROXIES", ["10.0.0.1/8", "::/0", " , "], ["10.0.0.0/33", "proxy"]),
         ("MINIO_REGION", ["us-east-1", "default", "a.b_c:1"], ["us-east-1 ", "eu/1", "a b", "a\nb", "a,b", "\u00fc", "x" * 65]),
         ("MINIO_GW_BACKEND_REGION", ["us-east-1", "default"], ["us-east-1 ", "eu/1", "a\r\nX: y", "\u00fc"]),
-        ("MINIO_DOMAIN", ["s3.example.org, b", "S3.Example.Org", "x_y"], ["http://s3.example.org", "s3.example.org:9000", ".s3", "a b", "\u00fc.org"]),
+        ("MINIO_DOMAIN", ["s3.example.org, b", "S3.Example.Org", "x_y", "s3.example.org."], ["http://s3.example.org", "s3.example.org:9000", ".s3", "a b", "\u00fc.org"]),
         ("MINIO_ADDRESS", [":0", ":65535", "[::1]:9000", "host:1"], [":65536", "9000", "::1:9000", "a b:1", "host:"]),
     ],
 )  # fmt: skip

@@ -37,7 +37,7 @@ def test_who_may_list_is_told_as_the_store_tells(remote, body):
 
 
 @pytest.mark.parametrize(
-    "body", [NO_KEY, b"", b"<Error><Code>NoSuchVersion</Code></Error>", b"gone fishing", b"<Error/>"]
+    "body", [NO_KEY, b"", b"\n<Error><Code> NoSuchVersion </Code></Error>", b"gone fishing", b"<Error/>"]
 )
 def test_who_may_not_list_is_refused(remote, body):
     """403, and the log names the right that is missing."""
@@ -45,6 +45,12 @@ def test_who_may_not_list_is_refused(remote, body):
     with pytest.raises(AccessDenied) as refused:
         plan.then([Deny("no")])
     assert (refused.value.reason, refused.value.asked.action, refused.value.asked.key) == ("no", "s3:ListBucket", "")
+
+
+@pytest.mark.parametrize(("method", "body"), [("DELETE", NO_KEY), ("PUT", b"gone fishing"), ("PUT", b"")])
+def test_who_writes_is_told_what_the_store_says(remote, method, body):
+    """Whoever deletes what is not there changes nothing; what is no document of S3's says nothing of a key that is written."""
+    assert absence.told(case_of(remote, method, "/ann/k"), Answer(404, (), body)).body == body
 
 
 @pytest.mark.parametrize("code", ["NoSuchBucket", "NoSuchUpload", "NoSuchTagSet", "NoSuchObjectLockConfiguration"])
