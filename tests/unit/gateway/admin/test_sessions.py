@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from gateway.admin.office import LOOKING
 from gateway.errors import InvalidAccessKeyId
 from iam.endings import TYPES
 
@@ -161,3 +164,26 @@ async def test_nobody_makes_the_end_of_the_own_sessions_too_large_to_be_written(
     assert (await gateway.call("POST", "/revoke-tokens/builtin", user="bob", fullRevoke="true")).status == 204
     assert gateway.iam.watcher.view.epochs["bob"].by_type == {}
     assert (await gateway.call("POST", "/revoke-tokens/builtin", who=bob, tokenRevokeType="one-more")).status == 204
+
+
+async def test_few_end_their_own_sessions_at_once(gateway, monkeypatch):
+    """Anybody may, and all sessions are looked through for it: no more than a few callers do it at a time."""
+    at_once, most = 0, 0
+    ending = gateway.iam.changes.revoke_principal
+    eve = await gateway.user("eve", "s3:GetObject")
+
+    async def counted(*what, **how):
+        nonlocal at_once, most
+        at_once, most = at_once + 1, max(most, at_once + 1)
+        try:
+            return await ending(*what, **how)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(gateway.iam.changes, "revoke_principal", counted)
+    calls = (
+        gateway.call("POST", "/revoke-tokens/builtin", who=eve, fullRevoke="true", **({"user": "eve"} if n % 2 else {}))
+        for n in range(8)
+    )
+    assert {told.status for told in await asyncio.gather(*calls)} == {204}
+    assert most == LOOKING

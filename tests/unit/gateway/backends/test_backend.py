@@ -373,3 +373,16 @@ async def test_a_chain_without_credentials_is_not_ready(make, store, monkeypatch
     monkeypatch.setattr(backend, "_session", lambda **_: Nothing())
     (reason,) = await backend.not_ready()
     assert reason.startswith("backend: no backend credentials from AWS's chain")
+
+
+async def test_a_chain_that_does_not_answer_is_not_ready_in_time(make, store, monkeypatch):
+    """Who asks for readiness is not made to wait for as long as AWS's metadata service may be silent."""
+
+    class Silent:
+        async def get_credentials(self):
+            await asyncio.Event().wait()
+
+    backend = make(store.endpoint, "chain")
+    monkeypatch.setattr(backend, "_session", lambda **_: Silent())
+    monkeypatch.setattr("gateway.backends.backend._PROBE_WITHIN", 0.2)
+    assert await backend.not_ready() == ["backend: whoever gives the gateway its keys does not answer"]

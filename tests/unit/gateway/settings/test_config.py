@@ -244,6 +244,19 @@ def test_minios_other_names_are_left_alone(name):
     assert replace(loaded(**{name: "x"}), former=()) == loaded()
 
 
+def test_a_name_that_is_no_path_is_no_second_value():
+    """MinIO's images have such variables in their environment, and the files are in none of them."""
+    assert loaded(MINIO_ROOT_USER_FILE="access_key", MINIO_ROOT_PASSWORD_FILE="secret_key") == loaded()
+
+
+@pytest.mark.parametrize(
+    "name", ["MINIO_GW_SERVICE_HOST", "MINIO_GW_SERVICE_PORT", "MINIO_GW_PORT", "MINIO_GW_PORT_9000_TCP_ADDR"]
+)
+def test_a_service_of_kubernetes_with_our_name_stops_no_start(name):
+    """Kubernetes sets these in every container beside a Service called minio-gw."""
+    assert loaded(**{name: "tcp://10.0.0.1:9000"}) == loaded()
+
+
 def test_a_value_is_said_once():
     """A value and a file for it at one place are a problem, for nobody could tell which counts; in two places the stronger one counts."""
     files = {"/f": "other-secret", "/env": "MINIO_ROOT_PASSWORD_FILE=/f"}
