@@ -24,9 +24,8 @@ class Guest(web.RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's says nothing, which closes
         """Stay until the answer has left if all of the request is here; one that is cut short ends now (asyncio)."""
-        if (
-            self.transport is None or self.transport.get_extra_info("ssl_object") is not None
-        ):  # TLS ends both ways at once
+        # TLS ends both ways at once.
+        if self.transport is None or self.transport.get_extra_info("ssl_object") is not None:
             return False
         body = self._messages[0][1] if self._messages else self.asked
         return body is not None and body.is_eof()

@@ -233,9 +233,8 @@ class _Leases:
 
     def __init__(self, cluster: Cluster, window: int, slack: int) -> None:
         self._cluster, self._window, self._slack = cluster, window, slack
-        self._granted: dict[
-            int, tuple[int, float]
-        ] = {}  # end of the window (epoch seconds) -> lease, its monotonic end
+        # End of the window (epoch seconds) -> lease, its monotonic end.
+        self._granted: dict[int, tuple[int, float]] = {}
         self._granting: dict[int, asyncio.Task[int]] = {}
 
     async def lease(self, expires_at: int) -> int:

@@ -1,7 +1,8 @@
 """The envelope around every secret in the store: AES-256-GCM, with the record's kind and name as associated data; and the proof of records.
 
-One data key seals all of them, and what is derived from it proves that a gateway of this store wrote a record (decision 0018). It is stored wrapped by a master key, which comes from MINIO_GW_MASTER_KEY or else from the root
-pair, so that rotating those wraps one small thing anew and no gateway that runs notices. There is no default key (trap 67).
+One data key seals all of them, and what is derived from it proves that a gateway of this store wrote a record (decision 0018). It is
+stored wrapped by a master key, which comes from MINIO_GW_MASTER_KEY or else from the root pair, so that rotating those wraps one
+small thing anew and no gateway that runs notices. There is no default key (trap 67).
 NIST SP 800-38D: nonces are random, 96 bits, and one data key seals far fewer than 2^32 texts. Randomness is passed in.
 """
 
@@ -68,7 +69,6 @@ class Seal:
         self._proof = b""
         self.demands_proof = True  # nothing is believed before the data key says that its store is older than proofs
         self.record: SealRecord | None = None  # the last one that was opened
-        self.learnt = 0  # how many data keys, one after another: what one of them cannot open the next may
         self.trouble = "the store's data key is not known yet"
 
     @property
@@ -92,7 +92,6 @@ class Seal:
         self.demands_proof = record.id.startswith(_PROVED)
         if not self._key:
             self._key, self._data, self._proof = key, AESGCM(key), _proof_key(key)
-            self.learnt += 1
 
     def create(self, now: int) -> SealRecord:
         """Return a new data key, wrapped."""

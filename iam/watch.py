@@ -39,7 +39,7 @@ class Watcher:
         self._codec = codec
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._unreadable: set[str] = set()
-        self._learnt = 0  # data keys that were known when the view was listed
+        self._was_known = False  # whether the data key was when the view was listed
         self._loaded = asyncio.Event()
         self._doubt = True
         self._interrupted = True
@@ -111,14 +111,14 @@ class Watcher:
 
     async def _list(self) -> None:
         snapshot = await self._store.snapshot()
-        self._unreadable, self._learnt = set(), self._codec.seal.learnt
+        self._unreadable, self._was_known = set(), self._codec.seal.is_known
         view = IamView(snapshot.revision)
         # The data key first: the others' secrets are sealed with it. In pieces, since requests are served meanwhile.
         rows = _key_first(snapshot.rows)
         for begin in range(0, len(rows), _PIECE):
             view = view.apply([self._read(row) for row in rows[begin : begin + _PIECE]], snapshot.revision)
             if not begin:
-                self._learnt = self._codec.seal.learnt
+                self._was_known = self._codec.seal.is_known
             await asyncio.sleep(0)
         self._swap(view)
         self._origin = snapshot.origin
@@ -128,10 +128,10 @@ class Watcher:
 
     def _take(self, batch: Batch) -> None:
         changes = [self._read(row) for row in _key_first(batch.rows)]
-        before, self._learnt = self._learnt, self._codec.seal.learnt
-        if self._learnt != before and self._unreadable:
+        was_known, self._was_known = self._was_known, self._codec.seal.is_known
+        if self._was_known and not was_known and self._unreadable:
             self._interrupted = True
-            raise WatchLost("the data key is known now, or is another one: what could not be read may be readable")
+            raise WatchLost("the data key is known now: what could not be read may be readable")
         if changes:
             self._swap(self.view.apply(changes, batch.revision))
         if not batch.current:

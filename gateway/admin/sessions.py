@@ -53,9 +53,8 @@ async def revoke_tokens(call: AdminCall, office: Office) -> Reply:
     if call.word not in _PROVIDERS:
         raise XMinioAdminInvalidArgument(f"The provider must be one of: {', '.join(_PROVIDERS)}.")
     parent = _of_provider(call.word, user) if user else call.asker.identity
-    async with (
-        office.looking if parent == call.asker.identity else nullcontext()
-    ):  # anybody may, and all sessions are looked through
+    # Anybody may end the own ones, and all sessions are looked through for it.
+    async with office.looking if parent == call.asker.identity else nullcontext():
         await _revoked(office, parent, kind)
     return Reply(status=204)
 

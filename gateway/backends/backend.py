@@ -54,10 +54,8 @@ class Backend:
         self._chain: Any = None
         self._chained: Credentials | None = None
         self._probed: tuple[float, str | None] = (float("-inf"), None)
-        self._shown: tuple[float, str | None] = (
-            float("-inf"),
-            None,
-        )  # until when, and with what result, the keys were shown
+        # Until when, and with what result, the keys were shown.
+        self._shown: tuple[float, str | None] = (float("-inf"), None)
         self._pool = pool
         self._keys = keys
         self._tls = client_context(settings.ca_file) if self.target.secure else None
